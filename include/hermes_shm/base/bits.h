@@ -1,0 +1,37 @@
+#ifndef HSHM_BASE_BITS_H_
+#define HSHM_BASE_BITS_H_
+
+#include <bit>
+#include <cstdint>
+
+#include "hermes_shm/base/macros.h"
+
+/** Integer arithmetic on powers of two. All alignments and granules are powers of two. */
+namespace hshm::bits {
+
+HSHM_CROSS_FUN constexpr bool IsPowerOfTwo(uint64_t n) { return n != 0 && (n & (n - 1)) == 0; }
+
+HSHM_CROSS_FUN constexpr uint64_t AlignDown(uint64_t n, uint64_t alignment) {
+  return n & ~(alignment - 1);
+}
+
+/** Wraps to a small number when n is within one alignment of 2^64: callers bound n first. */
+HSHM_CROSS_FUN constexpr uint64_t AlignUp(uint64_t n, uint64_t alignment) {
+  return (n + alignment - 1) & ~(alignment - 1);
+}
+
+HSHM_CROSS_FUN constexpr uint64_t DivideUp(uint64_t n, uint64_t by) {
+  return n / by + (n % by != 0);
+}
+
+/** Largest k with 2^k <= n; n must not be 0. */
+HSHM_CROSS_FUN constexpr uint32_t FloorLog2(uint64_t n) {
+  return 63 - static_cast<uint32_t>(std::countl_zero(n));
+}
+
+/** Smallest k with 2^k >= n; 0 for n = 0. */
+HSHM_CROSS_FUN constexpr uint32_t CeilLog2(uint64_t n) { return n <= 1 ? 0 : FloorLog2(n - 1) + 1; }
+
+}  // namespace hshm::bits
+
+#endif  // HSHM_BASE_BITS_H_

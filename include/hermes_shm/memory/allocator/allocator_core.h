@@ -1,0 +1,105 @@
+#ifndef HSHM_MEMORY_ALLOCATOR_ALLOCATOR_CORE_H_
+#define HSHM_MEMORY_ALLOCATOR_ALLOCATOR_CORE_H_
+
+#include <cstddef>
+#include <string_view>
+
+#include "hermes_shm/intrusive/offset_ptr.h"
+#include "hermes_shm/memory/allocator/allocator_header.h"
+#include "hermes_shm/memory/backend/membership.h"
+#include "hermes_shm/memory/backend/region.h"
+
+namespace hshm::ipc {
+
+/** The custom header's alignment, in bytes. */
+inline constexpr uint64_t kCustomHeaderAlignment = 64;
+
+/**
+ * What all allocators have in common and need no template for: the region, this process's
+ * membership in it, the common header, the custom header and the roots. Base of BaseAllocator.
+ *
+ * Set-up of the common header:
+ * Invariant  type_ is kNone until everything before it is written; the release store of type_
+ *            publishes the allocator.
+ * Ordering   FinishInit releases type_, BeginAttach acquires it.
+ * ABA        None: type_ changes once. AbandonInit runs before publication.
+ * Crash      Before type_: the region holds no allocator and may be initialised again.
+ */
+class HSHM_API AllocatorCore {
+ public:
+  AllocatorCore() = default;
+  AllocatorCore(const AllocatorCore&) = delete;
+  AllocatorCore& operator=(const AllocatorCore&) = delete;
+
+  AllocatorId GetId() const noexcept { return id_; }
+  const Region& GetRegion() const noexcept { return region_; }
+  Membership& GetMembership() noexcept { return membership_; }
+  bool IsAttached() const noexcept { return header_ != nullptr; }
+
+  /**
+   * The application's part of the shared header, zeroed when the allocator was made.
+   * @throws Error kOutOfRange when T needs more than was reserved
+   */
+  template <typename T>
+  T* GetCustomHeader() {
+    return static_cast<T*>(CustomHeader(sizeof(T)));
+  }
+
+  bool Contains(const void* ptr) const noexcept { return region_.Contains(ptr); }
+  template <typename T>
+  bool Contains(OffsetPtr<T> offset) const noexcept {
+    return !offset.IsNull() && region_.Contains(Offset{offset.load()});
+  }
+
+  /** Offset of an address of this process inside the region; null for null. */
+  template <typename T>
+  OffsetPtr<T> ToOffset(const T* ptr) const noexcept {
+    return ptr == nullptr ? OffsetPtr<T>() : OffsetPtr<T>(region_.OffsetOf(ptr));
+  }
+  /** Address in this process; null for null. */
+  template <typename T>
+  T* Convert(OffsetPtr<T> offset) const noexcept {
+    return offset.IsNull() ? nullptr : reinterpret_cast<T*>(region_.base_ + offset.load());
+  }
+  template <typename T>
+  T* Convert(const ShmPtr<T>& ptr) const noexcept {
+    return Convert(OffsetPtr<T>(ptr.off_.load()));
+  }
+
+  /**
+   * Leaves an offset under a name (1 to 55 bytes) for every rank to find; a null offset takes the
+   * name away; a name that is there already gets the new offset. False when the name is bad or all
+   * 63 entries are taken.
+   *
+   * Invariant  An entry with offset_ != 0 has its whole name.
+   * Ordering   offset_ is released last and acquired by readers that hold no lock.
+   * ABA        Readers compare the name again after they read the offset.
+   * Crash      Between name and offset: the entry is free.
+   */
+  bool SetRoot(std::string_view name, OffsetPtr<> offset) noexcept;
+
+  /** Null when nothing was left under the name. */
+  OffsetPtr<> FindRootOffset(std::string_view name) noexcept;
+
+ protected:
+  ~AllocatorCore() = default;
+
+  /** Lays out the common header. @return where the allocator's own header begins (64-aligned) */
+  Offset BeginInit(AllocatorId id, size_t custom_header_size, const Region& region);
+  void FinishInit(AllocatorType type) noexcept;
+  void AbandonInit() noexcept;
+  Offset BeginAttach(AllocatorType type, const Region& region);
+  void EndAttachment() noexcept;
+
+  Region region_;
+  AllocatorId id_;
+  AllocatorHeader* header_ = nullptr;
+  Membership membership_;
+
+ private:
+  void* CustomHeader(size_t size_bytes);
+};
+
+}  // namespace hshm::ipc
+
+#endif  // HSHM_MEMORY_ALLOCATOR_ALLOCATOR_CORE_H_

@@ -1,0 +1,213 @@
+#ifndef HSHM_MEMORY_ALLOCATOR_BASE_ALLOCATOR_H_
+#define HSHM_MEMORY_ALLOCATOR_BASE_ALLOCATOR_H_
+
+#include <concepts>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <new>
+#include <string_view>
+#include <utility>
+
+#include "hermes_shm/base/bits.h"
+#include "hermes_shm/base/defects.h"
+#include "hermes_shm/intrusive/offset_ptr.h"
+#include "hermes_shm/memory/allocator/allocator_core.h"
+
+namespace hshm::ipc {
+
+/**
+ * What an allocator class must offer to BaseAllocator. Offsets count from the region start; null is
+ * 0 and means "no room". All but Init, Attach and Detach are noexcept and safe to call from any
+ * thread of any process that is attached.
+ */
+template <typename A>
+concept CoreAllocator = requires(A a, const MemContext& ctx, Offset off, uint64_t n) {
+  { A::kType } -> std::convertible_to<AllocatorType>;
+  { a.AllocateOffset(ctx, n) } noexcept -> std::same_as<OffsetPtr<>>;
+  { a.AlignedAllocateOffset(ctx, n, n) } noexcept -> std::same_as<OffsetPtr<>>;
+  { a.ReallocateOffsetNoNullCheck(ctx, OffsetPtr<>(off), n) } noexcept -> std::same_as<OffsetPtr<>>;
+  { a.FreeOffsetNoNullCheck(ctx, OffsetPtr<>(off)) } noexcept;
+  { a.GetCurrentlyAllocatedSize() } noexcept -> std::same_as<size_t>;
+  { a.CreateTls(ctx) } noexcept -> std::same_as<MemContext>;
+  { a.FreeTls(ctx) } noexcept;
+  { a.Check() } noexcept -> std::same_as<bool>;
+};
+
+/**
+ * The interface of every allocator, over the few operations that Derived supplies (CRTP). A handle
+ * in private memory, one per process and region; what it allocates is shared.
+ *
+ * Sizes are bytes unless a name says Objs. Blocks are aligned to 16 bytes unless more was asked
+ * for. No room is a null pointer, silently. A broken rule (freeing null, a foreign pointer, an
+ * alignment that is no power of two) stops the process with the defect's name.
+ */
+template <typename Derived>
+class BaseAllocator : public AllocatorCore {
+ public:
+  /**
+   * Makes a new allocator in the region. @throws Error kBackendInUse when one is there already,
+   * kOutOfRange, kNoSpace; what Derived's Init throws.
+   * @return the context of the calling thread
+   */
+  template <typename... Args>
+  MemContext shm_init(AllocatorId id, size_t custom_header_size, const Region& region,
+                      Args&&... args) {
+    static_assert(CoreAllocator<Derived>);
+    const Offset core = BeginInit(id, custom_header_size, region);
+    MemContext ctx;
+    try {
+      ctx = self().Init(core, std::forward<Args>(args)...);
+    } catch (...) {
+      AbandonInit();
+      throw;
+    }
+    FinishInit(Derived::kType);
+    return ctx;
+  }
+
+  /** Joins the allocator of a region. @throws Error kWrongAllocator, kNotReady, kVersionMismatch,
+   * kTooManyProcesses. @return the context of the calling thread */
+  template <typename... Args>
+  MemContext shm_attach(const Region& region, Args&&... args) {
+    const Offset core = BeginAttach(Derived::kType, region);
+    return self().Attach(core, std::forward<Args>(args)...);
+  }
+
+  /** Leaves the region. What this process allocated is treated as its allocator documents. */
+  void shm_detach() {
+    if (!IsAttached()) return;
+    self().Detach();
+    EndAttachment();
+  }
+
+  // ---- offsets -------------------------------------------------------------------------------
+
+  /** The size may be 0 and grow from null. On null the old block is untouched. */
+  OffsetPtr<> ReallocateOffset(const MemContext& ctx, OffsetPtr<> offset, size_t size) noexcept {
+    if (offset.IsNull()) return self().AllocateOffset(ctx, size);
+    return self().ReallocateOffsetNoNullCheck(ctx, offset, size);
+  }
+
+  /** Stops with NullFree when the offset is null. */
+  HSHM_INLINE void FreeOffset(const MemContext& ctx, OffsetPtr<> offset) noexcept {
+    if (HSHM_UNLIKELY(offset.IsNull())) defect::NullFree("FreeOffset");
+    self().FreeOffsetNoNullCheck(ctx, offset);
+  }
+
+  // ---- typed blocks --------------------------------------------------------------------------
+
+  /** size bytes, whatever T is. */
+  template <typename T = char>
+  [[nodiscard]] HSHM_INLINE FullPtr<T> Allocate(const MemContext& ctx, size_t size) noexcept {
+    return ToFullPtr<T>(self().AllocateOffset(ctx, size));
+  }
+  template <typename T = char>
+  [[nodiscard]] FullPtr<T> AlignedAllocate(const MemContext& ctx, size_t size,
+                                           size_t alignment) noexcept {
+    return ToFullPtr<T>(self().AlignedAllocateOffset(ctx, size, alignment));
+  }
+  /** Grows or shrinks, moving the bytes when it must. On null the old block is untouched. */
+  template <typename T>
+  [[nodiscard]] FullPtr<T> Reallocate(const MemContext& ctx, const FullPtr<T>& ptr,
+                                      size_t new_size) noexcept {
+    return ToFullPtr<T>(ReallocateOffset(ctx, OffsetPtr<>(ptr.shm_.off_.load()), new_size));
+  }
+  template <typename T>
+  HSHM_INLINE void Free(const MemContext& ctx, const FullPtr<T>& ptr) noexcept {
+    FreeOffset(ctx, OffsetPtr<>(ptr.shm_.off_.load()));
+  }
+  template <typename T>
+  void Free(const MemContext& ctx, const ShmPtr<T>& ptr) noexcept {
+    FreeOffset(ctx, OffsetPtr<>(ptr.off_.load()));
+  }
+  template <typename T>
+  void Free(const MemContext& ctx, const OffsetPtr<T>& ptr) noexcept {
+    FreeOffset(ctx, OffsetPtr<>(ptr.load()));
+  }
+
+  // ---- objects -------------------------------------------------------------------------------
+
+  /** Room for count objects, not constructed. Null when count * sizeof(T) overflows. */
+  template <typename T>
+  [[nodiscard]] FullPtr<T> AllocateObjs(const MemContext& ctx, size_t count) noexcept {
+    if (count > std::numeric_limits<size_t>::max() / sizeof(T)) return FullPtr<T>();
+    return AllocateFor<T>(ctx, count * sizeof(T));
+  }
+  /** Only for types whose bytes may be moved. */
+  template <typename T>
+    requires std::is_trivially_copyable_v<T>
+  [[nodiscard]] FullPtr<T> ReallocateObjs(const MemContext& ctx, const FullPtr<T>& ptr,
+                                          size_t new_count) noexcept {
+    if (new_count > std::numeric_limits<size_t>::max() / sizeof(T)) return FullPtr<T>();
+    return Reallocate<T>(ctx, ptr, new_count * sizeof(T));
+  }
+  template <typename T, typename... Args>
+  [[nodiscard]] FullPtr<T> NewObj(const MemContext& ctx, Args&&... args) {
+    return NewObjs<T>(ctx, 1, std::forward<Args>(args)...);
+  }
+  /** Constructs count objects from the same arguments. When a constructor throws, the objects made
+   * so far are destroyed, the block is freed, and the exception goes on. */
+  template <typename T, typename... Args>
+  [[nodiscard]] FullPtr<T> NewObjs(const MemContext& ctx, size_t count, Args&&... args) {
+    FullPtr<T> objs = AllocateObjs<T>(ctx, count);
+    if (objs.IsNull()) return objs;
+    size_t made = 0;
+    try {
+      for (; made < count; ++made) new (objs.ptr_ + made) T(args...);
+    } catch (...) {
+      std::destroy_n(objs.ptr_, made);
+      Free(ctx, objs);
+      throw;
+    }
+    return objs;
+  }
+  template <typename T>
+  void DelObj(const MemContext& ctx, const FullPtr<T>& ptr) noexcept {
+    DelObjs(ctx, ptr, 1);
+  }
+  template <typename T>
+  void DelObjs(const MemContext& ctx, const FullPtr<T>& ptr, size_t count) noexcept {
+    if (ptr.IsNull()) defect::NullFree("DelObjs");
+    std::destroy_n(ptr.ptr_, count);
+    Free(ctx, ptr);
+  }
+
+  // ---- names ---------------------------------------------------------------------------------
+
+  /** Leaves an object for other ranks to find. See AllocatorCore::SetRoot. */
+  template <typename T>
+  bool SetRoot(std::string_view name, const FullPtr<T>& ptr) noexcept {
+    return AllocatorCore::SetRoot(name, OffsetPtr<>(ptr.shm_.off_.load()));
+  }
+  using AllocatorCore::SetRoot;
+
+  /** What was left under the name; null when nothing was. */
+  template <typename T>
+  [[nodiscard]] FullPtr<T> FindRoot(std::string_view name) noexcept {
+    return ToFullPtr<T>(FindRootOffset(name));
+  }
+
+ protected:
+  template <typename T>
+  HSHM_INLINE FullPtr<T> ToFullPtr(OffsetPtr<> offset) const noexcept {
+    if (HSHM_UNLIKELY(offset.IsNull())) return FullPtr<T>();
+    return FullPtr<T>(id_, reinterpret_cast<T*>(region_.base_ + offset.load()), offset.load());
+  }
+
+ private:
+  Derived& self() { return static_cast<Derived&>(*this); }
+
+  template <typename T>
+  FullPtr<T> AllocateFor(const MemContext& ctx, size_t bytes) noexcept {
+    if constexpr (alignof(T) > kDefaultAlignment) {
+      return AlignedAllocate<T>(ctx, bytes, alignof(T));
+    } else {
+      return Allocate<T>(ctx, bytes);
+    }
+  }
+};
+
+}  // namespace hshm::ipc
+
+#endif  // HSHM_MEMORY_ALLOCATOR_BASE_ALLOCATOR_H_

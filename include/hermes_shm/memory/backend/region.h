@@ -1,0 +1,65 @@
+#ifndef HSHM_MEMORY_BACKEND_REGION_H_
+#define HSHM_MEMORY_BACKEND_REGION_H_
+
+#include <cstdint>
+
+#include "hermes_shm/base/check.h"
+#include "hermes_shm/base/types.h"
+
+namespace hshm::ipc {
+
+/**
+ * What an allocator may ask of the backend under its region. Lies in private memory, one per
+ * backend object; all calls may come from several threads at once.
+ */
+class RegionServices {
+ public:
+  virtual ~RegionServices() = default;
+
+  /**
+   * Makes [offset, offset + size_bytes) of the region usable: afterwards touching it cannot fail.
+   * False, and nothing changed that matters, when the system has no room. Repeatable.
+   */
+  virtual bool Commit(Offset offset, uint64_t size_bytes) noexcept = 0;
+
+  /** Gives the memory of whole system pages inside the range back; they read as zero once
+   * committed again. */
+  virtual void Decommit(Offset offset, uint64_t size_bytes) noexcept = 0;
+
+  /** Takes byte lock `slot` for this process, without waiting. False when another has it. */
+  virtual bool HoldSlot(uint32_t slot) noexcept = 0;
+
+  /** Lets a slot taken by HoldSlot on this object go. */
+  virtual void ReleaseSlot(uint32_t slot) noexcept = 0;
+
+  /**
+   * True while some living process, this one included, holds the byte lock of the slot. When it
+   * says no, all that the late holder wrote is visible (acquire).
+   */
+  virtual bool IsAlive(uint32_t slot) noexcept = 0;
+};
+
+/**
+ * The memory that an allocator runs on, as this process sees it: base, size and services. The same
+ * bytes lie at another base in another process. A value; it owns nothing.
+ */
+struct Region {
+  char* base_ = nullptr;
+  uint64_t size_bytes_ = 0;
+  RegionServices* services_ = nullptr;
+
+  template <typename T>
+  HSHM_INLINE_CROSS_FUN T* At(Offset offset) const {
+    HSHM_ASSERT(offset < size_bytes_);
+    return reinterpret_cast<T*>(base_ + offset);
+  }
+  HSHM_INLINE_CROSS_FUN Offset OffsetOf(const void* ptr) const {
+    return static_cast<Offset>(static_cast<const char*>(ptr) - base_);
+  }
+  HSHM_INLINE_CROSS_FUN bool Contains(Offset offset) const { return offset < size_bytes_; }
+  HSHM_INLINE_CROSS_FUN bool Contains(const void* ptr) const { return Contains(OffsetOf(ptr)); }
+};
+
+}  // namespace hshm::ipc
+
+#endif  // HSHM_MEMORY_BACKEND_REGION_H_

@@ -1,0 +1,78 @@
+#include "hermes_shm/base/defects.h"
+
+#include <unistd.h>
+
+#include <cinttypes>
+#include <cstdio>
+#include <cstdlib>
+
+#include "hermes_shm/base/check.h"
+
+namespace hshm {
+namespace {
+
+/** Formats on the stack and writes with one call: the heap may be what is broken. */
+template <typename... Args>
+[[noreturn]] void Stop(const char* format, Args... args) noexcept {
+  char line[512];
+  const int length = std::snprintf(line, sizeof(line), format, args...);
+  if (length > 0) {
+    const size_t shown = static_cast<size_t>(length) < sizeof(line) ? length : sizeof(line) - 1;
+    [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, line, shown);
+  }
+  std::abort();
+}
+
+}  // namespace
+
+namespace detail {
+void CheckFailed(const char* text, const char* file, int line) noexcept {
+  Stop("hshm: CHECK failed: %s (%s:%d)\n", text, file, line);
+}
+}  // namespace detail
+
+namespace defect {
+
+void NullFree(const char* operation) noexcept {
+  Stop("hshm: NullFree: %s was given the null offset.\n", operation);
+}
+
+void ForeignPointer(const char* operation, uint64_t offset, uint64_t region_bytes) noexcept {
+  Stop("hshm: ForeignPointer: %s was given offset %" PRId64
+       ", which is not in the data of this region of %" PRIu64 " bytes.\n",
+       operation, static_cast<int64_t>(offset), region_bytes);
+}
+
+void InvalidFree(const char* operation, uint64_t offset) noexcept {
+  Stop("hshm: InvalidFree: %s was given offset %" PRIu64 ", where no allocated block begins.\n",
+       operation, offset);
+}
+
+void DoubleFree(const char* operation, uint64_t offset) noexcept {
+  Stop("hshm: DoubleFree: %s was given offset %" PRIu64 ", a block that is free already.\n",
+       operation, offset);
+}
+
+void BadAlignment(const char* operation, uint64_t alignment) noexcept {
+  Stop("hshm: BadAlignment: %s was asked for alignment %" PRIu64
+       ", which is not a power of two.\n",
+       operation, alignment);
+}
+
+void Corruption(const char* what, uint64_t offset) noexcept {
+  Stop("hshm: Corruption: %s at offset %" PRIu64
+       " cannot be right: memory was overwritten, or a block was freed twice.\n",
+       what, offset);
+}
+
+void NotTheHolder(const char* operation, uint64_t word) noexcept {
+  Stop("hshm: NotTheHolder: %s on a lock that this process does not hold (word %#" PRIx64 ").\n",
+       operation, word);
+}
+
+void NotAttached(const char* operation) noexcept {
+  Stop("hshm: NotAttached: %s on an allocator that is not attached to a region.\n", operation);
+}
+
+}  // namespace defect
+}  // namespace hshm
