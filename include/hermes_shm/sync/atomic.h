@@ -1,0 +1,90 @@
+#ifndef HSHM_SYNC_ATOMIC_H_
+#define HSHM_SYNC_ATOMIC_H_
+
+#include <atomic>
+#include <concepts>
+#include <cstdint>
+#include <type_traits>
+
+#include "hermes_shm/base/macros.h"
+
+namespace hshm {
+
+/**
+ * A word that several threads, processes or a device may change at the same time. Lies in shared
+ * memory: as large as T, aligned to its size, always lock-free, and zeroed memory holds T{}.
+ * Reads and writes like std::atomic; orders are sequentially consistent unless others are named.
+ */
+template <typename T>
+class Atomic {
+ public:
+  static_assert(std::is_trivially_copyable_v<T>);
+  static_assert(sizeof(T) == 1 || sizeof(T) == 2 || sizeof(T) == 4 || sizeof(T) == 8);
+  static_assert(std::atomic<T>::is_always_lock_free);
+
+  using value_type = T;
+
+  constexpr Atomic() noexcept : value_(T{}) {}
+  HSHM_CROSS_FUN constexpr Atomic(T value) noexcept : value_(value) {}
+  Atomic(const Atomic&) = delete;
+  Atomic& operator=(const Atomic&) = delete;
+
+  HSHM_CROSS_FUN T load(std::memory_order order = std::memory_order_seq_cst) const noexcept {
+    return value_.load(order);
+  }
+  HSHM_CROSS_FUN void store(T value, std::memory_order order = std::memory_order_seq_cst) noexcept {
+    value_.store(value, order);
+  }
+  HSHM_CROSS_FUN T exchange(T value, std::memory_order order = std::memory_order_seq_cst) noexcept {
+    return value_.exchange(value, order);
+  }
+
+  HSHM_CROSS_FUN bool compare_exchange_weak(
+      T& expected, T desired, std::memory_order order = std::memory_order_seq_cst) noexcept {
+    return value_.compare_exchange_weak(expected, desired, order);
+  }
+  HSHM_CROSS_FUN bool compare_exchange_weak(T& expected, T desired, std::memory_order success,
+                                            std::memory_order failure) noexcept {
+    return value_.compare_exchange_weak(expected, desired, success, failure);
+  }
+  HSHM_CROSS_FUN bool compare_exchange_strong(
+      T& expected, T desired, std::memory_order order = std::memory_order_seq_cst) noexcept {
+    return value_.compare_exchange_strong(expected, desired, order);
+  }
+  HSHM_CROSS_FUN bool compare_exchange_strong(T& expected, T desired, std::memory_order success,
+                                              std::memory_order failure) noexcept {
+    return value_.compare_exchange_strong(expected, desired, success, failure);
+  }
+
+  HSHM_CROSS_FUN T fetch_add(T by, std::memory_order order = std::memory_order_seq_cst) noexcept
+      requires std::integral<T> {
+    return value_.fetch_add(by, order);
+  }
+  HSHM_CROSS_FUN T fetch_sub(T by, std::memory_order order = std::memory_order_seq_cst) noexcept
+      requires std::integral<T> {
+    return value_.fetch_sub(by, order);
+  }
+  HSHM_CROSS_FUN T
+  fetch_or(T bits,
+           std::memory_order order = std::memory_order_seq_cst) noexcept requires std::integral<T> {
+    return value_.fetch_or(bits, order);
+  }
+  HSHM_CROSS_FUN T fetch_and(T bits, std::memory_order order = std::memory_order_seq_cst) noexcept
+      requires std::integral<T> {
+    return value_.fetch_and(bits, order);
+  }
+
+ private:
+  std::atomic<T> value_;
+};
+
+static_assert(std::is_standard_layout_v<Atomic<uint64_t>>);
+static_assert(std::is_trivially_destructible_v<Atomic<uint64_t>>);
+static_assert(sizeof(Atomic<uint8_t>) == 1 && alignof(Atomic<uint8_t>) == 1);
+static_assert(sizeof(Atomic<uint16_t>) == 2 && alignof(Atomic<uint16_t>) == 2);
+static_assert(sizeof(Atomic<uint32_t>) == 4 && alignof(Atomic<uint32_t>) == 4);
+static_assert(sizeof(Atomic<uint64_t>) == 8 && alignof(Atomic<uint64_t>) == 8);
+
+}  // namespace hshm
+
+#endif  // HSHM_SYNC_ATOMIC_H_
