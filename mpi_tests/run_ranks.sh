@@ -12,7 +12,8 @@ shift 3
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none
 # MPI itself leaks at exit and takes its locks in any order.
-export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=0}" TSAN_OPTIONS="${TSAN_OPTIONS:-detect_deadlocks=0}"
+export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=0}"
+export TSAN_OPTIONS="${TSAN_OPTIONS:-detect_deadlocks=0}"
 export HSHM_EXPECT_RANKS="$ranks"
 
 exec timeout --kill-after=10 "$seconds" "$mpirun" -np "$ranks" "$@" </dev/null
