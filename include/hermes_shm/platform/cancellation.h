@@ -10,6 +10,19 @@ namespace hshm {
 HSHM_API int DisableCancellation() noexcept;
 HSHM_API void RestoreCancellation(int former) noexcept;
 
+/** The same for a scope. Needed around system calls in noexcept functions too: most of them are
+ * cancellation points, and a cancelled thread unwinds. */
+class NoCancellation {
+ public:
+  NoCancellation() noexcept : former_(DisableCancellation()) {}
+  ~NoCancellation() { RestoreCancellation(former_); }
+  NoCancellation(const NoCancellation&) = delete;
+  NoCancellation& operator=(const NoCancellation&) = delete;
+
+ private:
+  int former_;
+};
+
 }  // namespace hshm
 
 #endif  // HSHM_PLATFORM_CANCELLATION_H_

@@ -111,13 +111,9 @@ static_assert(sizeof(Mutex) == 4);
 class HSHM_API MutexGuard {
  public:
   MutexGuard(Mutex& mutex, const LockIdentity& me, uint64_t timeout_us = kNoTimeout) noexcept
-      : cancellation_(DisableCancellation()),
-        mutex_(&mutex),
-        me_(me),
-        result_(mutex.Lock(me, timeout_us)) {}
+      : mutex_(&mutex), me_(me), result_(mutex.Lock(me, timeout_us)) {}
   ~MutexGuard() {
     if (IsHeld()) mutex_->Unlock(me_);
-    RestoreCancellation(cancellation_);
   }
   MutexGuard(const MutexGuard&) = delete;
   MutexGuard& operator=(const MutexGuard&) = delete;
@@ -126,7 +122,7 @@ class HSHM_API MutexGuard {
   bool IsHeld() const noexcept { return result_ != LockResult::kTimeout; }
 
  private:
-  int cancellation_;
+  NoCancellation no_cancellation_;  // first, so that it lasts until after Unlock
   Mutex* mutex_;
   LockIdentity me_;
   LockResult result_;

@@ -1,0 +1,89 @@
+#ifndef HSHM_PLATFORM_SHARED_MEMORY_H_
+#define HSHM_PLATFORM_SHARED_MEMORY_H_
+
+#include <cstdint>
+#include <string>
+
+#include "hermes_shm/base/macros.h"
+#include "hermes_shm/platform/file_descriptor.h"
+
+/**
+ * Files whose pages several processes map. Functions return 0 or the errno of what failed, and
+ * change nothing when they fail unless they say so; the backend makes the sentences.
+ */
+namespace hshm {
+
+/** Where segments lie: the environment variable HSHM_SHM_DIR, or /dev/shm. No slash at the end. */
+HSHM_API std::string SharedMemoryDirectory();
+
+/** Which file it is, under any name and none. Not reused while any process has it open. */
+struct FileIdentity {
+  uint64_t device_ = 0;
+  uint64_t inode_ = 0;
+  friend constexpr bool operator==(const FileIdentity&, const FileIdentity&) = default;
+};
+
+struct FileStatus {
+  FileIdentity identity_;
+  uint64_t size_bytes_ = 0;       // as set, committed or not
+  uint64_t committed_bytes_ = 0;  // what the file takes from its file system
+  uint32_t user_id_ = 0;
+  uint32_t mode_ = 0;   // permission bits alone
+  uint32_t links_ = 0;  // 0: it has no name
+  bool is_regular_ = false;
+};
+
+/**
+ * A new empty file with mode 0600, whatever the umask, that no other process can see: it has no
+ * name, and is gone with its last user unless PublishFile gives it one.
+ * @return 0, ENOENT, EACCES, EMFILE, ENOSPC, EOPNOTSUPP or EISDIR when the file system cannot
+ */
+[[nodiscard]] HSHM_API int CreateUnnamedFile(const std::string& directory, FileDescriptor* file);
+
+/** Gives an unnamed file its name, in one step. @return 0, EEXIST, ENOSYS when /proc is not mounted
+ */
+[[nodiscard]] HSHM_API int PublishFile(int fd, const std::string& path);
+
+/** Opens for reading and writing. Never follows a link (ELOOP), never waits for a FIFO's other end.
+ */
+[[nodiscard]] HSHM_API int OpenFile(const std::string& path, FileDescriptor* file);
+
+[[nodiscard]] HSHM_API int UnlinkFile(const std::string& path);
+
+[[nodiscard]] HSHM_API int StatusOfFile(int fd, FileStatus* status) noexcept;
+[[nodiscard]] HSHM_API int StatusOfPath(const std::string& path, FileStatus* status);
+
+/** Sets the size; nothing is committed by it. @return 0, EFBIG above RLIMIT_FSIZE */
+[[nodiscard]] HSHM_API int SetFileBytes(int fd, uint64_t size_bytes) noexcept;
+
+/**
+ * Takes room for [offset, offset + size_bytes) from the file system, inside the file's size: after
+ * that touching it cannot fail. What was there stays. Repeatable; after a failure a part may have
+ * been committed.
+ * @return 0, ENOSPC, EFBIG above RLIMIT_FSIZE (no SIGXFSZ), EOPNOTSUPP when the file system cannot
+ */
+[[nodiscard]] HSHM_API int CommitFile(int fd, uint64_t offset, uint64_t size_bytes) noexcept;
+
+/** Gives the whole pages inside the range back, for all processes at once; they read as zero. */
+[[nodiscard]] HSHM_API int PunchHole(int fd, uint64_t offset, uint64_t size_bytes) noexcept;
+
+/**
+ * Maps the first size_bytes of the file, shared, for reading and writing. `hint` is where it is
+ * wanted; it goes elsewhere when something is there.
+ */
+[[nodiscard]] HSHM_API int MapShared(int fd, uint64_t size_bytes, void* hint, char** base) noexcept;
+HSHM_API void UnmapShared(char* base, uint64_t size_bytes) noexcept;
+
+/** Room on the file system of a directory, for its user. Not limited when total_bytes_ is 0. */
+struct FileSystemRoom {
+  uint64_t free_bytes_ = 0;
+  uint64_t total_bytes_ = 0;
+};
+[[nodiscard]] HSHM_API int RoomOf(const std::string& directory, FileSystemRoom* room);
+
+/** The largest file that this process may write (RLIMIT_FSIZE); all ones when unlimited. */
+HSHM_API uint64_t FileBytesLimit() noexcept;
+
+}  // namespace hshm
+
+#endif  // HSHM_PLATFORM_SHARED_MEMORY_H_
