@@ -1,0 +1,237 @@
+#include "hermes_shm/memory/allocator/buddy/buddy_engine.h"
+
+#include <algorithm>
+
+#include "hermes_shm/base/bits.h"
+#include "hermes_shm/base/check.h"
+
+namespace hshm::ipc {
+
+namespace {
+constexpr uint32_t kFreeState = 1;
+
+constexpr uint32_t Granules(uint32_t order) { return uint32_t{1} << order; }
+
+/** Order of the largest aligned block that begins at first and ends at or before end. */
+uint32_t LargestOrderAt(uint32_t first, uint32_t end) {
+  const uint32_t fits = bits::FloorLog2(end - first);
+  return first == 0 ? fits : std::min<uint32_t>(fits, std::countr_zero(first));
+}
+}  // namespace
+
+BuddyEngine::BuddyEngine(uintptr_t node_zero, BuddyLists* lists, uint32_t first_granule,
+                         uint32_t granule_count, uint16_t tag, uint32_t max_order) noexcept
+    : nodes_(node_zero),
+      lists_(lists),
+      first_(first_granule),
+      end_(first_granule + granule_count),
+      tag_bits_((uint32_t{tag} << 16) | (kFreeState << 8)),
+      max_order_(max_order) {
+  HSHM_ASSERT(tag < kBuddyTags);
+  HSHM_ASSERT(max_order <= kBuddyMaxOrder);
+  HSHM_ASSERT(uint64_t{first_granule} + granule_count < kNone);
+}
+
+// ---- lists
+// ---------------------------------------------------------------------------------------
+
+void BuddyEngine::Push(uint32_t head, uint32_t order) noexcept {
+  BuddyNode* node = NodeAt(head);
+  const uint32_t old = lists_->heads_[order];
+  node->next_ = old;
+  node->prev_ = 0;
+  if (old != 0) NodeAt(old - 1)->prev_ = head + 1;
+  lists_->heads_[order] = head + 1;
+  lists_->nonempty_ |= uint64_t{1} << order;
+  lists_->free_granules_ += Granules(order);
+  SetMark(head, FreeMark(order));
+}
+
+void BuddyEngine::Remove(uint32_t head, uint32_t order) noexcept {
+  const BuddyNode* node = NodeAt(head);
+  HSHM_ASSERT(MarkOf(head) == FreeMark(order));
+  if (node->next_ != 0) NodeAt(node->next_ - 1)->prev_ = node->prev_;
+  if (node->prev_ != 0) {
+    NodeAt(node->prev_ - 1)->next_ = node->next_;
+  } else {
+    lists_->heads_[order] = node->next_;
+    if (node->next_ == 0) lists_->nonempty_ &= ~(uint64_t{1} << order);
+  }
+  lists_->free_granules_ -= Granules(order);
+  SetMark(head, 0);
+}
+
+void BuddyEngine::PushMerged(uint32_t head, uint32_t order) noexcept {
+  while (order < max_order_) {
+    const uint32_t buddy = head ^ Granules(order);
+    if (buddy < first_ || uint64_t{buddy} + Granules(order) > end_) break;
+    if (MarkOf(buddy) != FreeMark(order)) break;
+    Remove(buddy, order);
+    head = std::min(head, buddy);
+    ++order;
+  }
+  Push(head, order);
+}
+
+/**
+ * Puts what is left of a split block back. Nothing can merge: the buddy of each piece holds a
+ * granule of the part that was taken.
+ */
+void BuddyEngine::PushRest(uint32_t first, uint32_t end) noexcept {
+  while (first < end) {
+    const uint32_t order = LargestOrderAt(first, end);
+    Push(first, order);
+    first += Granules(order);
+  }
+}
+
+// ---- operations
+// ----------------------------------------------------------------------------------
+
+uint32_t BuddyEngine::Allocate(uint32_t granules, uint32_t alignment) noexcept {
+  HSHM_ASSERT(granules != 0);
+  HSHM_ASSERT(bits::IsPowerOfTwo(alignment));
+  if (granules > lists_->free_granules_) return kNone;
+  const uint32_t order = bits::CeilLog2(std::max(granules, alignment));
+  const uint64_t fitting = order < kBuddyOrders ? lists_->nonempty_ >> order << order : 0;
+  if (fitting == 0) return AllocateJoined(granules, alignment);
+  const uint32_t found = static_cast<uint32_t>(std::countr_zero(fitting));
+  const uint32_t head = lists_->heads_[found] - 1;
+  Remove(head, found);
+  PushRest(head + granules, head + Granules(found));
+  return head;
+}
+
+void BuddyEngine::Free(uint32_t first, uint32_t granules) noexcept {
+  HSHM_ASSERT(first >= first_);
+  HSHM_ASSERT(uint64_t{first} + granules <= end_);
+  const uint32_t end = first + granules;
+  while (first < end) {
+    HSHM_ASSERT(!IsFree(first));
+    const uint32_t order = std::min(LargestOrderAt(first, end), max_order_);
+    PushMerged(first, order);
+    first += Granules(order);
+  }
+}
+
+bool BuddyEngine::TakeRange(uint32_t first, uint32_t granules) noexcept {
+  const uint64_t end = uint64_t{first} + granules;
+  if (granules == 0) return true;
+  if (first < first_ || end > end_) return false;
+  uint32_t order = 0;
+  const uint32_t start = FreeBlockAt(first, &order);
+  if (start == kNone) return false;
+  uint64_t covered = uint64_t{start} + Granules(order);
+  while (covered < end) {
+    const uint32_t next = static_cast<uint32_t>(covered);
+    if (!IsHead(next)) return false;
+    covered += Granules(OrderOf(next));
+  }
+  for (uint32_t at = start; at < end;) {
+    const uint32_t order_here = OrderOf(at);
+    Remove(at, order_here);
+    at += Granules(order_here);
+  }
+  PushRest(start, first);
+  PushRest(static_cast<uint32_t>(end), static_cast<uint32_t>(covered));
+  return true;
+}
+
+uint32_t BuddyEngine::FreeBlockAt(uint32_t granule, uint32_t* order) const noexcept {
+  if (granule < first_ || granule >= end_) return kNone;
+  for (uint32_t k = 0; k <= max_order_; ++k) {
+    const uint32_t head = granule & ~(Granules(k) - 1);
+    if (head < first_) break;
+    if (!IsHead(head)) continue;
+    *order = OrderOf(head);
+    return *order >= k ? head : kNone;
+  }
+  return kNone;
+}
+
+// ---- runs of several blocks
+// ----------------------------------------------------------------------
+
+/** First granule of a fitting run that begins in the free block at head, which begins the run. */
+uint32_t BuddyEngine::RunInFrom(uint32_t head, uint32_t granules,
+                                uint32_t alignment) const noexcept {
+  const uint64_t start = bits::AlignUp(head, alignment);
+  uint64_t end = head;
+  while (end < end_ && end < start + granules) {
+    const uint32_t next = static_cast<uint32_t>(end);
+    if (!IsHead(next)) break;
+    end += Granules(OrderOf(next));
+  }
+  return start + granules <= end ? static_cast<uint32_t>(start) : kNone;
+}
+
+uint32_t BuddyEngine::AllocateJoined(uint32_t granules, uint32_t alignment) noexcept {
+  uint32_t start = kNone;
+  const bool seen_all = ForEachFree([&](uint32_t head, uint32_t) {
+    if (head > first_ && IsFree(head - 1)) return true;  // inside of a run that begins earlier
+    start = RunInFrom(head, granules, alignment);
+    return start == kNone;
+  });
+  if (seen_all) return kNone;
+  const bool taken = TakeRange(start, granules);
+  HSHM_CHECK(taken);
+  return start;
+}
+
+// ---- whole state
+// ---------------------------------------------------------------------------------
+
+bool BuddyEngine::CheckList(uint32_t order, uint64_t* blocks, uint64_t* granules) const noexcept {
+  uint32_t prev = 0;
+  uint32_t link = lists_->heads_[order];
+  if ((link != 0) != ((lists_->nonempty_ >> order & 1) != 0)) return false;
+  if (link != 0 && order > max_order_) return false;
+  for (; link != 0; link = NodeAt(link - 1)->next_) {
+    const uint32_t head = link - 1;
+    if (head < first_ || uint64_t{head} + Granules(order) > end_) return false;
+    if ((head & (Granules(order) - 1)) != 0) return false;
+    if (MarkOf(head) != FreeMark(order)) return false;
+    if (NodeAt(head)->prev_ != prev) return false;
+    prev = link;
+    *granules += Granules(order);
+    if (++*blocks > end_ - first_) return false;  // a cycle
+  }
+  return true;
+}
+
+/** Walks all nodes: as many heads as the lists have, none inside another, no buddies unmerged. */
+bool BuddyEngine::CheckMarks(uint64_t blocks) const noexcept {
+  uint64_t covered = first_;
+  uint64_t heads = 0;
+  for (uint32_t at = first_; at < end_; ++at) {
+    if (!IsHead(at)) continue;
+    const uint32_t order = OrderOf(at);
+    if (order > max_order_ || at < covered) return false;
+    covered = uint64_t{at} + Granules(order);
+    ++heads;
+    const uint32_t buddy = at ^ Granules(order);
+    const bool could_merge =
+        order < max_order_ && buddy >= first_ && uint64_t{buddy} + Granules(order) <= end_;
+    if (could_merge && MarkOf(buddy) == FreeMark(order)) return false;
+  }
+  return heads == blocks;
+}
+
+bool BuddyEngine::Check() const noexcept {
+  uint64_t blocks = 0;
+  uint64_t granules = 0;
+  if (lists_->nonempty_ >> kBuddyOrders != 0) return false;
+  for (uint32_t order = 0; order < kBuddyOrders; ++order) {
+    if (!CheckList(order, &blocks, &granules)) return false;
+  }
+  return granules == lists_->free_granules_ && CheckMarks(blocks);
+}
+
+void BuddyEngine::Reset() noexcept {
+  *lists_ = BuddyLists{};
+  for (uint32_t at = first_; at < end_; ++at) {
+    if (IsHead(at)) SetMark(at, 0);
+  }
+}
+
+}  // namespace hshm::ipc
