@@ -1,0 +1,86 @@
+#include "hermes_shm/memory/allocator/auto_units.h"
+
+#include <algorithm>
+#include <bit>
+#include <utility>
+
+#include "hermes_shm/base/error.h"
+
+namespace hshm::ipc {
+namespace {
+
+/**
+ * Headers, slots and the page table take less than this part of every region, so that a region of
+ * 2^k bytes can give each of its ranks the unit that it is promised.
+ */
+constexpr uint64_t kOverheadPart = 8;
+
+/** The node of one rank by the rule of AutoUnits. A rank without usable nodes may use all. */
+uint32_t NodeOf(const UnitRequest& request, uint32_t rank) {
+  const uint64_t ranks = request.usable_nodes_.size();
+  const NodeSet& usable = request.usable_nodes_[rank];
+  const uint32_t count = usable.Count();
+  if (count == 0) return static_cast<uint32_t>(uint64_t{rank} * request.node_count_ / ranks);
+  return usable.Nth(static_cast<uint32_t>(uint64_t{rank} * count / ranks));
+}
+
+uint64_t RoundUnit(uint64_t bytes) {
+  return std::max<uint64_t>(std::bit_floor(bytes), kMinUnitBytes);
+}
+
+std::string SizeText(uint64_t bytes) {
+  constexpr std::pair<uint64_t, const char*> kScales[] = {
+      {1_GiB, " GiB"}, {1_MiB, " MiB"}, {1_KiB, " KiB"}};
+  for (const auto& [scale, name] : kScales) {
+    if (bytes >= scale && bytes % scale == 0) return std::to_string(bytes / scale) + name;
+  }
+  return std::to_string(bytes) + " bytes";
+}
+
+}  // namespace
+
+UnitChoice AutoUnits(const UnitRequest& request) {
+  const auto ranks = static_cast<uint32_t>(request.usable_nodes_.size());
+  if (request.local_rank_ >= ranks || request.node_count_ == 0) {
+    throw Error(ErrorCode::kOutOfRange,
+                "AutoUnits was asked for rank " + std::to_string(request.local_rank_) + " of " +
+                    std::to_string(ranks) + " ranks on " + std::to_string(request.node_count_) +
+                    " NUMA nodes: give one set of nodes for each rank, and a rank among them.");
+  }
+  UnitChoice choice;
+  choice.node_ = NodeOf(request, request.local_rank_);
+  choice.node_count_ = request.node_count_;
+  choice.local_rank_ = request.local_rank_;
+  choice.local_size_ = ranks;
+  choice.is_bound_ = request.usable_nodes_[request.local_rank_].Count() == 1;
+
+  NodeSet nodes_in_use;
+  choice.ranks_on_node_ = 0;
+  for (uint32_t rank = 0; rank < ranks; ++rank) {
+    const uint32_t node = NodeOf(request, rank);
+    nodes_in_use.Add(node);
+    if (node == choice.node_) ++choice.ranks_on_node_;
+  }
+  const uint64_t data_bytes = request.region_bytes_ - request.region_bytes_ / kOverheadPart;
+  const uint64_t node_share = data_bytes / nodes_in_use.Count() / choice.ranks_on_node_;
+  const uint64_t rank_share = data_bytes / ranks;
+
+  choice.options_ = request.asked_;
+  MultiProcessOptions& units = choice.options_;
+  units.expected_processes_ = ranks;
+  units.process_unit_bytes_ =
+      RoundUnit(std::min({request.asked_.process_unit_bytes_, node_share, rank_share}));
+  units.thread_unit_bytes_ = RoundUnit(std::min(
+      request.asked_.thread_unit_bytes_, units.process_unit_bytes_ / kThreadUnitsPerProcessUnit));
+  return choice;
+}
+
+std::string UnitChoice::Describe() const {
+  return "rank " + std::to_string(local_rank_) + " of " + std::to_string(local_size_) + ": node " +
+         std::to_string(node_) + " of " + std::to_string(node_count_) +
+         (is_bound_ ? " (bound)" : " (by rank)") + ", process unit " +
+         SizeText(options_.process_unit_bytes_) + ", thread unit " +
+         SizeText(options_.thread_unit_bytes_);
+}
+
+}  // namespace hshm::ipc
