@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "hermes_shm/base/bits.h"
 #include "hermes_shm/base/types.h"
 #include "hermes_shm/sync/atomic.h"
 
@@ -72,6 +73,12 @@ static_assert(sizeof(BackendHeader) <= kBackendHeaderBytes);
 constexpr uint32_t SlotCountFor(uint64_t region_bytes) {
   const uint64_t fit = region_bytes / 16 / sizeof(SlotEntry);
   return fit < kMaxSlots ? static_cast<uint32_t>(fit) : kMaxSlots;
+}
+
+/** Where an allocator's header begins: behind the slots. */
+constexpr Offset AllocatorOffsetFor(uint64_t region_bytes) {
+  return bits::AlignUp(kBackendHeaderBytes + SlotCountFor(region_bytes) * sizeof(SlotEntry),
+                       kCacheLineBytes);
 }
 
 }  // namespace hshm::ipc

@@ -22,8 +22,10 @@ class RegionServices {
    */
   virtual bool Commit(Offset offset, uint64_t size_bytes) noexcept = 0;
 
-  /** Gives the memory of whole system pages inside the range back; they read as zero once
-   * committed again. */
+  /**
+   * Gives the memory of whole system pages inside the range back; they read as zero once committed
+   * again. On memory that cannot be given back (arrays, malloc) nothing happens: the bytes stay.
+   */
   virtual void Decommit(Offset offset, uint64_t size_bytes) noexcept = 0;
 
   /** Takes byte lock `slot` for this process, without waiting. False when another has it. */
