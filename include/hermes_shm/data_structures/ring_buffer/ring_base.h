@@ -1,0 +1,175 @@
+#ifndef HSHM_DATA_STRUCTURES_RING_BUFFER_RING_BASE_H_
+#define HSHM_DATA_STRUCTURES_RING_BUFFER_RING_BASE_H_
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+#include <utility>
+
+#include "hermes_shm/base/bits.h"
+#include "hermes_shm/base/check.h"
+#include "hermes_shm/data_structures/ring_buffer/layout.h"
+#include "hermes_shm/platform/futex.h"
+
+namespace hshm::ipc {
+
+/**
+ * What the ring buffers have in common: life cycle, closing, and waiting around the try_push and
+ * try_pop of Derived (CRTP).
+ *
+ * Waiting: who finds the ring full or empty sets a word, looks again, and sleeps on the word in
+ * slices; the other side clears the word and wakes when it finds it set.
+ * Invariant  Whether the ring is full or empty stands in its indices and cells; the words are
+ * hints. Ordering   None is needed: a wake that is missed costs its sleeper one slice. ABA None: a
+ * sleeper looks at the ring again whatever the word says. Crash      A dead sleeper leaves a word
+ * set: the next push or pop wakes nobody, once.
+ */
+template <typename Derived, typename T, typename AllocT, typename CellT, uint64_t kMagic>
+class RingBase {
+  static_assert(std::is_trivially_copyable_v<T>,
+                "Elements are shared as bytes: no pointers inside");
+
+ public:
+  using value_type = T;
+  using allocator_type = AllocT;
+  static constexpr uint64_t kSliceUs = 1000;  // how long a missed wake can cost
+
+  // ---- life cycle ------------------------------------------------------------------------------
+
+  /** Makes a ring for at least `capacity` elements, rounded up to a power of two.
+   * @throws Error kOutOfRange (capacity 0 or above 2^32), kNoSpace */
+  void shm_init(AllocT* alloc, uint64_t capacity, const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) {
+    if (capacity == 0 || capacity > uint64_t{1} << kMaxRingLog2) {
+      ThrowOutOfRange(kKind.name_, "the capacity must be from 1 to 2^32 elements");
+    }
+    const uint64_t cells = std::bit_ceil(capacity);
+    const uint64_t bytes = sizeof(RingHeader) + cells * sizeof(CellT);
+    const OffsetPtr<> block = AllocateObject(*alloc, ctx, bytes, kKind.name_);
+    auto* header = alloc->GetRegion().template At<RingHeader>(block.load());
+    std::memset(static_cast<void*>(header), 0, bytes);
+    header->capacity_log2_ = bits::FloorLog2(cells);
+    PublishObject(header->tag_, kKind);
+    Use(alloc, header);
+  }
+
+  /** Joins a ring that another rank has made. @throws Error see FindObject */
+  void shm_attach(AllocT* alloc, OffsetPtr<> offset) {
+    const Region& region = alloc->GetRegion();
+    FindObject(region, offset.load(), sizeof(RingHeader), kKind);
+    auto* header = region.template At<RingHeader>(offset.load());
+    const uint64_t behind = region.size_bytes_ - offset.load() - sizeof(RingHeader);
+    if (header->capacity_log2_ > kMaxRingLog2 || header->capacity() > behind / sizeof(CellT)) {
+      ThrowOutOfRange(kKind.name_, "the capacity in its header cannot be right");
+    }
+    Use(alloc, header);
+  }
+
+  /** Frees the ring with all that is in it. From the call on no rank may use it: caller's duty. */
+  void shm_destroy(const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept {
+    if (header_ == nullptr) return;
+    HSHM_CHECK(RetireObject(header_->tag_, kKind));
+    alloc_->FreeOffsetNoNullCheck(ctx, offset());
+    header_ = nullptr;
+  }
+
+  /** What the others attach to; null for an empty handle. */
+  OffsetPtr<> offset() const noexcept {
+    return header_ == nullptr ? OffsetPtr<>() : OffsetPtr<>(alloc_->GetRegion().OffsetOf(header_));
+  }
+
+  // ---- state -----------------------------------------------------------------------------------
+
+  uint64_t capacity() const noexcept { return mask_ + 1; }
+
+  /** Elements in the ring, claimed ones included; a guess while others push and pop. */
+  uint64_t size() const noexcept {
+    const uint64_t head = header_->head_.load(std::memory_order_relaxed);  // relaxed: a guess
+    const uint64_t tail = header_->tail_.load(std::memory_order_relaxed);  // relaxed: a guess
+    const auto count = static_cast<int64_t>(tail - head);  // negative where a dead one left tail_
+    return count < 0 ? 0 : std::min(static_cast<uint64_t>(count), capacity());
+  }
+  bool empty() const noexcept { return size() == 0; }
+
+  /** No push succeeds any more once it has begun after this; what is in the ring can be popped. */
+  void close() noexcept {
+    header_->closed_.store(1, std::memory_order_release);  // pairs with is_closed
+    Wake(header_->data_wanted_);
+    Wake(header_->room_wanted_);
+  }
+  bool is_closed() const noexcept {
+    return header_->closed_.load(std::memory_order_acquire) != 0;  // pairs with close
+  }
+
+  // ---- more ways to push and pop ---------------------------------------------------------------
+
+  template <typename... Args>
+  RingResult try_emplace(Args&&... args) {
+    return self().try_push(T(std::forward<Args>(args)...));
+  }
+
+  /** Sleeps while the ring is full. kDone, kClosed or kTimeout. */
+  RingResult push(const T& element, uint64_t timeout_us) noexcept {
+    return Wait(header_->room_wanted_, timeout_us, [&] { return self().try_push(element); });
+  }
+
+  /** Sleeps while the ring is empty. kDone, kClosed or kTimeout. */
+  RingResult pop(T& element, uint64_t timeout_us) noexcept {
+    return Wait(header_->data_wanted_, timeout_us, [&] { return self().try_pop(element); });
+  }
+
+ protected:
+  static constexpr ObjectKind kKind = {"a ring_buffer", kMagic, kRingLayoutVersion, sizeof(T), 0};
+
+  CellT& CellAt(uint64_t index) const noexcept { return cells_[index & mask_]; }
+
+  /** After a push or pop. relaxed: a wake that is missed costs one slice. */
+  HSHM_INLINE static void WakeIfWanted(Atomic<uint32_t>& wanted) noexcept {
+    if (HSHM_UNLIKELY(wanted.load(std::memory_order_relaxed) != 0)) {  // relaxed: as above
+      Wake(wanted);
+    }
+  }
+
+  AllocT* alloc_ = nullptr;
+  RingHeader* header_ = nullptr;
+  CellT* cells_ = nullptr;
+  uint64_t mask_ = 0;
+
+ private:
+  Derived& self() noexcept { return static_cast<Derived&>(*this); }
+
+  void Use(AllocT* alloc, RingHeader* header) noexcept {
+    alloc_ = alloc;
+    header_ = header;
+    cells_ = reinterpret_cast<CellT*>(header + 1);
+    mask_ = header->capacity() - 1;
+  }
+
+  HSHM_NOINLINE static void Wake(Atomic<uint32_t>& wanted) noexcept {
+    wanted.store(0, std::memory_order_relaxed);  // relaxed: sleepers look at the ring itself
+    FutexWake(&wanted, ~uint32_t{0});
+  }
+
+  template <typename Try>
+  RingResult Wait(Atomic<uint32_t>& wanted, uint64_t timeout_us, const Try& attempt) noexcept {
+    RingResult result = attempt();
+    if (!MayChange(result)) return result;
+    const uint64_t start_us = MonotonicUs();
+    for (;;) {
+      wanted.store(1);
+      result = attempt();
+      if (!MayChange(result)) return result;
+      const uint64_t waited_us = MonotonicUs() - start_us;
+      if (waited_us >= timeout_us) return RingResult::kTimeout;
+      FutexWait(&wanted, 1, std::min(kSliceUs, timeout_us - waited_us));
+    }
+  }
+  static bool MayChange(RingResult result) noexcept {
+    return result == RingResult::kFull || result == RingResult::kEmpty;
+  }
+};
+
+}  // namespace hshm::ipc
+
+#endif  // HSHM_DATA_STRUCTURES_RING_BUFFER_RING_BASE_H_
