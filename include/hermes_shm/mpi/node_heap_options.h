@@ -1,0 +1,60 @@
+#ifndef HSHM_MPI_NODE_HEAP_OPTIONS_H_
+#define HSHM_MPI_NODE_HEAP_OPTIONS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "hermes_shm/base/types.h"
+#include "hermes_shm/memory/allocator/multi_process/options.h"
+#include "hermes_shm/memory/backend/posix_shm_mmap.h"
+
+namespace hshm::mpi {
+
+/**
+ * How a NodeHeap is set up. Of the fields marked [leader] those of each node's lowest rank count,
+ * of the others each rank's own.
+ */
+struct NodeHeapOptions {
+  /** [leader] The segment's name; empty: one of user, job and a random number that is new. */
+  std::string url_;
+
+  /**
+   * [leader] Size of the heap in bytes; 0: half of what the shared-memory file system has free now.
+   * Memory is taken as it is used, so several heaps may each count on the same free half.
+   */
+  uint64_t capacity_bytes_ = 0;
+
+  /** [leader] The application's part of the shared header, zeroed; see GetCustomHeader. */
+  size_t custom_header_bytes_ = 0;
+
+  /** [leader] Null: a random one, so that the heaps of a job differ. */
+  ipc::AllocatorId alloc_id_;
+
+  /** [leader] What to do when a segment of that name is there. */
+  ipc::IfExists if_exists_ = ipc::IfExists::kReplaceDead;
+
+  /**
+   * [leader] The segment loses its name once all ranks of the node have it, and is gone with the
+   * last of them, however they end. Otherwise other processes can attach by url() until the
+   * leader's heap ends.
+   */
+  bool unlink_after_attach_ = true;
+
+  /** Most that this rank takes from the heap at a time; 0: as AutoUnits chooses. */
+  uint64_t process_unit_bytes_ = 0;
+  uint64_t thread_unit_bytes_ = 0;
+
+  /** What becomes of the blocks that this rank handed out when it dies. */
+  ipc::OnDeath on_death_ = ipc::OnDeath::kKeepLive;
+
+  /** How long this rank waits for the leader's segment to become usable. */
+  uint64_t attach_timeout_ms_ = 10'000;  // a loaded node may stall a process for seconds
+
+  /** Prints what AutoUnits chose to stderr. So does HSHM_VERBOSE=1 in the environment. */
+  bool is_verbose_ = false;
+};
+
+}  // namespace hshm::mpi
+
+#endif  // HSHM_MPI_NODE_HEAP_OPTIONS_H_
