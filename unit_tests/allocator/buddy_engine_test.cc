@@ -191,17 +191,17 @@ TEST_CASE("BuddyEngine never merges with a block of another tag") {
 
 TEST_CASE("BuddyEngine leaves nodes outside of its range and marks of users alone") {
   std::vector<BuddyNode> nodes(64);
-  for (BuddyNode& node : nodes) node.mark_.store(kBuddyUserMark | 0x107, std::memory_order_relaxed);
-  for (uint32_t i = 20; i < 40; ++i) nodes[i].mark_.store(0, std::memory_order_relaxed);
+  for (BuddyNode& node : nodes) node.mark_.store(kBuddyUserMark | 0x107);
+  for (uint32_t i = 20; i < 40; ++i) nodes[i].mark_.store(0);
   BuddyLists lists{};
   BuddyEngine engine(nodes.data(), &lists, 20, 20, 0, 30);
   engine.Free(20, 20);
   const uint32_t got = engine.Allocate(4);
-  nodes[got].mark_.store(kBuddyUserMark | 4, std::memory_order_relaxed);
+  nodes[got].mark_.store(kBuddyUserMark | 4);
   REQUIRE(engine.Allocate(20) == kNone);
   REQUIRE(engine.Check());
   REQUIRE(nodes[got].mark_.load() == (kBuddyUserMark | 4));
-  nodes[got].mark_.store(0, std::memory_order_relaxed);
+  nodes[got].mark_.store(0);
   engine.Free(got, 4);
   REQUIRE(engine.free_granules() == 20);
   for (uint32_t i = 0; i < 64; ++i) {

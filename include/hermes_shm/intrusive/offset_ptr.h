@@ -33,26 +33,27 @@ struct OffsetPtrBase {
   Word off_{0};
 
   OffsetPtrBase() = default;
-  HSHM_CROSS_FUN constexpr explicit OffsetPtrBase(uint64_t offset) : off_(offset) {}
-  HSHM_CROSS_FUN OffsetPtrBase(const OffsetPtrBase& other) : off_(other.load()) {}
-  HSHM_CROSS_FUN OffsetPtrBase& operator=(const OffsetPtrBase& other) {
+  HSHM_CROSS_FUN constexpr explicit OffsetPtrBase(uint64_t offset) noexcept : off_(offset) {}
+  HSHM_CROSS_FUN OffsetPtrBase(const OffsetPtrBase& other) noexcept : off_(other.load()) {}
+  HSHM_CROSS_FUN OffsetPtrBase& operator=(const OffsetPtrBase& other) noexcept {
     store(other.load());
     return *this;
   }
   template <bool kOther>
-    requires(kOther != kAtomic)
-  HSHM_CROSS_FUN OffsetPtrBase(const OffsetPtrBase<T, kOther>& other) : off_(other.load()) {}
+  requires(kOther != kAtomic) HSHM_CROSS_FUN OffsetPtrBase(const OffsetPtrBase<T, kOther>& other)
+  noexcept : off_(other.load()) {}
 
   HSHM_CROSS_FUN static OffsetPtrBase GetNull() { return OffsetPtrBase(); }
 
-  HSHM_CROSS_FUN size_t load(std::memory_order order = std::memory_order_seq_cst) const {
+  HSHM_CROSS_FUN size_t load(std::memory_order order = std::memory_order_seq_cst) const noexcept {
     if constexpr (kAtomic) {
       return off_.load(order);
     } else {
       return off_;
     }
   }
-  HSHM_CROSS_FUN void store(size_t offset, std::memory_order order = std::memory_order_seq_cst) {
+  HSHM_CROSS_FUN void store(size_t offset,
+                            std::memory_order order = std::memory_order_seq_cst) noexcept {
     if constexpr (kAtomic) {
       off_.store(offset, order);
     } else {
@@ -126,9 +127,7 @@ struct FullPtr {
   HSHM_CROSS_FUN void SetNull() { *this = FullPtr(); }
   HSHM_CROSS_FUN T* get() const { return ptr_; }
   HSHM_CROSS_FUN T* operator->() const { return ptr_; }
-  HSHM_CROSS_FUN std::add_lvalue_reference_t<T> operator*() const
-    requires(!std::is_void_v<T>)
-  {
+  HSHM_CROSS_FUN std::add_lvalue_reference_t<T> operator*() const requires(!std::is_void_v<T>) {
     return *ptr_;
   }
   template <typename U>

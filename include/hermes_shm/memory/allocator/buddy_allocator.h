@@ -1,0 +1,114 @@
+#ifndef HSHM_MEMORY_ALLOCATOR_BUDDY_ALLOCATOR_H_
+#define HSHM_MEMORY_ALLOCATOR_BUDDY_ALLOCATOR_H_
+
+#include <cstdint>
+#include <type_traits>
+
+#include "hermes_shm/memory/allocator/base_allocator.h"
+#include "hermes_shm/memory/allocator/buddy/buddy_engine.h"
+#include "hermes_shm/sync/mutex.h"
+
+namespace hshm::ipc {
+
+/**
+ * State of a BuddyAllocator. Lies behind the common allocator header:
+ *
+ *     | BuddyHeader | BuddyNode, one a granule | first_ ... granules in use and free ... | end_
+ *                                                             frontier_ : never used yet ^
+ *
+ * Granule g is the bytes [g, g + 1) * granule_bytes_ of the region, so that a block aligned in
+ * granules has an offset aligned in bytes.
+ */
+struct alignas(kCacheLineBytes) BuddyHeader {
+  Mutex lock_;              // [any]  order: a leaf, nothing is locked inside
+  uint32_t granule_bytes_;  // [init] power of two
+  uint32_t first_;          // [init] first granule
+  uint32_t end_;            // [init] granule behind the last
+  uint64_t nodes_offset_;   // [init] node of granule first_
+  uint32_t frontier_;       // [lock] granules from here on are not committed, nor are their nodes
+  uint32_t reserved_;
+  BuddyLists lists_;  // [lock] caches; the truth is a user mark per block, in its first node
+};
+static_assert(std::is_standard_layout_v<BuddyHeader>);
+static_assert(sizeof(BuddyHeader) == 192);  // frozen by kAllocatorLayoutVersion
+
+/**
+ * A buddy system for blocks of any size, shared by all processes of a region through one lock. For
+ * medium and large blocks, and wherever memory must come back: neighbours merge as they are freed.
+ *
+ * A block is a run of whole granules of 64 bytes (more in regions above 64 GiB, so that there are
+ * at most 2^30): no two blocks share a cache line. A block's unused tail is given back granule by
+ * granule. State costs 12 bytes a granule, out of line: 3/16 of what is in use.
+ *
+ * Memory is committed from the bottom upwards, in steps from 64 KiB to 4 MiB, together with the
+ * nodes that describe it; what was committed once stays. Blocks stay when their process detaches or
+ * dies. A process that dies in a call may leave one block that nobody knows.
+ *
+ * Invariant  A granule below frontier_ is in use if and only if a user mark {granules} covers it.
+ *            Marks change under lock_ only; each operation commits with one store of a mark, or of
+ *            frontier_.
+ * Ordering   The mutex; for a dead holder's stores, its taker's query.
+ * ABA        None: nothing is changed outside of the lock.
+ * Crash      The next holder is told kOwnerDied, throws the lists away and makes them anew from the
+ *            marks. Before an operation's store: it has not happened. After it: it has; a block
+ *            marked but not yet returned is lost. Before frontier_: committed memory, not yet used.
+ */
+class HSHM_API BuddyAllocator : public BaseAllocator<BuddyAllocator> {
+ public:
+  static constexpr AllocatorType kType = AllocatorType::kBuddy;
+
+  /** Every size; 0 gives a block of one granule. Null when there is no room. */
+  OffsetPtr<> AllocateOffset(const MemContext& ctx, size_t size) noexcept {
+    return AlignedAllocateOffset(ctx, size, kDefaultAlignment);
+  }
+  /** Offsets are aligned; addresses as far as the region's base is. */
+  OffsetPtr<> AlignedAllocateOffset(const MemContext& ctx, size_t size, size_t alignment) noexcept;
+  /** In place when it gets smaller, or when the granules behind the block are free. */
+  OffsetPtr<> ReallocateOffsetNoNullCheck(const MemContext& ctx, OffsetPtr<> offset,
+                                          size_t size) noexcept;
+  void FreeOffsetNoNullCheck(const MemContext& ctx, OffsetPtr<> offset) noexcept;
+
+  /** Bytes of all blocks, in whole granules. */
+  size_t GetCurrentlyAllocatedSize() noexcept;
+
+  /** There is no state per thread: the context names the process alone. */
+  MemContext CreateTls(const MemContext& ctx) noexcept;
+  void FreeTls(const MemContext& ctx) noexcept;
+
+  /** Takes the lock and walks everything: marks, lists, buddies, counts. */
+  [[nodiscard]] bool Check() noexcept;
+
+ private:
+  friend class BaseAllocator<BuddyAllocator>;
+  class Locked;
+
+  MemContext Init(Offset core);
+  MemContext Attach(Offset core);
+  void Detach() noexcept { buddy_ = nullptr; }
+
+  void Require(const char* operation) const noexcept {
+    if (HSHM_UNLIKELY(buddy_ == nullptr)) defect::NotAttached(operation);
+  }
+  uint64_t GranulesFor(uint64_t size) const noexcept {
+    return size == 0 ? 1 : bits::DivideUp(size, buddy_->granule_bytes_);
+  }
+  BuddyNode* NodeOf(uint32_t granule) const noexcept {
+    return region_.At<BuddyNode>(buddy_->nodes_offset_) + (granule - buddy_->first_);
+  }
+  LockIdentity Identity() noexcept { return membership_.IdentityOrRejoin(); }
+  BuddyEngine Engine() const noexcept;
+  uint32_t LiveGranules(uint32_t granule) const noexcept;
+  uint32_t BlockAt(const char* operation, Offset offset) const noexcept;
+  uint32_t TakeOrGrow(uint32_t granules, uint32_t alignment) noexcept;
+  bool GrowTo(uint64_t needed_frontier) noexcept;
+  bool CommitTo(uint32_t new_frontier) noexcept;
+  bool ResizeInPlace(uint32_t granule, uint32_t old_granules, uint32_t new_granules) noexcept;
+  void Rebuild() noexcept;
+
+  BuddyHeader* buddy_ = nullptr;
+};
+static_assert(CoreAllocator<BuddyAllocator>);
+
+}  // namespace hshm::ipc
+
+#endif  // HSHM_MEMORY_ALLOCATOR_BUDDY_ALLOCATOR_H_

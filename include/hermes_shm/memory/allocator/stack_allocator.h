@@ -1,0 +1,105 @@
+#ifndef HSHM_MEMORY_ALLOCATOR_STACK_ALLOCATOR_H_
+#define HSHM_MEMORY_ALLOCATOR_STACK_ALLOCATOR_H_
+
+#include <cstdint>
+#include <type_traits>
+
+#include "hermes_shm/memory/allocator/base_allocator.h"
+
+namespace hshm::ipc {
+
+/**
+ * Where the stack stands. Lies behind the common allocator header:
+ *
+ *     bottom_                                        top        committed_            end_
+ *       | block | block | padding | aligned block     | free      | not committed       |
+ */
+struct alignas(kCacheLineBytes) StackHeader {
+  Atomic<uint64_t> word_;       // [any]  {live blocks:27, top in units of 16 bytes:37}
+  Atomic<uint64_t> committed_;  // [any]  bytes below may be touched; only grows
+  uint64_t bottom_;             // [init] offset of the first block's header
+  uint64_t end_;                // [init] first offset behind the stack
+};
+static_assert(std::is_standard_layout_v<StackHeader>);
+static_assert(sizeof(StackHeader) == 64);  // frozen by kAllocatorLayoutVersion
+
+/** In front of every block. The two tags are made from the header's own offset. */
+struct StackBlock {
+  uint64_t size_;           // [owner] {tag:24, size in units of 16 bytes:40}
+  Atomic<uint64_t> state_;  // [any]   {live or freed tag:24, units of padding before this:40}
+};
+static_assert(std::is_standard_layout_v<StackBlock>);
+static_assert(sizeof(StackBlock) == 16);
+
+/**
+ * The simplest allocator: blocks one behind the other, one word for all processes and threads, no
+ * lock. For set-up data, arenas that go as a whole, and as the model to read first.
+ *
+ * Freeing the topmost block gives its bytes back; so does freeing the last living block, and then
+ * everything is free. A block freed in the middle is reused only then. Each block costs 16 bytes
+ * more than its size, rounded up to 16. At most 2^27 - 1 blocks live at once, regions up to 2 TiB;
+ * beyond that: no room. What a process allocated stays when it detaches or dies; a process that
+ * dies in a call may leave one block that nobody knows, which then stays.
+ *
+ * Invariant  Bytes in [bottom, top) belong to at most one block each; a living block is counted in
+ *            word_, and its size never reaches beyond its bytes (shrunk: size first; grown: last).
+ * Ordering   Each change of word_ is one acq_rel CAS: who takes bytes sees the last use of whoever
+ *            gave them back. All changes are read-modify-writes, so the order passes along.
+ * ABA        What follows from word_ depends on its value alone: bytes above top are nobody's,
+ *            whoever moved it meanwhile, and a living block that ends at top is the topmost.
+ * Crash      Allocate after its CAS: one counted block without a header. Free between marking the
+ *            block freed and its CAS: the same, with one. Reallocate between its two stores: the
+ *            bytes behind the block's size are lost until everything is freed.
+ */
+class HSHM_API StackAllocator : public BaseAllocator<StackAllocator> {
+ public:
+  static constexpr AllocatorType kType = AllocatorType::kStack;
+
+  /** Every size; 0 gives a block of 16 bytes. Null when there is no room. */
+  OffsetPtr<> AllocateOffset(const MemContext& ctx, size_t size) noexcept {
+    return AlignedAllocateOffset(ctx, size, kDefaultAlignment);
+  }
+  /** Offsets are aligned; addresses as far as the region's base is. */
+  OffsetPtr<> AlignedAllocateOffset(const MemContext& ctx, size_t size, size_t alignment) noexcept;
+  /** In place when the block is the topmost, or gets smaller. */
+  OffsetPtr<> ReallocateOffsetNoNullCheck(const MemContext& ctx, OffsetPtr<> offset,
+                                          size_t size) noexcept;
+  void FreeOffsetNoNullCheck(const MemContext& ctx, OffsetPtr<> offset) noexcept;
+
+  /** Bytes between bottom and top: headers, padding and blocks freed in the middle included. */
+  size_t GetCurrentlyAllocatedSize() noexcept;
+
+  /** There is no state per thread: the context names the process alone. */
+  MemContext CreateTls(const MemContext& ctx) noexcept;
+  void FreeTls(const MemContext& ctx) noexcept;
+
+  /**
+   * Walks all blocks; false when word_, marks or sizes contradict each other. While no call is
+   * under way. Bytes that a death left without a header are stepped over.
+   */
+  [[nodiscard]] bool Check() noexcept;
+
+ private:
+  friend class BaseAllocator<StackAllocator>;
+
+  MemContext Init(Offset core);
+  MemContext Attach(Offset core);
+  void Detach() noexcept { stack_ = nullptr; }
+
+  StackHeader& Stack(const char* operation) noexcept {
+    if (HSHM_UNLIKELY(stack_ == nullptr)) defect::NotAttached(operation);
+    return *stack_;
+  }
+  StackBlock* BlockAt(Offset header) const noexcept { return region_.At<StackBlock>(header); }
+  StackBlock* LivingBlock(const char* operation, Offset offset) noexcept;
+  bool EnsureCommitted(uint64_t end) noexcept;
+  bool ResizeTop(Offset offset, StackBlock* block, uint64_t new_bytes) noexcept;
+  uint64_t NextHeader(Offset from, Offset top) const noexcept;
+
+  StackHeader* stack_ = nullptr;
+};
+static_assert(CoreAllocator<StackAllocator>);
+
+}  // namespace hshm::ipc
+
+#endif  // HSHM_MEMORY_ALLOCATOR_STACK_ALLOCATOR_H_
