@@ -165,7 +165,8 @@ Offset AllocatorCore::BeginInit(AllocatorId id, size_t custom_header_size, const
 }
 
 void AllocatorCore::FinishInit(AllocatorType type) noexcept {
-  header_->type_.store(static_cast<uint32_t>(type), std::memory_order_release);  // BeginAttach
+  header_->type_.store(static_cast<uint32_t>(type),
+                       std::memory_order_release);  // pairs with BeginAttach
   header_->roots_lock_.Unlock(membership_.identity());
   FutexWake(&header_->type_, ~uint32_t{0} >> 1);
 }

@@ -1,5 +1,6 @@
 #include "hermes_shm/memory/backend/membership.h"
 
+#include <cerrno>
 #include <thread>
 #include <utility>
 
@@ -27,8 +28,16 @@ Membership::Membership(const Region& region)
                 "raise the limit of the address space.",
                 error);
   }
-  if (Join()) return;
+  const int why_not = Join();
+  if (why_not == 0) return;
   page_.Unmap();
+  if (why_not != EAGAIN) {
+    const bool is_limit = why_not == EMFILE || why_not == ENFILE;
+    throw Error(is_limit ? ErrorCode::kFdLimit : ErrorCode::kSystem,
+                "Locking a process slot of the region failed: raise the limit of open files "
+                "(ulimit -n) or of mappings, and see that /proc is mounted.",
+                why_not);
+  }
   throw Error(ErrorCode::kTooManyProcesses,
               "All " + std::to_string(slot_count_) +
                   " process slots of the region are taken: let processes detach, or create a "
@@ -53,7 +62,7 @@ bool Membership::Rejoin() noexcept {
   while (joining.exchange(1, std::memory_order_acquire) != 0) {  // pairs with the store below
     std::this_thread::yield();
   }
-  const bool joined = IsMember() || Join();
+  const bool joined = IsMember() || Join() == 0;
   joining.store(0, std::memory_order_release);  // pairs with the exchange above
   return joined;
 }
@@ -63,21 +72,22 @@ void Membership::Leave() noexcept {
   page_.Unmap();
 }
 
-bool Membership::Join() noexcept {
+int Membership::Join() noexcept {
   for (uint32_t slot = 0; slot < slot_count_; ++slot) {
-    if (TryJoin(slot)) return true;
+    const int error = TryJoin(slot);
+    if (error != EAGAIN) return error;
   }
-  return false;
+  return EAGAIN;
 }
 
-bool Membership::TryJoin(uint32_t slot) noexcept {
-  // Asking is ten times cheaper than failing to hold.
-  if (region_.services_->IsAlive(slot) || !region_.services_->HoldSlot(slot)) return false;
+int Membership::TryJoin(uint32_t slot) noexcept {
+  if (region_.services_->IsAlive(slot)) return EAGAIN;  // ten times cheaper than failing to hold
+  if (!region_.services_->HoldSlot(slot)) return errno;
   SlotEntry* const mine = entry(slot);
   // relaxed: the byte lock orders one holder of the slot behind the other.
   if (mine->next_serial_.load(std::memory_order_relaxed) >= kLastSerial) {
     region_.services_->ReleaseSlot(slot);
-    return false;
+    return EAGAIN;
   }
   mine->os_pid_ = ProcessId();
   mine->start_time_ = StartTime(ProcessId());
@@ -88,7 +98,7 @@ bool Membership::TryJoin(uint32_t slot) noexcept {
   mine->generation_.store(generation, std::memory_order_release);  // pairs with IsDead
   page_->generation_ = generation;
   Slot().store(slot + 1, std::memory_order_release);  // pairs with IsMember
-  return true;
+  return 0;
 }
 
 SlotEntry* Membership::entry(uint32_t slot) const noexcept {

@@ -1,5 +1,7 @@
-#ifndef HSHM_MEMORY_BACKEND_PRIVATE_MEMORY_H_
-#define HSHM_MEMORY_BACKEND_PRIVATE_MEMORY_H_
+#ifndef HSHM_SRC_MEMORY_BACKEND_PRIVATE_MEMORY_H_
+#define HSHM_SRC_MEMORY_BACKEND_PRIVATE_MEMORY_H_
+
+#include <cerrno>
 
 #include "hermes_shm/memory/backend/memory_backend.h"
 #include "hermes_shm/memory/backend/private_slots.h"
@@ -21,7 +23,10 @@ class PrivateMemory : public BackendMemory {
   void Decommit(Offset offset, uint64_t size_bytes) noexcept final {
     HSHM_CHECK(offset <= size_bytes_ && size_bytes <= size_bytes_ - offset);  // the bytes stay
   }
-  bool HoldSlot(uint32_t slot) noexcept final { return slots_.TryHold(slot); }
+  bool HoldSlot(uint32_t slot) noexcept final {
+    errno = EAGAIN;
+    return slots_.TryHold(slot);
+  }
   void ReleaseSlot(uint32_t slot) noexcept final { slots_.Release(slot); }
   bool IsAlive(uint32_t slot) noexcept final { return slots_.IsHeld(slot); }
 
@@ -33,4 +38,4 @@ class PrivateMemory : public BackendMemory {
 
 }  // namespace hshm::ipc
 
-#endif  // HSHM_MEMORY_BACKEND_PRIVATE_MEMORY_H_
+#endif  // HSHM_SRC_MEMORY_BACKEND_PRIVATE_MEMORY_H_

@@ -29,7 +29,7 @@ namespace hshm::ipc {
 class HSHM_API Membership final : public LockPeers {
  public:
   Membership() = default;
-  /** Joins in the first free slot. @throws Error kTooManyProcesses, kSystem */
+  /** Joins in the first free slot. @throws Error kTooManyProcesses, kFdLimit, kSystem */
   explicit Membership(const Region& region);
   ~Membership() override;
   Membership(Membership&& other) noexcept;
@@ -85,8 +85,9 @@ class HSHM_API Membership final : public LockPeers {
   std::atomic_ref<uint32_t> Slot() const noexcept {
     return std::atomic_ref<uint32_t>(page_->slot_plus_one_);
   }
-  bool Join() noexcept;
-  bool TryJoin(uint32_t slot) noexcept;
+  /** @return 0, EAGAIN when every slot is taken, the errno of what failed */
+  int Join() noexcept;
+  int TryJoin(uint32_t slot) noexcept;
 
   Region region_;
   uint32_t slot_count_ = 0;

@@ -28,7 +28,10 @@ class RegionServices {
    */
   virtual void Decommit(Offset offset, uint64_t size_bytes) noexcept = 0;
 
-  /** Takes byte lock `slot` for this process, without waiting. False when another has it. */
+  /**
+   * Takes byte lock `slot` for this process, without waiting. False with errno EAGAIN when another
+   * has it, and with another errno when the system failed.
+   */
   virtual bool HoldSlot(uint32_t slot) noexcept = 0;
 
   /** Lets a slot taken by HoldSlot on this object go. */

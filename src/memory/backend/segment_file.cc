@@ -1,0 +1,270 @@
+#include "memory/backend/segment_file.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "hermes_shm/platform/file_read.h"
+#include "hermes_shm/platform/futex.h"
+#include "hermes_shm/platform/process.h"
+
+namespace hshm::ipc {
+namespace {
+
+/** Between two looks at a file that another process is about to let go. */
+constexpr uint64_t kPollUs = 500;
+
+/** More pids than this do not make a message clearer. */
+constexpr size_t kMaxNamedPids = 16;
+
+ErrorCode CodeOf(int os_errno) {
+  switch (os_errno) {
+    case ENOENT:
+    case ENOTDIR:
+      return ErrorCode::kNotFound;
+    case EACCES:
+    case EPERM:
+    case EROFS:
+      return ErrorCode::kPermission;
+    case ELOOP:
+      return ErrorCode::kIsSymlink;
+    case EMFILE:
+    case ENFILE:
+      return ErrorCode::kFdLimit;
+    case EISDIR:
+    case ENXIO:
+      return ErrorCode::kNotRegularFile;
+    case ENOSPC:
+    case EFBIG:
+    case EDQUOT:
+      return ErrorCode::kNoSpace;
+    case EOPNOTSUPP:
+      return ErrorCode::kUnsupported;
+    default:
+      return ErrorCode::kSystem;
+  }
+}
+
+const char* AdviceFor(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kNotFound:
+      return "check the name, HSHM_SHM_DIR, and that the creator comes first (a barrier) and "
+             "shares "
+             "this directory";
+    case ErrorCode::kPermission:
+      return "check the owner and mode, and that all processes run as one user";
+    case ErrorCode::kIsSymlink:
+      return "symbolic links are never followed; remove it, or choose another name";
+    case ErrorCode::kFdLimit:
+      return "raise the limit of open files (ulimit -n), or close some";
+    case ErrorCode::kNotRegularFile:
+      return "something else than a segment has this name; choose another";
+    case ErrorCode::kNoSpace:
+      return "ask for less, or raise the limit of file sizes (ulimit -f)";
+    case ErrorCode::kUnsupported:
+      return "its file system cannot make unnamed files; set HSHM_SHM_DIR to a tmpfs";
+    default:
+      return "see the system's reason";
+  }
+}
+
+/** The pids of all whose slots are locked, as they wrote them down. */
+std::vector<uint32_t> PidsInSlots(int fd) {
+  std::vector<uint32_t> pids;
+  for (uint32_t slot = 0; slot < kMaxSlots; ++slot) {
+    if (!ByteIsLocked(fd, slot)) continue;
+    SlotEntry entry;
+    if (ReadFile(fd, kBackendHeaderBytes + slot * sizeof(SlotEntry), &entry, sizeof(entry)) == 0) {
+      pids.push_back(entry.os_pid_);
+    }
+  }
+  return pids;
+}
+
+bool AnySlotLocked(int fd) {
+  for (uint32_t slot = 0; slot < kMaxSlots; ++slot) {
+    if (ByteIsLocked(fd, slot)) return true;
+  }
+  return false;
+}
+
+Error StillInUse(const std::string& path, int fd, const BackendHeader& header) {
+  std::vector<uint32_t> pids = PidsInSlots(fd);
+  std::sort(pids.begin(), pids.end());
+  pids.erase(std::unique(pids.begin(), pids.end()), pids.end());
+  std::string names;
+  for (size_t i = 0; i < pids.size() && i < kMaxNamedPids; ++i) {
+    names += (i == 0 ? "" : ", ") + DescribeProcess(pids[i]);
+  }
+  if (pids.size() > kMaxNamedPids) names += ", ...";
+  if (pids.empty()) names = "a process without an allocator";
+  return Error(ErrorCode::kAlreadyExists, "The segment " + path + " is in use by " + names +
+                                              "; it was created by " +
+                                              DescribeProcess(header.creator_pid_) +
+                                              ": end these processes, or choose another name.");
+}
+
+Error NoSegment(const std::string& path) {
+  return Error(ErrorCode::kAlreadyExists,
+               "The file " + path +
+                   " has the name of the segment to create and is none itself, so it is left "
+                   "alone: remove it, or choose another name.");
+}
+
+bool NameLeadsTo(const std::string& path, const FileIdentity& identity) {
+  FileStatus named;
+  return StatusOfPath(path, &named) == 0 && named.identity_ == identity;
+}
+
+enum class Lock { kTaken, kMember, kReplacer };
+
+/** Tries to get the presence byte alone, and tells who is in the way: members share it, a replacer
+ * does not. A forked child that has joined by itself holds a slot only. */
+Lock LockForRemoval(const std::string& path, int fd, HeldByte* presence) {
+  int error = presence->Hold(fd, PosixShmMmap::kPresenceByte);
+  if (error == 0) return AnySlotLocked(fd) ? Lock::kMember : Lock::kTaken;
+  if (error == EAGAIN) {
+    error = presence->Hold(fd, PosixShmMmap::kPresenceByte, ByteLockMode::kShared);
+    if (error == 0) return Lock::kMember;
+    if (error == EAGAIN) return Lock::kReplacer;
+  }
+  throw FileError("Locking a byte of " + path, error);
+}
+
+}  // namespace
+
+std::string SegmentPath(const std::string& url) {
+  const bool is_good = !url.empty() && url.size() <= PosixShmMmap::kMaxNameBytes &&
+                       url.find('/') == std::string::npos && url.find('\0') == std::string::npos &&
+                       url != "." && url != "..";
+  if (!is_good) {
+    throw Error(ErrorCode::kBadName,
+                "\"" + url.substr(0, PosixShmMmap::kMaxNameBytes) +
+                    "\" cannot name a segment: use 1 to 200 bytes without '/', not \".\" or "
+                    "\"..\".");
+  }
+  return SharedMemoryDirectory() + "/" + url;
+}
+
+std::string HumanBytes(uint64_t bytes) {
+  constexpr const char* kUnits[] = {"bytes", "KB", "MB", "GB", "TB", "PB", "EB"};
+  size_t unit = 0;
+  double value = static_cast<double>(bytes);
+  while (value >= 1024 && unit + 1 < std::size(kUnits)) {
+    value /= 1024;
+    ++unit;
+  }
+  char text[32];
+  const bool is_whole = value == static_cast<double>(static_cast<uint64_t>(value));
+  std::snprintf(text, sizeof(text), is_whole || value >= 10 ? "%.0f %s" : "%.1f %s", value,
+                kUnits[unit]);
+  return text;
+}
+
+Error FileError(const std::string& what, int os_errno) {
+  const ErrorCode code = CodeOf(os_errno);
+  return Error(code, what + " failed: " + AdviceFor(code) + ".", os_errno);
+}
+
+void CopyHeader(int fd, uint64_t file_bytes, BackendHeader* copy) {
+  std::memset(static_cast<void*>(copy), 0, sizeof(*copy));
+  if (file_bytes < kBackendHeaderBytes) return;
+  const int error = ReadFile(fd, 0, copy, sizeof(*copy));
+  if (error != 0) std::memset(static_cast<void*>(copy), 0, sizeof(*copy));
+}
+
+FileStatus OpenSegmentFile(const std::string& path, FileDescriptor* file) {
+  int error = OpenFile(path, file);
+  if (error != 0) throw FileError("Opening the segment " + path, error);
+  FileStatus status;
+  error = StatusOfFile(file->get(), &status);
+  if (error != 0) throw FileError("Looking at the segment " + path, error);
+  if (!status.is_regular_) {
+    throw Error(ErrorCode::kNotRegularFile,
+                path + " is no regular file: something else has this name; choose another.");
+  }
+  if (status.user_id_ != UserId()) {
+    throw Error(ErrorCode::kNotOwner, path + " belongs to user " + std::to_string(status.user_id_) +
+                                          ", this process runs as user " +
+                                          std::to_string(UserId()) +
+                                          ": run all processes as one user, or choose another "
+                                          "name.");
+  }
+  return status;
+}
+
+void PauseBeforeRetry() noexcept {
+  const uint32_t never_woken = 0;
+  FutexWait(&never_woken, 0, kPollUs);
+}
+
+SegmentFile JoinSegmentFile(const std::string& path, uint64_t deadline_us, FileStatus* status) {
+  constexpr uint32_t kWrongWrite = 0022;  // group and others
+  for (;;) {
+    SegmentFile segment;
+    segment.path_ = path;
+    *status = OpenSegmentFile(path, &segment.file_);
+    segment.identity_ = status->identity_;
+    if ((status->mode_ & kWrongWrite) != 0) {
+      char mode[16];
+      std::snprintf(mode, sizeof(mode), "%04o", status->mode_);
+      throw Error(ErrorCode::kUnsafeMode, path + " has mode " + mode +
+                                              ", so other users may write to it: it is not "
+                                              "trusted; create it again.");
+    }
+    const int error = segment.presence_.Hold(segment.file_.get(), PosixShmMmap::kPresenceByte,
+                                             ByteLockMode::kShared);
+    if (error != 0 && error != EAGAIN) throw FileError("Locking a byte of " + path, error);
+    // Without a name it was replaced between the two steps: look again who has the name now.
+    if (error == 0 && StatusOfFile(segment.file_.get(), status) == 0 && status->links_ > 0) {
+      return segment;
+    }
+    if (MonotonicUs() >= deadline_us) {
+      throw Error(ErrorCode::kNotReady,
+                  path + " is being replaced and has not been published in time: wait longer.");
+    }
+    PauseBeforeRetry();
+  }
+}
+
+Removal RemoveDeadSegment(const std::string& path, IfExists if_exists, std::string* who) {
+  FileDescriptor file;
+  FileStatus status;
+  try {
+    status = OpenSegmentFile(path, &file);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::kNotFound) return Removal::kNothingThere;
+    throw;
+  }
+  BackendHeader header;
+  CopyHeader(file.get(), status.size_bytes_, &header);
+  if (header.magic_ != kBackendMagic) throw NoSegment(path);
+  if (if_exists == IfExists::kFail) {
+    throw Error(ErrorCode::kAlreadyExists,
+                "The segment " + path +
+                    " exists and replacing was not allowed: remove it, or "
+                    "choose another name.");
+  }
+  HeldByte presence;
+  switch (LockForRemoval(path, file.get(), &presence)) {
+    case Lock::kTaken:
+      break;
+    case Lock::kMember:
+      if (!NameLeadsTo(path, status.identity_)) return Removal::kTryAgain;
+      throw StillInUse(path, file.get(), header);
+    case Lock::kReplacer:
+      return Removal::kTryAgain;
+  }
+  if (!NameLeadsTo(path, status.identity_)) return Removal::kTryAgain;
+  const int unlinked = UnlinkFile(path);
+  if (unlinked != 0 && unlinked != ENOENT) {
+    throw FileError("Replacing the segment " + path, unlinked);
+  }
+  *who = "pid " + std::to_string(header.creator_pid_);
+  return Removal::kRemoved;
+}
+
+}  // namespace hshm::ipc

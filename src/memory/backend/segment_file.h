@@ -1,0 +1,55 @@
+#ifndef HSHM_SRC_MEMORY_BACKEND_SEGMENT_FILE_H_
+#define HSHM_SRC_MEMORY_BACKEND_SEGMENT_FILE_H_
+
+#include <cstdint>
+#include <string>
+
+#include "hermes_shm/base/error.h"
+#include "hermes_shm/memory/backend/posix_shm_mmap.h"
+#include "memory/backend/shm_memory.h"
+
+/** Finding, judging and naming the files of PosixShmMmap. */
+namespace hshm::ipc {
+
+/** Where the segment lies. @throws Error kBadName */
+std::string SegmentPath(const std::string& url);
+
+/** "61 MB", "1 GB", "1.5 GB": whole binary units where it can. */
+std::string HumanBytes(uint64_t bytes);
+
+/** The error for a system call on a segment's file that failed. */
+Error FileError(const std::string& what, int os_errno);
+
+/**
+ * Opens what has the name and judges the file, not yet its content. @throws Error kNotFound,
+ * kPermission, kIsSymlink, kFdLimit, kNotRegularFile, kNotOwner
+ */
+FileStatus OpenSegmentFile(const std::string& path, FileDescriptor* file);
+
+/**
+ * Opens a segment and says that this process is here. @throws as OpenSegmentFile; kUnsafeMode;
+ * kNotReady when a replacer holds the file until the deadline
+ */
+SegmentFile JoinSegmentFile(const std::string& path, uint64_t deadline_us, FileStatus* status);
+
+/** Copies the front of a segment; zeros when it is not all there. */
+void CopyHeader(int fd, uint64_t file_bytes, BackendHeader* copy);
+
+/** Lets half a millisecond pass, for another process to finish what it is doing. */
+void PauseBeforeRetry() noexcept;
+
+enum class Removal {
+  kNothingThere,
+  kRemoved,
+  kTryAgain,  // another process is replacing it at this moment
+};
+
+/**
+ * Takes away a dead segment of that name; `who` then says whose it was. @throws Error
+ * kAlreadyExists when somebody lives in it, or it is no segment; as OpenSegmentFile
+ */
+Removal RemoveDeadSegment(const std::string& path, IfExists if_exists, std::string* who);
+
+}  // namespace hshm::ipc
+
+#endif  // HSHM_SRC_MEMORY_BACKEND_SEGMENT_FILE_H_

@@ -1,0 +1,82 @@
+#include "memory/backend/shm_memory.h"
+
+#include <cerrno>
+#include <utility>
+
+#include "hermes_shm/base/bits.h"
+#include "hermes_shm/memory/backend/posix_shm_mmap.h"
+#include "hermes_shm/platform/page.h"
+
+namespace hshm::ipc {
+
+ShmMemory::ShmMemory(SegmentFile segment, uint64_t size_bytes)
+    : segment_(std::move(segment)), size_bytes_(size_bytes), slots_(SlotCountFor(size_bytes)) {}
+
+ShmMemory::~ShmMemory() {
+  if (base_ != nullptr) UnmapShared(base_, size_bytes_);
+}
+
+int ShmMemory::Map(void* hint) noexcept {
+  return MapShared(segment_.file_.get(), size_bytes_, hint, &base_);
+}
+
+bool ShmMemory::HasDescriptor() const noexcept {
+  FileStatus status;
+  return StatusOfFile(segment_.file_.get(), &status) == 0 && status.identity_ == segment_.identity_;
+}
+
+void ShmMemory::Unlink() noexcept {
+  if (!HasDescriptor()) return;
+  HeldByte naming;  // who does not get it need not unlink: another member is doing so
+  if (naming.Hold(segment_.file_.get(), PosixShmMmap::kNamingByte) != 0) return;
+  FileStatus named;
+  if (StatusOfPath(segment_.path_, &named) != 0) return;
+  if (named.identity_ != segment_.identity_) return;
+  // Fails only when the name went meanwhile, by hand: what was wanted.
+  static_cast<void>(UnlinkFile(segment_.path_));
+}
+
+bool ShmMemory::Commit(Offset offset, uint64_t size_bytes) noexcept {
+  if (offset > size_bytes_ || size_bytes > size_bytes_ - offset) return false;
+  const uint64_t page = SystemPageBytes();
+  const uint64_t begin = bits::AlignDown(offset, page);
+  const uint64_t end = bits::AlignUp(offset + size_bytes, page);
+  return HasDescriptor() && CommitFile(segment_.file_.get(), begin, end - begin) == 0;
+}
+
+void ShmMemory::Decommit(Offset offset, uint64_t size_bytes) noexcept {
+  HSHM_CHECK(offset <= size_bytes_);
+  HSHM_CHECK(size_bytes <= size_bytes_ - offset);
+  const uint64_t page = SystemPageBytes();
+  const uint64_t begin = bits::AlignUp(offset, page);
+  const uint64_t end = bits::AlignDown(offset + size_bytes, page);
+  if (begin >= end || !HasDescriptor()) return;
+  // Fails only where the file system cannot punch holes: the memory then stays committed.
+  static_cast<void>(PunchHole(segment_.file_.get(), begin, end - begin));
+}
+
+bool ShmMemory::HoldSlot(uint32_t slot) noexcept {
+  HSHM_CHECK(slot < slots_.size());
+  if (!HasDescriptor()) {
+    errno = EBADF;
+    return false;
+  }
+  HeldByte mine;  // only the winner writes slots_[slot]
+  errno = mine.Hold(segment_.file_.get(), slot);
+  if (errno != 0) return false;
+  slots_[slot] = std::move(mine);
+  return true;
+}
+
+void ShmMemory::ReleaseSlot(uint32_t slot) noexcept {
+  HSHM_CHECK(slot < slots_.size());
+  // Out of the table first: the next holder may write there as soon as the byte is free.
+  const HeldByte leaving = std::move(slots_[slot]);
+}
+
+bool ShmMemory::IsAlive(uint32_t slot) noexcept {
+  HSHM_CHECK(slot < slots_.size());
+  return !HasDescriptor() || ByteIsLocked(segment_.file_.get(), slot);
+}
+
+}  // namespace hshm::ipc

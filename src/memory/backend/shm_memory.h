@@ -1,0 +1,58 @@
+#ifndef HSHM_SRC_MEMORY_BACKEND_SHM_MEMORY_H_
+#define HSHM_SRC_MEMORY_BACKEND_SHM_MEMORY_H_
+
+#include <string>
+#include <vector>
+
+#include "hermes_shm/memory/backend/memory_backend.h"
+#include "hermes_shm/platform/byte_lock.h"
+#include "hermes_shm/platform/file_descriptor.h"
+#include "hermes_shm/platform/shared_memory.h"
+
+namespace hshm::ipc {
+
+/** A segment's file with the lock that says "somebody is here". */
+struct SegmentFile {
+  std::string path_;
+  FileDescriptor file_;
+  FileIdentity identity_;
+  HeldByte presence_;
+};
+
+/**
+ * A mapped segment and its services. The descriptor carries no lock of its own. An application may
+ * have closed it and got its number back for another file: it is checked before each use, and when
+ * it is lost nothing is committed any more and nobody is called dead.
+ */
+class ShmMemory final : public BackendMemory {
+ public:
+  ShmMemory(SegmentFile segment, uint64_t size_bytes);
+  ~ShmMemory() override;
+
+  /** Maps the whole segment; before anything else is called. @return 0 or the errno */
+  [[nodiscard]] int Map(void* hint) noexcept;
+  const std::string& path() const noexcept { return segment_.path_; }
+  int fd() const noexcept { return segment_.file_.get(); }
+
+  char* base() const noexcept override { return base_; }
+  uint64_t size_bytes() const noexcept override { return size_bytes_; }
+  void Unlink() noexcept override;
+
+  bool Commit(Offset offset, uint64_t size_bytes) noexcept override;
+  void Decommit(Offset offset, uint64_t size_bytes) noexcept override;
+  bool HoldSlot(uint32_t slot) noexcept override;
+  void ReleaseSlot(uint32_t slot) noexcept override;
+  bool IsAlive(uint32_t slot) noexcept override;
+
+ private:
+  bool HasDescriptor() const noexcept;
+
+  SegmentFile segment_;
+  char* base_ = nullptr;
+  uint64_t size_bytes_;
+  std::vector<HeldByte> slots_;  // [i] is written by who just got, or has, byte i
+};
+
+}  // namespace hshm::ipc
+
+#endif  // HSHM_SRC_MEMORY_BACKEND_SHM_MEMORY_H_
