@@ -11,6 +11,12 @@ namespace kmer_count {
  */
 uint64_t PrivateBytes();
 
+/**
+ * Bytes that the system keeps for the shared segment that is mapped at this address, touched or
+ * not: st_blocks of its file. 0 when no file that this process has open is mapped there.
+ */
+uint64_t SegmentBytes(const void* address);
+
 }  // namespace kmer_count
 
 #endif  // HSHM_EXAMPLES_KMER_COUNT_MEMORY_USE_H_

@@ -85,7 +85,7 @@ const char kUsage[] =
     "usage: mpirun -np N kmer_count GENOME.fa[.gz|.xz] [options]\n"
     "Counts the words of k bases of a genome, in one map that the ranks of a node share.\n"
     "  --k K         length of a word, odd, 1 to 31 (default 31)\n"
-    "  --heap SIZE   capacity of the shared heap, such as 512M or 2G (default: by genome size)\n"
+    "  --heap SIZE   capacity of the shared heap, such as 2G (default: half of what is free)\n"
     "  --replicated  instead, every rank counts everything in memory of its own\n"
     "  --serial      instead, rank 0 alone counts in a std::unordered_map\n"
     "  --verify      count again in a std::unordered_map and compare\n"

@@ -20,7 +20,7 @@ struct Options {
   Mode mode_ = Mode::kShared;
   bool verify_ = false;
   bool help_ = false;
-  uint64_t heap_bytes_ = 0;  // 0: chosen from the size of the genome
+  uint64_t heap_bytes_ = 0;  // 0: half of what shared memory has free
 };
 
 extern const char kUsage[];
