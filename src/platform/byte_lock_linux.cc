@@ -15,8 +15,34 @@
 #include "hermes_shm/platform/page.h"
 #include "hermes_shm/platform/process.h"
 
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define HSHM_WITH_TSAN 1
+#endif
+#endif
+#if defined(__SANITIZE_THREAD__)
+#define HSHM_WITH_TSAN 1
+#endif
+#ifdef HSHM_WITH_TSAN
+#include <sanitizer/tsan_interface.h>
+#endif
+
 namespace hshm {
 namespace {
+
+#ifdef HSHM_WITH_TSAN
+// ThreadSanitizer knows no fences and does not see what the kernel orders. Where members of one
+// process stand for processes, this tells it that a release precedes the query that notices it.
+char released_bytes;
+void NoteRelease() noexcept { __tsan_release(&released_bytes); }
+void SeeWhatHoldersWrote() noexcept { __tsan_acquire(&released_bytes); }
+#else
+void NoteRelease() noexcept {}
+void SeeWhatHoldersWrote() noexcept {
+  // pairs with the end of the holder: the kernel unlocks after its last instruction.
+  std::atomic_thread_fence(std::memory_order_acquire);
+}
+#endif
 
 // Held by Hold and across every fork, so that no child copies a description between its opening
 // and MADV_DONTFORK. The one word of process-wide state in this layer: fork is process-wide too.
@@ -102,7 +128,9 @@ int HeldByte::Hold(int fd, uint64_t byte, ByteLockMode mode) noexcept {
 
 void HeldByte::Release() noexcept {
   void* page = std::exchange(page_, nullptr);
-  if (page != nullptr && pid_ == ProcessId()) munmap(page, SystemPageBytes());
+  if (page == nullptr || pid_ != ProcessId()) return;
+  NoteRelease();
+  munmap(page, SystemPageBytes());
 }
 
 bool ByteIsLocked(int fd, uint64_t byte) noexcept {
@@ -110,8 +138,7 @@ bool ByteIsLocked(int fd, uint64_t byte) noexcept {
   const int saved_errno = errno;
   const bool answered = fcntl(fd, F_OFD_GETLK, &lock) == 0;
   errno = saved_errno;
-  // pairs with the end of the holder: the kernel unlocks after its last instruction.
-  std::atomic_thread_fence(std::memory_order_acquire);
+  SeeWhatHoldersWrote();
   return !answered || lock.l_type != F_UNLCK;
 }
 
