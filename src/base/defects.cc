@@ -17,7 +17,9 @@ template <typename... Args>
   char line[512];
   const int length = std::snprintf(line, sizeof(line), format, args...);
   if (length > 0) {
-    const size_t shown = static_cast<size_t>(length) < sizeof(line) ? length : sizeof(line) - 1;
+    const bool fits = static_cast<size_t>(length) < sizeof(line);
+    const size_t shown = fits ? static_cast<size_t>(length) : sizeof(line) - 1;
+    line[shown - 1] = '\n';
     [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, line, shown);
   }
   std::abort();
