@@ -22,22 +22,6 @@ using RootName = std::array<uint64_t, kNameWords>;
 static_assert(sizeof(RootName) == sizeof(RootEntry::name_));
 static_assert(offsetof(RootEntry, name_) % alignof(uint64_t) == 0);
 
-const char* AllocatorTypeName(AllocatorType type) {
-  switch (type) {
-    case AllocatorType::kNone:
-      return "no allocator";
-    case AllocatorType::kStack:
-      return "a StackAllocator";
-    case AllocatorType::kBuddy:
-      return "a BuddyAllocator";
-    case AllocatorType::kMultiProcess:
-      return "a MultiProcessAllocator";
-    case AllocatorType::kMultiProcessSmallPages:
-      return "a MultiProcessAllocator with small pages";
-  }
-  return "an unknown allocator";
-}
-
 bool MakeRootName(std::string_view text, RootName* name) {
   if (text.empty() || text.size() > kMaxRootNameBytes) return false;
   if (text.find('\0') != std::string_view::npos) return false;
@@ -128,6 +112,22 @@ void CheckAllocatorHeader(const AllocatorHeader& header, AllocatorType type, con
 }
 
 }  // namespace
+
+const char* AllocatorTypeName(AllocatorType type) noexcept {
+  switch (type) {
+    case AllocatorType::kNone:
+      return "no allocator";
+    case AllocatorType::kStack:
+      return "a StackAllocator";
+    case AllocatorType::kBuddy:
+      return "a BuddyAllocator";
+    case AllocatorType::kMultiProcess:
+      return "a MultiProcessAllocator";
+    case AllocatorType::kMultiProcessSmallPages:
+      return "a MultiProcessAllocator with small pages";
+  }
+  return "an unknown allocator";
+}
 
 Offset AllocatorCore::BeginInit(AllocatorId id, size_t custom_header_size, const Region& region) {
   RequireRegion(region, IsAttached());

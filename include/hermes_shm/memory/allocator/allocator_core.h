@@ -11,6 +11,9 @@
 
 namespace hshm::ipc {
 
+/** For messages: "a StackAllocator", "no allocator". */
+HSHM_API const char* AllocatorTypeName(AllocatorType type) noexcept;
+
 /** The custom header's alignment, in bytes. */
 inline constexpr uint64_t kCustomHeaderAlignment = 64;
 

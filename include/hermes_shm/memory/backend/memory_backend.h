@@ -63,7 +63,7 @@ class HSHM_API MemoryBackend {
  public:
   MemoryBackend(MemoryBackend&& other) noexcept = default;
   MemoryBackend& operator=(MemoryBackend&& other) noexcept;
-  ~MemoryBackend() = default;
+  virtual ~MemoryBackend() = default;
 
   MemoryBackendType GetType() const noexcept { return type_; }
   /** The id that the creator gave; of an open backend only. */
