@@ -262,7 +262,7 @@ uint64_t StackAllocator::NextHeader(Offset from, Offset top) const noexcept {
 
 bool StackAllocator::Check() noexcept {
   StackHeader& stack = Stack("Check");
-  // acquire, both: pair with the last change, as far as the caller has not ordered it
+  // acquire, both: pairs with the release of the last change of each
   const Word word = Word::From(stack.word_.load(std::memory_order_acquire));
   const uint64_t committed = stack.committed_.load(std::memory_order_acquire);
   if (word.top_ < stack.bottom_ || word.top_ > committed || committed > stack.end_) return false;

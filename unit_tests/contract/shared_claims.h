@@ -1,0 +1,186 @@
+#ifndef HSHM_UNIT_TESTS_CONTRACT_SHARED_CLAIMS_H_
+#define HSHM_UNIT_TESTS_CONTRACT_SHARED_CLAIMS_H_
+
+#include <atomic>
+#include <thread>
+
+#include "contract/block_claims.h"
+
+/** What threads, handles, mappings and processes that share a region may expect. */
+namespace {
+
+/** Blocks on their way from one thread to another, one in each place. */
+class Exchange {
+ public:
+  /** Puts a block (or 0) in a place and takes what was there. */
+  uint64_t Swap(uint32_t place, uint64_t offset) {
+    // acq_rel: pairs with itself; the block's bytes go along
+    return places_[place % kPlaces].exchange(offset, std::memory_order_acq_rel);
+  }
+  static constexpr uint32_t kPlaces = 61;
+
+ private:
+  std::atomic<uint64_t> places_[kPlaces] = {};
+};
+
+/** A block of the exchange says at its front how long it is and who wrote it. */
+struct Parcel {
+  uint64_t size_;
+  uint32_t owner_;
+};
+
+bool CheckAndFree(Alloc& alloc, uint64_t offset) {
+  if (offset == 0) return true;
+  char* bytes = alloc.template Convert<char>(OffsetPtr<char>(offset));
+  Parcel parcel;
+  std::memcpy(&parcel, bytes, sizeof(parcel));
+  const bool good = HasPattern(bytes + sizeof(parcel), parcel.size_, parcel.size_, parcel.owner_);
+  alloc.FreeOffset(kCtx, OffsetPtr<>(offset));
+  return good;
+}
+
+/** Allocates, writes, swaps with others, checks and frees what it gets. Number of broken blocks. */
+int Trade(Alloc& alloc, Exchange& exchange, uint32_t seed, int steps) {
+  std::mt19937 random(seed);
+  int broken = 0;
+  for (int step = 0; step < steps; ++step) {
+    const size_t size = random() % (size_t{1} << random() % 12);
+    const OffsetPtr<> got = alloc.AllocateOffset(kCtx, sizeof(Parcel) + size);
+    if (!got.IsNull()) {
+      char* bytes = alloc.template Convert<char>(OffsetPtr<char>(got.load()));
+      const Parcel parcel{size, static_cast<uint32_t>(random())};
+      std::memcpy(bytes, &parcel, sizeof(parcel));
+      FillPattern(bytes + sizeof(parcel), size, parcel.owner_);
+    }
+    const uint64_t other = exchange.Swap(static_cast<uint32_t>(random()), got.load());
+    if (!CheckAndFree(alloc, other)) ++broken;
+  }
+  return broken;
+}
+
+int TradeInThreads(const std::vector<Alloc*>& allocs, uint32_t seed) {
+  Exchange exchange;
+  std::atomic<int> broken{0};
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < allocs.size(); ++i) {
+    threads.emplace_back(
+        [&, i] { broken += Trade(*allocs[i], exchange, seed + static_cast<uint32_t>(i), 3000); });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (uint32_t place = 0; place < Exchange::kPlaces; ++place) {
+    if (!CheckAndFree(*allocs[0], exchange.Swap(place, 0))) ++broken;
+  }
+  return broken;
+}
+
+TEST_CASE(HSHM_CONTRACT_NAME " serves several threads on one handle") {
+  const uint32_t seed = std::random_device{}();
+  WARN("seed " << seed);
+  HSHM_CONTRACT_FIXTURE(f);
+  REQUIRE(TradeInThreads(std::vector<Alloc*>(4, f.alloc_), seed) == 0);
+  f.RequireAsNew();
+}
+
+TEST_CASE(HSHM_CONTRACT_NAME " serves several handles, each as a process of its own") {
+  const uint32_t seed = std::random_device{}();
+  WARN("seed " << seed);
+  HSHM_CONTRACT_FIXTURE(f);
+  std::vector<Alloc*> handles = {f.alloc_};
+  while (handles.size() < 4) handles.push_back(f.backend_->template AttachAlloc<Alloc>());
+  REQUIRE(TradeInThreads(handles, seed) == 0);
+  f.RequireAsNew();
+  for (size_t i = 1; i < handles.size(); ++i) f.backend_->DestroyAlloc(handles[i]);
+  REQUIRE(f.alloc_->Check());
+}
+
+TEST_CASE(HSHM_CONTRACT_NAME " works through two mappings of one segment") {
+  SuiteFixture f(TestBackend::kShm);
+  hshm::ipc::PosixShmMmap other;
+  other.shm_attach(f.backend_.name());
+  Alloc* there = other.AttachAlloc<Alloc>();
+  REQUIRE(there->GetRegion().base_ != f.alloc_->GetRegion().base_);
+  REQUIRE(there->GetId() == f.alloc_->GetId());
+  std::vector<OffsetPtr<>> blocks;
+  for (uint32_t i = 0; i < 500; ++i) {
+    Alloc& from = i % 2 == 0 ? *f.alloc_ : *there;
+    blocks.push_back(from.AllocateOffset(kCtx, i));
+    FillPattern(static_cast<char*>(from.Convert(blocks.back())), i, i);
+  }
+  REQUIRE(there->Check());
+  REQUIRE(f.alloc_->Check());
+  for (uint32_t i = 0; i < 500; ++i) {
+    Alloc& to = i % 3 == 0 ? *f.alloc_ : *there;
+    REQUIRE(HasPattern(static_cast<char*>(to.Convert(blocks[i])), i, i, i));
+    to.FreeOffset(kCtx, blocks[i]);
+  }
+  f.RequireAsNew();
+}
+
+constexpr uint32_t kSentBlocks = 400;
+struct Sent {
+  uint64_t offsets_[kSentBlocks];
+};
+constexpr const char* kChildName = HSHM_CONTRACT_NAME " in a second process of its own";
+
+/** Runs in the executed child of the next test alone. */
+TEST_CASE(HSHM_CONTRACT_NAME " in a second process of its own", "[.child]") {
+  const char* segment = std::getenv("HSHM_CONTRACT_SEGMENT");
+  REQUIRE(segment != nullptr);
+  hshm::ipc::PosixShmMmap backend;
+  backend.shm_attach(segment);
+  Alloc* alloc = backend.AttachAlloc<Alloc>();
+  const auto sent = alloc->template FindRoot<Sent>("sent");
+  REQUIRE_FALSE(sent.IsNull());
+  for (uint32_t i = 0; i < kSentBlocks; ++i) {
+    char* bytes = alloc->template Convert<char>(OffsetPtr<char>(sent->offsets_[i]));
+    REQUIRE(HasPattern(bytes, i, i, i));
+    alloc->FreeOffset(kCtx, OffsetPtr<>(sent->offsets_[i]));
+    const OffsetPtr<> answer = alloc->AllocateOffset(kCtx, 2 * i);
+    REQUIRE_FALSE(answer.IsNull());
+    FillPattern(static_cast<char*>(alloc->Convert(answer)), 2 * i, i + 1);
+    sent->offsets_[i] = answer.load();
+  }
+  REQUIRE(alloc->Check());
+}
+
+TEST_CASE(HSHM_CONTRACT_NAME " lets an executed process free what another allocated") {
+  SuiteFixture f(TestBackend::kShm);
+  const auto sent = f.alloc_->template NewObj<Sent>(kCtx);
+  for (uint32_t i = 0; i < kSentBlocks; ++i) {
+    const auto block = f.alloc_->Allocate(kCtx, i);
+    FillPattern(block.ptr_, i, i);
+    sent->offsets_[i] = block.shm_.off_.load();
+  }
+  REQUIRE(f.alloc_->SetRoot("sent", sent));
+  const int status = ExecTestCase(kChildName, f.backend_.name());
+  REQUIRE(WIFEXITED(status));
+  REQUIRE(WEXITSTATUS(status) == 0);
+  for (uint32_t i = 0; i < kSentBlocks; ++i) {
+    const char* bytes = f.alloc_->template Convert<char>(OffsetPtr<char>(sent->offsets_[i]));
+    REQUIRE(HasPattern(bytes, 2 * i, 2 * i, i + 1));
+    f.alloc_->FreeOffset(kCtx, OffsetPtr<>(sent->offsets_[i]));
+  }
+  f.alloc_->DelObj(kCtx, sent);
+  f.RequireAsNew();
+}
+
+TEST_CASE(HSHM_CONTRACT_NAME " keeps blocks of a forked child that has died") {
+  SuiteFixture f(TestBackend::kShm);
+  const auto number = f.alloc_->template NewObj<uint64_t>(kCtx, 0u);
+  const ChildResult result = InForkedChild([&] {
+    const auto block = f.alloc_->Allocate(kCtx, 5000);
+    FillPattern(block.ptr_, 5000, 9);
+    *number = block.shm_.off_.load();
+  });
+  REQUIRE(result.status_ == 0);
+  const auto left = *number;
+  REQUIRE(left != 0);
+  REQUIRE(HasPattern(f.alloc_->template Convert<char>(OffsetPtr<char>(left)), 5000, 5000, 9));
+  f.alloc_->FreeOffset(kCtx, OffsetPtr<>(left));
+  f.alloc_->DelObj(kCtx, number);
+  f.RequireAsNew();
+}
+
+}  // namespace
+
+#endif  // HSHM_UNIT_TESTS_CONTRACT_SHARED_CLAIMS_H_
