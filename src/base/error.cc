@@ -7,13 +7,13 @@ namespace hshm {
 namespace {
 
 constexpr std::array kCodeNames = {
-    "None",          "BadName",          "NotFound",       "Permission",     "IsSymlink",
-    "FdLimit",       "NotRegularFile",   "NotOwner",       "UnsafeMode",     "Truncated",
-    "SizeMismatch",  "NotASegment",      "AbiMismatch",    "VersionMismatch", "WrongBackend",
-    "WrongAllocator", "NotReady",        "Corrupt",        "StaleBoot",      "TooManyProcesses",
-    "NoSpace",       "MemoryLimit",      "AlreadyExists",  "IdInUse",        "BackendInUse",
-    "OutOfRange",    "Unsupported",      "HolderStopped",  "NoGpu",          "WrongDevice",
-    "DeviceMemory",  "LaunchFailed",     "System"};
+    "None",           "BadName",        "NotFound",      "Permission",      "IsSymlink",
+    "FdLimit",        "NotRegularFile", "NotOwner",      "UnsafeMode",      "Truncated",
+    "SizeMismatch",   "NotASegment",    "AbiMismatch",   "VersionMismatch", "WrongBackend",
+    "WrongAllocator", "NotReady",       "Corrupt",       "StaleBoot",       "TooManyProcesses",
+    "NoSpace",        "MemoryLimit",    "AlreadyExists", "IdInUse",         "BackendInUse",
+    "OutOfRange",     "Unsupported",    "HolderStopped", "NoGpu",           "WrongDevice",
+    "DeviceMemory",   "LaunchFailed",   "System"};
 static_assert(kCodeNames.size() == static_cast<size_t>(ErrorCode::kSystem) + 1);
 
 std::string Compose(ErrorCode code, const std::string& sentence, int os_errno) {

@@ -19,24 +19,24 @@ namespace hshm::detail {
 }  // namespace hshm::detail
 
 #if HSHM_IS_GPU
-#define HSHM_CHECK(condition) \
-  do {                        \
+#define HSHM_CHECK(condition)   \
+  do {                          \
     if (!(condition)) __trap(); \
   } while (false)
 #else
-#define HSHM_CHECK(condition)                                                \
-  do {                                                                       \
-    if (HSHM_UNLIKELY(!(condition))) {                                       \
-      ::hshm::detail::CheckFailed(#condition, __FILE__, __LINE__);           \
-    }                                                                        \
+#define HSHM_CHECK(condition)                                      \
+  do {                                                             \
+    if (HSHM_UNLIKELY(!(condition))) {                             \
+      ::hshm::detail::CheckFailed(#condition, __FILE__, __LINE__); \
+    }                                                              \
   } while (false)
 #endif
 
 #if HSHM_ENABLE_ASSERTS
 #define HSHM_ASSERT(condition) HSHM_CHECK(condition)
 #else
-#define HSHM_ASSERT(condition) \
-  do {                         \
+#define HSHM_ASSERT(condition)  \
+  do {                          \
     (void)sizeof(!(condition)); \
   } while (false)
 #endif

@@ -46,7 +46,7 @@ enum class ErrorCode : uint32_t {
   kWrongDevice,
   kDeviceMemory,
   kLaunchFailed,
-  kSystem,            // any other failure of a system call
+  kSystem,  // any other failure of a system call
 };
 
 /** The code as it is spelled in the documentation, without the k: "NoSpace". Never null. */

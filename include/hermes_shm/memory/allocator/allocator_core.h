@@ -74,9 +74,11 @@ class HSHM_API AllocatorCore {
    * name away; a name that is there already gets the new offset. False when the name is bad or all
    * 63 entries are taken.
    *
-   * Invariant  An entry with offset_ != 0 has its whole name.
-   * Ordering   offset_ is released last and acquired by readers that hold no lock.
-   * ABA        Readers compare the name again after they read the offset.
+   * Invariant  An entry with offset_ != 0 has its whole name, which changes while it is 0.
+   * Ordering   The version is raised before a change, offset_ is released last. Readers hold no
+   *            lock: they acquire the offset, then the name, and look for another version.
+   * ABA        While the version stays, at most one change is under way: offset and name belong
+   *            together.
    * Crash      Between name and offset: the entry is free.
    */
   bool SetRoot(std::string_view name, OffsetPtr<> offset) noexcept;

@@ -35,15 +35,16 @@ static_assert(sizeof(RootEntry) == 64);
  *     | AllocatorHeader | custom header, 64-byte aligned | the allocator's own header and data
  */
 struct AllocatorHeader {
-  Atomic<uint32_t> type_;          // [any]  AllocatorType; stored last, so not kNone means ready
-  uint32_t layout_version_;        // [init] kAllocatorLayoutVersion
-  AllocatorId id_;                 // [init]
-  uint64_t custom_header_offset_;  // [init] 0 when none was reserved
-  uint64_t custom_header_bytes_;   // [init]
-  uint64_t core_offset_;           // [init] where the allocator's own header begins
-  Mutex roots_lock_;               // [any]  order: after the root lock of an allocator
-  uint32_t reserved_[5];
-  RootEntry roots_[kMaxRoots];     // [lock:roots]
+  Atomic<uint32_t> type_;           // [any]  AllocatorType; stored last, so not kNone means ready
+  uint32_t layout_version_;         // [init] kAllocatorLayoutVersion
+  AllocatorId id_;                  // [init]
+  uint64_t custom_header_offset_;   // [init] 0 when none was reserved
+  uint64_t custom_header_bytes_;    // [init]
+  uint64_t core_offset_;            // [init] where the allocator's own header begins
+  Mutex roots_lock_;                // [any]  order: after the root lock of an allocator
+  Atomic<uint32_t> roots_version_;  // [lock:roots] counts the changes, raised before each
+  uint32_t reserved_[4];
+  RootEntry roots_[kMaxRoots];  // [lock:roots]
 };
 static_assert(std::is_standard_layout_v<AllocatorHeader>);
 static_assert(sizeof(AllocatorHeader) == 4096);  // frozen by kAllocatorLayoutVersion

@@ -24,14 +24,22 @@ namespace hshm::ipc {
 template <typename A>
 concept CoreAllocator = requires(A a, const MemContext& ctx, Offset off, uint64_t n) {
   { A::kType } -> std::convertible_to<AllocatorType>;
-  { a.AllocateOffset(ctx, n) } noexcept -> std::same_as<OffsetPtr<>>;
-  { a.AlignedAllocateOffset(ctx, n, n) } noexcept -> std::same_as<OffsetPtr<>>;
-  { a.ReallocateOffsetNoNullCheck(ctx, OffsetPtr<>(off), n) } noexcept -> std::same_as<OffsetPtr<>>;
-  { a.FreeOffsetNoNullCheck(ctx, OffsetPtr<>(off)) } noexcept;
-  { a.GetCurrentlyAllocatedSize() } noexcept -> std::same_as<size_t>;
-  { a.CreateTls(ctx) } noexcept -> std::same_as<MemContext>;
-  { a.FreeTls(ctx) } noexcept;
-  { a.Check() } noexcept -> std::same_as<bool>;
+  { a.AllocateOffset(ctx, n) }
+  noexcept->std::same_as<OffsetPtr<>>;
+  { a.AlignedAllocateOffset(ctx, n, n) }
+  noexcept->std::same_as<OffsetPtr<>>;
+  { a.ReallocateOffsetNoNullCheck(ctx, OffsetPtr<>(off), n) }
+  noexcept->std::same_as<OffsetPtr<>>;
+  { a.FreeOffsetNoNullCheck(ctx, OffsetPtr<>(off)) }
+  noexcept;
+  { a.GetCurrentlyAllocatedSize() }
+  noexcept->std::same_as<size_t>;
+  { a.CreateTls(ctx) }
+  noexcept->std::same_as<MemContext>;
+  { a.FreeTls(ctx) }
+  noexcept;
+  { a.Check() }
+  noexcept->std::same_as<bool>;
 };
 
 /**
@@ -136,7 +144,7 @@ class BaseAllocator : public AllocatorCore {
   }
   /** Only for types whose bytes may be moved. */
   template <typename T>
-    requires std::is_trivially_copyable_v<T>
+  requires std::is_trivially_copyable_v<T>
   [[nodiscard]] FullPtr<T> ReallocateObjs(const MemContext& ctx, const FullPtr<T>& ptr,
                                           size_t new_count) noexcept {
     if (new_count > std::numeric_limits<size_t>::max() / sizeof(T)) return FullPtr<T>();

@@ -84,7 +84,8 @@ class HSHM_API BuddyEngine {
   /**
    * A run of exactly so many granules (not 0), its first one a multiple of alignment (a power of
    * two, in granules). O(log n) from the smallest free block that is large enough, its unused tail
-   * given back granule by granule. When no single block will do, a scan of the free blocks joins
+   * given back granule by granule; a run that is no power of two begins in the free granules before
+   * that block, if there are any. When no single block will do, a scan of the free blocks joins
    * neighbours into a run, also beyond 2^max_order: O(free blocks * log n). kNone: no such run.
    */
   [[nodiscard]] uint32_t Allocate(uint32_t granules, uint32_t alignment = 1) noexcept;
@@ -159,6 +160,7 @@ class HSHM_API BuddyEngine {
   void Remove(uint32_t head, uint32_t order) noexcept;
   void PushMerged(uint32_t head, uint32_t order) noexcept;
   void PushRest(uint32_t first, uint32_t end) noexcept;
+  uint32_t RunBefore(uint32_t head, uint32_t granules) const noexcept;
   uint32_t AllocateJoined(uint32_t granules, uint32_t alignment) noexcept;
   uint32_t RunInFrom(uint32_t head, uint32_t granules, uint32_t alignment) const noexcept;
   bool CheckList(uint32_t order, uint64_t* blocks, uint64_t* granules) const noexcept;

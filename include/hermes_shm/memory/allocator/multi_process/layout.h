@@ -1,0 +1,167 @@
+#ifndef HSHM_MEMORY_ALLOCATOR_MULTI_PROCESS_LAYOUT_H_
+#define HSHM_MEMORY_ALLOCATOR_MULTI_PROCESS_LAYOUT_H_
+
+#include <cstdint>
+#include <type_traits>
+
+#include "hermes_shm/memory/allocator/buddy/buddy_engine.h"
+#include "hermes_shm/memory/allocator/multi_process/size_classes.h"
+#include "hermes_shm/memory/backend/region.h"
+#include "hermes_shm/sync/mutex.h"
+
+/**
+ * What a multi-process allocator keeps in its region, and who may write each word. The protocols
+ * over these words are in docs/protocols.md.
+ *
+ *   | backend header, slots | common header, custom header | RootHeader | head words | root nodes |
+ *   | page table: one PageEntry per page of the region | data pages ...
+ *
+ * Pages and units are numbered from the start of the region, so that an offset becomes a page
+ * number by one shift.
+ */
+namespace hshm::ipc::multi_process {
+
+/** The page size is a type: everything that depends on it is known at compile time. */
+template <uint32_t kShift>
+struct PageConfig {
+  static constexpr uint32_t kPageShift = kShift;
+  static constexpr uint64_t kPageBytes = uint64_t{1} << kShift;
+  /** Larger classes live in wide pages, so that no page holds fewer than eight blocks. */
+  static constexpr uint64_t kMaxNarrowBytes = kPageBytes / 8;
+  static constexpr uint32_t kWidePages = 8;
+  /** Larger blocks are runs of whole pages. */
+  static constexpr uint64_t kMaxClassBytes = kPageBytes;
+  static constexpr uint32_t kClassCount = ClassOf(kMaxClassBytes) + 1;
+};
+using LargePages = PageConfig<16>;  // 64 KiB, what applications use
+using SmallPages = PageConfig<12>;  // 4 KiB, for crash tests on small regions
+
+inline constexpr uint32_t kNoPage = ~uint32_t{0};
+
+/**
+ * A word with one writer at a time. Its stores keep their program order, which is all that recovery
+ * needs: a process that dies leaves an exact prefix of them, complete by the time the kernel says
+ * that it is dead. Others read it where the protocols allow.
+ */
+template <typename T>
+class OwnedWord {
+ public:
+  T Get() const { return word_.load(std::memory_order_relaxed); }  // relaxed: one writer
+  void Set(T value) {
+    std::atomic_signal_fence(std::memory_order_seq_cst);  // pairs with the kernel's word of a death
+    word_.store(value, std::memory_order_relaxed);        // relaxed: program order is enough
+    std::atomic_signal_fence(std::memory_order_seq_cst);  // pairs with the kernel's word of a death
+  }
+  T GetAcquire() const { return word_.load(std::memory_order_acquire); }  // pairs with SetRelease
+  void SetRelease(T value) {
+    word_.store(value, std::memory_order_release);  // pairs with GetAcquire and CasFrom
+  }
+  bool CasFrom(T expected, T desired) {
+    return word_.compare_exchange_strong(expected, desired,
+                                         std::memory_order_acq_rel,   // pairs with SetRelease
+                                         std::memory_order_relaxed);  // relaxed: failure reads only
+  }
+
+ private:
+  Atomic<T> word_;
+};
+
+/** Names a heap for ever: {slot:12, serial:20}. Serials of a slot are never given twice. */
+using HeapId = uint32_t;
+inline constexpr HeapId kFreePage = 0;      // owner of a page that nobody uses
+inline constexpr HeapId kSpanInterior = 1;  // owner of a page behind the head of a span
+inline constexpr uint32_t kFirstSerial = 2;
+inline constexpr uint32_t kMaxSerial = (1u << 20) - 1;
+constexpr HeapId MakeHeapId(uint32_t slot, uint32_t serial) { return (slot << 20) | serial; }
+constexpr uint32_t SlotOf(HeapId id) { return id >> 20; }
+
+/** What a page holds: {kind:8, size class:8, adopted:1}. */
+enum PageKind : uint32_t { kKindNone = 0, kKindClass = 1, kKindRun = 2, kKindHeaps = 3 };
+inline constexpr uint32_t kAdopted = 1u << 16;  // holds blocks of a process that died
+constexpr uint32_t MakeShape(PageKind kind, uint32_t size_class = 0) {
+  return kind | (size_class << 8);
+}
+constexpr PageKind KindOf(uint32_t shape) { return static_cast<PageKind>(shape & 0xff); }
+constexpr uint32_t ClassOfShape(uint32_t shape) { return (shape >> 8) & 0xff; }
+
+/**
+ * One per page. A page that nobody uses has owner_, shape_, local_, carved_ and used_ 0, and
+ * drained_ equal to the push count; remote_ is never reset.
+ */
+struct PageEntry {
+  OwnedWord<HeapId> owner_;      // [owner; 0 by CAS] kFreePage, kSpanInterior, or a heap's id
+  OwnedWord<uint32_t> shape_;    // [owner] fixed while owned
+  OwnedWord<uint32_t> span_;     // [owner] pages of the span that begins here
+  OwnedWord<uint32_t> back_;     // [owner] of an interior page: pages back to the head
+  OwnedWord<uint64_t> local_;    // [owner] own list: offset of its first block, 0 ends it
+  OwnedWord<uint32_t> drained_;  // [owner] pushes taken so far, modulo 2^32; after local_
+  OwnedWord<uint32_t> carved_;   // [owner] blocks ever listed; after local_
+  OwnedWord<uint32_t> used_;     // [owner] carved blocks not in local_; lowered last
+  OwnedWord<uint32_t>
+      committed_;            // [any] 1: the page's memory is there; 0 before a hole is punched
+  Atomic<uint64_t> remote_;  // [any] {head:32 page-relative in 16 bytes + 1, pushed:32} by CAS
+  uint64_t reserved_[2];
+};
+static_assert(std::is_standard_layout_v<PageEntry>);
+static_assert(sizeof(PageEntry) == 64);  // frozen by kMultiProcessLayoutVersion
+
+struct RemoteWord {
+  static constexpr uint64_t kUnit = 16;
+  static constexpr uint64_t Make(uint32_t head, uint32_t pushed) {
+    return (uint64_t{pushed} << 32) | head;
+  }
+  static constexpr uint32_t Head(uint64_t word) { return static_cast<uint32_t>(word); }
+  static constexpr uint32_t Pushed(uint64_t word) { return static_cast<uint32_t>(word >> 32); }
+};
+
+inline constexpr uint32_t kPendingRuns = 16;
+
+/** The shared part of a thread's heap; several to a page of kind kKindHeaps. */
+template <typename Config>
+struct HeapRecord {
+  OwnedWord<HeapId> id_;  // [init] 0: the record is unused
+  Mutex lock_;            // [any]  the heap's slow path, or a taker
+  uint64_t reserved_[7];
+  Atomic<uint64_t> pending_[kPendingRuns];         // [owner] runs of remote frees; 0: none
+  OwnedWord<uint64_t> free_[Config::kClassCount];  // [owner] first free block, all of one page
+};
+static_assert(std::is_standard_layout_v<HeapRecord<LargePages>>);
+static_assert(sizeof(HeapRecord<LargePages>) == 64 + 128 + 640);
+
+/** Head word of a root unit: {granules - 1:16, slot + 1:13, kind:2}; 0: free or interior. */
+struct HeadWord {
+  enum Kind : uint32_t { kNone = 0, kUnit = 1, kLarge = 2 };
+  static constexpr uint32_t Make(Kind kind, uint32_t slot_plus_one, uint32_t granules) {
+    return ((granules - 1) << 16) | (slot_plus_one << 2) | kind;
+  }
+  static constexpr Kind KindOf(uint32_t word) { return static_cast<Kind>(word & 3); }
+  static constexpr uint32_t SlotPlusOne(uint32_t word) { return (word >> 2) & 0x1fff; }
+  static constexpr uint32_t Granules(uint32_t word) { return (word >> 16) + 1; }
+};
+
+inline constexpr uint32_t kMultiProcessLayoutVersion = 1;
+inline constexpr uint32_t kMaxGranules = 1u << 16;
+
+/** The allocator's own header. */
+struct RootHeader {
+  uint32_t layout_version_;      // [init] kMultiProcessLayoutVersion
+  uint32_t page_shift_;          // [init] of the Config that made it
+  uint32_t page_count_;          // [init] pages of the region, those of the headers included
+  uint32_t first_page_;          // [init] first data page
+  uint32_t granule_pages_log2_;  // [init] pages of a root granule
+  uint32_t first_granule_;       // [init] first granule of data
+  uint32_t granule_end_;         // [init] one past the last
+  Mutex lock_;                   // [any]  guards head words, root lists, Sweep
+  uint64_t heads_offset_;        // [init] OwnedWord<uint32_t>[granule_end_]
+  uint64_t nodes_offset_;        // [init] BuddyNode[granule_end_]
+  uint64_t table_offset_;        // [init] PageEntry[page_count_]
+  Atomic<uint32_t> pressure_;    // [any]  raised by a rank that found no room
+  uint32_t sweeps_;              // [lock:root] how often the dead were looked for and found
+  uint64_t adopted_pages_;       // [lock:root] pages taken over from the dead so far
+  BuddyLists lists_;             // [lock:root] a cache of the head words
+};
+static_assert(std::is_standard_layout_v<RootHeader>);
+
+}  // namespace hshm::ipc::multi_process
+
+#endif  // HSHM_MEMORY_ALLOCATOR_MULTI_PROCESS_LAYOUT_H_

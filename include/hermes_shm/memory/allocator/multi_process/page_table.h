@@ -1,0 +1,148 @@
+#ifndef HSHM_MEMORY_ALLOCATOR_MULTI_PROCESS_PAGE_TABLE_H_
+#define HSHM_MEMORY_ALLOCATOR_MULTI_PROCESS_PAGE_TABLE_H_
+
+#include "hermes_shm/base/defects.h"
+#include "hermes_shm/memory/allocator/multi_process/layout.h"
+
+namespace hshm::ipc::multi_process {
+
+/**
+ * The lists of one page and the spans of pages: every store to a page entry is made here.
+ * Protocol: docs/protocols.md, C.
+ *
+ * Invariant  A carved block is in exactly one place: a user's, local_, the untaken part of remote_,
+ *            a heap's free_, or in flight inside one call. A span is its head's owner_ and span_,
+ *            and at most one further page that holds kSpanInterior.
+ * Ordering   Push releases the link it wrote and the user's last writes; Drain acquires the whole
+ *            chain. Retire releases owner_ = 0, OpenPage acquires it. All else is program order.
+ * ABA        Nobody pops from remote_; its push count is never reset. Heap ids are never reused.
+ * Crash      Each pair of stores names a chain under its new name before the old one is dropped,
+ *            so Drain, Settle and Recount can be repeated from any point by whoever acts as owner.
+ */
+template <typename Config>
+class PageTable {
+ public:
+  PageTable() = default;
+  PageTable(const Region& region, Offset table_offset)
+      : region_(region), table_(region.At<PageEntry>(table_offset)) {}
+
+  PageEntry* Entry(uint32_t page) const { return table_ + page; }
+  static uint32_t PageOf(Offset offset) {
+    return static_cast<uint32_t>(offset >> Config::kPageShift);
+  }
+  static Offset OffsetOf(uint32_t page) { return Offset{page} << Config::kPageShift; }
+  /** The head of the span that a page in use belongs to. */
+  uint32_t HeadOf(uint32_t page) const {
+    const PageEntry* entry = Entry(page);
+    return entry->owner_.Get() == kSpanInterior ? page - entry->back_.Get() : page;
+  }
+
+  /** Bytes of the blocks of a page: of its class, or the whole run. */
+  uint64_t BlockBytes(uint32_t page) const {
+    const uint32_t shape = Entry(page)->shape_.Get();
+    return KindOf(shape) == kKindClass ? ClassBytes(ClassOfShape(shape))
+                                       : uint64_t{Entry(page)->span_.Get()} * Config::kPageBytes;
+  }
+  /** Blocks that the page can hold. */
+  uint32_t Capacity(uint32_t page) const {
+    const uint32_t shape = Entry(page)->shape_.Get();
+    if (KindOf(shape) != kKindClass) return 1;
+    return static_cast<uint32_t>(uint64_t{Entry(page)->span_.Get()} * Config::kPageBytes /
+                                 ClassBytes(ClassOfShape(shape)));
+  }
+
+  uint64_t Link(Offset block) const {
+    return LinkWord(block)->load(
+        std::memory_order_relaxed);  // relaxed: ordered by who published it
+  }
+  void SetLink(Offset block, uint64_t next) const {
+    LinkWord(block)->store(next, std::memory_order_relaxed);  // relaxed: private until published
+  }
+
+  /** Pushes that the owner has not taken yet. */
+  static uint32_t Pending(const PageEntry* entry) {
+    const uint64_t word = entry->remote_.load(std::memory_order_relaxed);  // relaxed: a count only
+    return RemoteWord::Pushed(word) - entry->drained_.Get();
+  }
+
+  // ---- blocks --------------------------------------------------------------------------------
+
+  /** A free by somebody who is not the owner. One CAS; the entry is not touched after it. */
+  void Push(uint32_t page, Offset block) const;
+
+  /** Owner: moves all pushed blocks to local_. Repeatable. */
+  void Drain(uint32_t page) const;
+
+  /** Owner, local_ empty: lists up to `bytes` worth of fresh blocks. False when all are carved. */
+  bool Carve(uint32_t page, uint64_t bytes) const;
+
+  /** Owner, local_ not empty: moves the local list to a heap's class slot. */
+  void TakeLocal(uint32_t page, OwnedWord<uint64_t>* slot) const {
+    PageEntry* entry = Entry(page);
+    slot->Set(entry->local_.Get());
+    entry->local_.Set(0);
+    entry->used_.Set(entry->carved_.Get());
+  }
+
+  /** Whoever acts as owner: gives a class slot's list back to its page. Repeatable.
+   * @return the page, or kNoPage when the slot was empty */
+  uint32_t Settle(OwnedWord<uint64_t>* slot) const;
+
+  /** Whoever acts as owner of a page whose owner died: drains, makes carved_ and used_ exact. */
+  void Recount(uint32_t page) const;
+
+  // ---- pages and spans -----------------------------------------------------------------------
+
+  /** Opens pages [first, first + pages) for a heap: head first, each page by CAS.
+   * False, and nothing open, when another has one of them. */
+  bool OpenSpan(uint32_t first, uint32_t pages, HeapId id) const;
+
+  /** Owner: one page more or many fewer. Extend is false when the next page is not free. */
+  bool ExtendSpan(uint32_t head, uint32_t pages) const;
+  void ShrinkSpan(uint32_t head, uint32_t pages) const;
+
+  /** Owner, used_ == 0: empties the page's words and lets the whole span go. */
+  void Retire(uint32_t head) const;
+
+  /** Retire for a page whose blocks are deleted whether or not somebody has them. */
+  void Delete(uint32_t head) const;
+
+  /** Acting for a dead owner: the page behind its span may be an extension cut in the middle. */
+  void ClearCutExtension(uint32_t head, uint32_t page_end) const;
+
+  /** One list of a page, for checks: its length, or kBroken when a link is wrong or it is longer
+   * than limit. visit(block index) returns false to call the list broken. */
+  static constexpr uint32_t kBroken = ~uint32_t{0};
+  template <typename Visit>
+  uint32_t Walk(uint32_t page, uint64_t first, uint32_t limit, Visit visit) const {
+    const Offset begin = OffsetOf(page);
+    const uint64_t bytes = BlockBytes(page);
+    uint32_t length = 0;
+    for (uint64_t block = first; block != 0 && length < limit; block = Link(block), ++length) {
+      const uint64_t index = (block - begin) / bytes;
+      if (block < begin || index >= Capacity(page) || (block - begin) % bytes != 0) return kBroken;
+      if (!visit(static_cast<uint32_t>(index))) return kBroken;
+      if (length + 1 == limit) return limit;
+    }
+    return length;
+  }
+
+ private:
+  Atomic<uint64_t>* LinkWord(Offset block) const { return region_.At<Atomic<uint64_t>>(block); }
+  uint32_t ToRemoteHead(uint32_t page, Offset block) const {
+    return static_cast<uint32_t>((block - OffsetOf(page)) / RemoteWord::kUnit) + 1;
+  }
+  Offset FromRemoteHead(uint32_t page, uint32_t head) const {
+    return head == 0 ? 0 : OffsetOf(page) + uint64_t{head - 1} * RemoteWord::kUnit;
+  }
+
+  Region region_;
+  PageEntry* table_ = nullptr;
+};
+
+extern template class PageTable<LargePages>;
+extern template class PageTable<SmallPages>;
+
+}  // namespace hshm::ipc::multi_process
+
+#endif  // HSHM_MEMORY_ALLOCATOR_MULTI_PROCESS_PAGE_TABLE_H_

@@ -1,0 +1,177 @@
+#ifndef HSHM_MEMORY_ALLOCATOR_MULTI_PROCESS_PROCESS_BLOCK_H_
+#define HSHM_MEMORY_ALLOCATOR_MULTI_PROCESS_PROCESS_BLOCK_H_
+
+#include <array>
+#include <memory>
+#include <mutex>
+
+#include "hermes_shm/memory/allocator/multi_process/options.h"
+#include "hermes_shm/memory/allocator/multi_process/page_list.h"
+#include "hermes_shm/memory/allocator/multi_process/root_tier.h"
+#include "hermes_shm/memory/allocator/multi_process/thread_heap.h"
+#include "hermes_shm/platform/private_pages.h"
+
+namespace hshm::ipc::multi_process {
+
+inline constexpr uint32_t kMaxThreads = 1024;
+
+/** What leaving the region does with the blocks that this process handed out. */
+enum class DetachMode {
+  kDelete,    // they are gone, as with munmap
+  kKeepLive,  // those that others may hold stay valid
+};
+
+/**
+ * The process tier: this process's units, its free pages, its heaps. All in private memory; what
+ * others must know stands in head words and page entries. Protocols: docs/protocols.md, D and E.
+ *
+ * lock_ guards everything here and is taken before the root mutex, that before any heap's lock.
+ */
+template <typename Config>
+class ProcessBlock {
+ public:
+  using Heap = ThreadHeap<Config>;
+
+  ProcessBlock(const Region& region, Offset root_offset, Membership* membership,
+               const MultiProcessOptions& options);
+  ~ProcessBlock();
+  ProcessBlock(const ProcessBlock&) = delete;
+  ProcessBlock& operator=(const ProcessBlock&) = delete;
+
+  /** Adopts what the dead left, takes the first unit, makes the first heap and leaves it idle.
+   * @throws Error kNoSpace, kHolderStopped */
+  void Start();
+
+  /** A heap for the calling thread; null when there is no room or kMaxThreads have one. */
+  Heap* AcquireHeap() noexcept;
+  /** Its thread ends: the next one takes the heap over as it is. */
+  void ReleaseHeap(Heap* heap) noexcept;
+  Heap* heap(uint32_t index) const noexcept {
+    return index < kMaxThreads ? heaps_[index].get() : nullptr;
+  }
+
+  RootTier<Config>& root() noexcept { return root_; }
+  const RootTier<Config>& root() const noexcept { return root_; }
+  const PageTable<Config>& pages() const noexcept { return root_.pages(); }
+  uint32_t slot() const noexcept { return membership_->slot(); }
+
+  // ---- for heaps, which hold no lock ---------------------------------------------------------
+
+  /** Free pages of the process for this heap: a whole thread unit into the heap's own free pages
+   * (then kNoPage and *gave_unit), or a run as a hint. From the root only when the effort allows.
+   */
+  uint32_t HintFor(Heap* heap, uint32_t pages, uint32_t alignment, bool from_root,
+                   bool* gave_unit) noexcept;
+
+  /** Pages of sleeping processes and threads: an open span of the heap with used_ 1, or kNoPage. */
+  uint32_t TakeFor(Heap* heap, uint32_t pages, uint32_t alignment) noexcept;
+  /** Last resort before null: idle heaps, the dead, whole units; tells the others to flush. */
+  void Scavenge(Heap* heap) noexcept;
+
+  /** Pages that the heap let go, or could not open. */
+  void ReturnPages(uint32_t first, uint32_t pages) noexcept;
+  /** A whole thread unit, if all of it is on the heap's free pages. */
+  void ReturnThreadUnit(Heap* heap, uint32_t page) noexcept;
+  /** All free pages of a heap; its thread units are the process's from here on. */
+  void TakeUnitsOf(Heap* heap) noexcept;
+  /** Free pages directly behind a span, taken off the process's lists. */
+  bool TakeFreePages(uint32_t first, uint32_t pages) noexcept;
+
+  /** A free by a thread that has no heap. */
+  void FreeRemote(Offset block) noexcept;
+  Offset AllocateLarge(uint64_t size_bytes, uint64_t alignment) noexcept;
+  /** Whether it was a large block. Stops with InvalidFree when it is none that begins here. */
+  void FreeLarge(Offset block) noexcept;
+  bool ResizeLarge(Offset block, uint64_t new_bytes) noexcept;
+
+  uint32_t thread_unit_pages() const noexcept { return 1u << thread_unit_log2_; }
+  uint64_t process_unit_bytes() const noexcept { return options_.process_unit_bytes_; }
+  /** Heap index + 1 of the thread unit that covers the page; 0: the process's own. */
+  uint32_t HomeOf(uint32_t page) const noexcept {
+    return homes_[page >> thread_unit_log2_].load(
+        std::memory_order_relaxed);  // relaxed: only its own thread and lock_ holders act on it
+  }
+  BuddyNode* nodes() const noexcept { return nodes_.data(); }
+
+  // ---- death and leaving ---------------------------------------------------------------------
+
+  /** Looks for the dead and adopts what they left. @return how many processes were found dead */
+  uint32_t Recover() noexcept;
+  /** Deletes the blocks of a dead process that nobody has adopted. False when there is none. */
+  bool Reclaim(uint32_t slot, uint32_t generation) noexcept;
+  /** Afterwards only the destructor may be called. The slot itself is the caller's to release. */
+  void Leave(DetachMode mode) noexcept;
+  /** Gives back everything that can be: heaps that no thread uses, whole units. */
+  void Trim() noexcept;
+
+  /** Bytes in blocks that somebody holds. Exact while nobody allocates or frees. */
+  uint64_t LiveBytes() noexcept;
+  /** Walks everything; says what is wrong on standard error. Nobody may allocate meanwhile. */
+  bool Check() noexcept;
+
+ private:
+  friend class ThreadHeap<Config>;
+  friend class Sweeper<Config>;
+  friend class Taker<Config>;
+
+  /** A process unit; stands at its first granule. granules_ 0: none. */
+  struct Unit {
+    uint32_t granules_;
+    uint32_t free_pages_;  // on the process's lists
+  };
+
+  void FlushIdleHeaps() noexcept;
+  BuddyEngine Engine() noexcept;
+  HeapId NewHeapId() noexcept;
+  Heap* NewHeap(HeapId id) noexcept;
+  bool MakeRecord(Heap* heap) noexcept;
+  HeapRecord<Config>* FindRecordSlot() noexcept;
+  uint32_t OpenRecordPage() noexcept;
+
+  // With lock_ held:
+  uint32_t AllocateHint(uint32_t pages, uint32_t alignment) noexcept;
+  bool GiveThreadUnit(Heap* heap) noexcept;
+  bool NewUnit(uint32_t pages) noexcept;
+  bool NewUnitFromRoot(uint32_t pages) noexcept;  // and the root mutex
+  void AddUnit(uint32_t granule, uint32_t granules) noexcept;
+  void AddFree(uint32_t first, uint32_t pages) noexcept;
+  void CountFree(uint32_t first, uint32_t pages, int64_t sign) noexcept;
+  void AddIfFree(uint32_t first, uint32_t pages) noexcept;
+  void NoteLost(uint32_t page) noexcept;
+  void PollLost(Heap* heap, bool all) noexcept;
+  void SetHome(uint32_t page, uint32_t home) noexcept;
+  bool IsOurs(uint32_t page) const noexcept { return unit_of_[root_.GranuleOf(page)] != 0; }
+  void GiveBackWholeUnits(uint32_t keep) noexcept;
+  bool GiveBackUnit(uint32_t granule) noexcept;
+  void Dissolve(Heap* heap) noexcept;
+
+  Region region_;
+  Membership* membership_;
+  MultiProcessOptions options_;
+  RootTier<Config> root_;
+  std::mutex lock_;
+  uint32_t thread_unit_log2_ = 0;  // in pages
+  uint32_t next_unit_pages_ = 0;   // what the next grant asks for; doubles
+  uint32_t max_unit_pages_ = 0;
+  uint32_t record_page_ = kNoPage;  // where heap records are made
+  uint32_t whole_units_ = 0;        // units all of whose pages are on our lists
+  uint32_t hints_since_poll_ = 0;
+  uint32_t take_cursor_ = 0;  // where the last search for a sleeper's pages ended
+  BuddyLists free_pages_{};
+  PrivatePages<BuddyNode> nodes_;         // by page number, for our lists and those of our heaps
+  PrivatePages<Atomic<uint32_t>> homes_;  // by thread unit number
+  PrivatePages<uint32_t> unit_of_;        // by granule: first granule of our unit + 1
+  PrivatePages<Unit> units_;              // by first granule
+  PrivatePages<PageNote> lost_notes_;     // by page number
+  PageList lost_;
+  std::array<std::unique_ptr<Heap>, kMaxThreads> heaps_;
+  std::array<bool, kMaxThreads> idle_{};
+  uint32_t heap_count_ = 0;
+};
+
+extern template class ProcessBlock<LargePages>;
+extern template class ProcessBlock<SmallPages>;
+
+}  // namespace hshm::ipc::multi_process
+
+#endif  // HSHM_MEMORY_ALLOCATOR_MULTI_PROCESS_PROCESS_BLOCK_H_

@@ -1,0 +1,135 @@
+#ifndef HSHM_MEMORY_ALLOCATOR_MULTI_PROCESS_ROOT_TIER_H_
+#define HSHM_MEMORY_ALLOCATOR_MULTI_PROCESS_ROOT_TIER_H_
+
+#include "hermes_shm/memory/allocator/multi_process/layout.h"
+#include "hermes_shm/memory/allocator/multi_process/page_table.h"
+#include "hermes_shm/memory/backend/membership.h"
+
+namespace hshm::ipc::multi_process {
+
+/** How long a thread waits for a lock whose holder is alive but does not let go: 30 s. */
+inline constexpr uint64_t kStoppedHolderTimeoutUs = 30'000'000;
+
+/**
+ * The root tier as one process sees it: units and large blocks, under the root mutex.
+ * Protocol: docs/protocols.md, D.
+ *
+ * Invariant  A unit is used by the process in its head word and by nobody else; head words change
+ *            under the root mutex only. A granule with head word 0 that no unit covers is free, and
+ *            the entries of all its pages are empty.
+ * Ordering   The mutex; for the dead, the query of Membership::IsAlive.
+ * ABA        Head words need no generation: a slot's next process sweeps its own label first.
+ * Crash      The lists are caches: Lock rebuilds them when it is told that a holder died. A grant
+ *            before its head word: nothing. After it: swept as an empty unit. A large block that
+ *            was not returned yet is the one block that its thread may lose.
+ */
+template <typename Config>
+class RootTier {
+ public:
+  static constexpr uint32_t kNone = BuddyEngine::kNone;
+
+  RootTier() = default;
+  RootTier(const Region& region, Offset header_offset, Membership* membership);
+
+  /** Lays the tier out over [header_offset, end of region), nothing of it in use, and makes its
+   * memory usable. @throws Error kOutOfRange when no page is left, kNoSpace */
+  static void Init(const Region& region, Offset header_offset);
+
+  /** Holds the root mutex for a scope. Its lists are right when IsHeld(). */
+  class Guard {
+   public:
+    explicit Guard(RootTier& root);
+    bool IsHeld() const { return guard_.IsHeld(); }
+
+   private:
+    MutexGuard guard_;
+  };
+
+  const RootHeader& header() const { return *header_; }
+  RootHeader& header() { return *header_; }
+  const PageTable<Config>& pages() const { return pages_; }
+  uint32_t granule_pages() const { return 1u << header_->granule_pages_log2_; }
+  uint64_t granule_bytes() const { return granule_pages() * Config::kPageBytes; }
+  uint32_t GranuleOf(uint32_t page) const { return page >> header_->granule_pages_log2_; }
+  uint32_t FirstPageOf(uint32_t granule) const { return granule << header_->granule_pages_log2_; }
+  uint32_t Head(uint32_t granule) const { return heads_[granule].Get(); }
+
+  // ---- root mutex held -----------------------------------------------------------------------
+
+  /** Takes a run of granules and labels it. kNone when there is none, or no memory for its part of
+   * the page table. */
+  uint32_t Grant(HeadWord::Kind kind, uint32_t granules, uint32_t alignment = 1);
+
+  /** Changes the label of a unit or large block. */
+  void Relabel(uint32_t granule, HeadWord::Kind kind, uint32_t slot_plus_one) {
+    heads_[granule].Set(HeadWord::Make(kind, slot_plus_one, HeadWord::Granules(Head(granule))));
+  }
+
+  /** Gives a unit or large block back, and its memory to the system. All its pages must be free. */
+  void GiveBack(uint32_t granule);
+
+  /** Granules of a large block: more or fewer, in place. False when the next ones are in use. */
+  bool ResizeLarge(uint32_t granule, uint32_t granules);
+
+  /** True when every page of the run has an empty owner word. */
+  bool AllPagesFree(uint32_t granule, uint32_t granules) const;
+
+  /** Granules in the largest free run's block; what a Grant of that size would find at once. */
+  uint32_t LargestFree() { return Engine().LargestFree(); }
+  uint64_t FreeGranules() { return Engine().free_granules(); }
+  bool CheckLists() { return Engine().Check(); }
+
+  /** Calls visit(granule, head word) for each unit and large block, until it says false. */
+  template <typename Visit>
+  void ForEachHead(Visit visit) const {
+    for (uint32_t granule = header_->first_granule_; granule < header_->granule_end_;) {
+      const uint32_t word = Head(granule);
+      if (word != 0 && !visit(granule, word)) return;
+      granule += word == 0 ? 1 : HeadWord::Granules(word);
+    }
+  }
+
+  /** Calls visit(page, end of its unit) for the head of every span that somebody owns. */
+  template <typename Visit>
+  void ForEachSpan(Visit visit) const {
+    ForEachHead([&](uint32_t granule, uint32_t word) {
+      if (HeadWord::KindOf(word) != HeadWord::kUnit) return true;
+      const uint32_t end = FirstPageOf(granule + HeadWord::Granules(word));
+      for (uint32_t page = FirstPageOf(granule); page < end;) {
+        const PageEntry* entry = pages_.Entry(page);
+        uint32_t span = 1;
+        if (entry->owner_.GetAcquire() > kSpanInterior) {
+          span = entry->span_.Get() > 1 ? entry->span_.Get() : 1;
+          visit(page, end);
+        }
+        page += span;
+      }
+      return true;
+    });
+  }
+
+  /** Makes the pages' memory usable and notes so. False when the system has none. */
+  bool CommitPages(uint32_t first, uint32_t pages) const;
+
+ private:
+  BuddyEngine Engine() const {
+    return BuddyEngine(nodes_, &header_->lists_, header_->first_granule_,
+                       header_->granule_end_ - header_->first_granule_, 0, kBuddyMaxOrder);
+  }
+  void Rebuild();
+  bool CommitTable(uint32_t granule, uint32_t granules) const;
+
+  Region region_;
+  RootHeader* header_ = nullptr;
+  OwnedWord<uint32_t>* heads_ = nullptr;
+  BuddyNode* nodes_ = nullptr;
+  PageTable<Config> pages_;
+  Membership* membership_ = nullptr;
+};
+
+extern template class RootTier<LargePages>;
+extern template class RootTier<SmallPages>;
+
+}  // namespace hshm::ipc::multi_process
+
+#endif  // HSHM_MEMORY_ALLOCATOR_MULTI_PROCESS_ROOT_TIER_H_

@@ -1,0 +1,183 @@
+#ifndef HSHM_MEMORY_ALLOCATOR_MULTI_PROCESS_THREAD_HEAP_H_
+#define HSHM_MEMORY_ALLOCATOR_MULTI_PROCESS_THREAD_HEAP_H_
+
+#include "hermes_shm/base/defects.h"
+#include "hermes_shm/memory/allocator/multi_process/page_list.h"
+#include "hermes_shm/memory/allocator/multi_process/page_table.h"
+#include "hermes_shm/platform/private_pages.h"
+
+namespace hshm::ipc::multi_process {
+
+template <typename Config>
+class ProcessBlock;
+template <typename Config>
+class Sweeper;
+template <typename Config>
+class Taker;
+
+/** Fresh memory that a refill lists at a time: enough to make its cost small, little to touch. */
+inline constexpr uint64_t kCarveBytes = 4096;
+/** Pages without room that a refill looks at for remote frees; all of them before more is asked. */
+inline constexpr uint32_t kPolledPages = 4;
+
+/** How hard a heap tries to find room; each includes those before it. */
+enum class Effort {
+  kThread,    // its own pages and the free pages of its thread units
+  kCollect,   // drain all own pages first
+  kProcess,   // free pages of the process, another thread unit
+  kRoot,      // another process unit
+  kTake,      // pages of sleepers
+  kPressure,  // flush every cache, adopt from the dead, and once more
+  kEnd,
+};
+
+/**
+ * A thread's heap: the private part. Its shared part is a HeapRecord; the pages that carry its id
+ * are its own. One thread at a time uses it. Protocols: docs/protocols.md, C and E.
+ *
+ * The slow path holds record_->lock_ whenever it changes a page's lists, and reads the owner word
+ * again after it has the lock: a rank in need may have taken the page. It lets the lock go before
+ * it asks the process.
+ */
+template <typename Config>
+class ThreadHeap {
+ public:
+  ThreadHeap(ProcessBlock<Config>* process, uint32_t index, HeapId id);
+
+  uint32_t index() const { return index_; }
+  HeapId id() const { return id_; }
+  HeapRecord<Config>* record() const { return record_; }
+
+  HSHM_INLINE Offset Allocate(uint64_t size_bytes) noexcept {
+    if (HSHM_LIKELY(size_bytes <= Config::kMaxClassBytes)) {
+      OwnedWord<uint64_t>& slot = record_->free_[FastClassOf(size_bytes)];
+      const Offset block = slot.Get();
+      if (HSHM_LIKELY(block != 0)) {
+        slot.Set(pages_.Link(block));
+        return block;
+      }
+    }
+    return AllocateSlow(size_bytes);
+  }
+
+  HSHM_INLINE void Free(Offset block) noexcept {
+    if (HSHM_UNLIKELY(block - data_begin_ >= data_bytes_)) {
+      defect::ForeignPointer("Free", block, data_begin_ + data_bytes_);
+    }
+    const uint32_t page = PageTable<Config>::PageOf(block);
+    if (HSHM_LIKELY(pages_.Entry(page)->owner_.Get() == id_)) {
+      FreeOwn(page, block);
+    } else {
+      FreeSlow(block);
+    }
+  }
+
+  Offset AllocateAligned(uint64_t size_bytes, uint64_t alignment) noexcept;
+  /** Stops with ForeignPointer unless the offset lies in the data of the region. */
+  void CheckBlock(const char* operation, Offset block) const noexcept {
+    if (block - data_begin_ >= data_bytes_) {
+      defect::ForeignPointer(operation, block, data_begin_ + data_bytes_);
+    }
+  }
+  /** The block grown or shrunk where it is; false when it would have to move. */
+  bool ResizeInPlace(Offset block, uint64_t new_bytes) noexcept;
+  /** Bytes that the block can hold. */
+  uint64_t UsableBytes(Offset block) const noexcept;
+
+  /** Gives every list back to its page, drains all pages, frees the empty ones and the thread units
+   * that are whole. What is left is what somebody uses. */
+  void Flush() noexcept;
+
+ private:
+  friend class ProcessBlock<Config>;
+  friend class Sweeper<Config>;
+  friend class Taker<Config>;
+
+  /** Numbers of the lists in PageNote::list_. */
+  enum ListKind : uint32_t {
+    kRuns = 1,
+    kGone = 2,
+    kRoomy = 3,
+    kFull = kRoomy + Config::kClassCount
+  };
+
+  /** Holds the heap's lock for a scope. What a taker's death cut in it needs no repair. */
+  class SlowPath {
+   public:
+    explicit SlowPath(ThreadHeap& heap);
+    bool IsHeld() const { return guard_.IsHeld(); }
+
+   private:
+    MutexGuard guard_;
+  };
+
+  HSHM_INLINE void FreeOwn(uint32_t page, Offset block) noexcept {
+    PageEntry* entry = pages_.Entry(page);
+    const Offset local = entry->local_.Get();
+    pages_.SetLink(block, local);
+    entry->local_.Set(block);
+    const uint32_t used = entry->used_.Get() - 1;
+    entry->used_.SetRelease(used);
+    if (HSHM_UNLIKELY(used == 0 || local == 0)) FreeOwnSlow(page);
+  }
+
+  Offset AllocateSlow(uint64_t size_bytes) noexcept;
+  Offset AllocateClass(uint32_t size_class) noexcept;
+  Offset AllocateRun(uint32_t pages, uint32_t alignment_pages) noexcept;
+  Offset AllocateLarge(uint64_t size_bytes, uint64_t alignment) noexcept;
+  void FreeSlow(Offset block) noexcept;
+  void FreeOwnSlow(uint32_t page) noexcept;
+
+  bool RefillFromOwned(uint32_t size_class) noexcept;
+  bool FillFrom(uint32_t page, uint32_t size_class) noexcept;
+  bool StartClassPage(uint32_t head, uint32_t size_class) noexcept;
+
+  /** Opens a span of free pages; kNoPage when this effort finds none. Its used_ is 1: nobody takes
+   * it before its first block is out. */
+  uint32_t OpenPages(uint32_t pages, uint32_t alignment, Effort effort) noexcept;
+  uint32_t OpenHint(uint32_t first, uint32_t pages) noexcept;
+  bool CommitFor(uint32_t first, uint32_t pages) noexcept;
+
+  /** Drains a page; frees it when it is empty (and, unless `all`, not its class's only one). */
+  void Visit(uint32_t page, bool all) noexcept;
+  void Collect(bool all) noexcept;
+  void SettleAll() noexcept;
+  /** The page carries our id: into the list where it belongs. */
+  void Adopt(uint32_t page) noexcept;
+  /** Takes a page out of whatever list has it. */
+  void Unlist(uint32_t page) noexcept;
+  void List(uint32_t page, uint32_t list) noexcept {
+    ListOf(list).PushFront(notes_.data(), page, list);
+  }
+  PageList& ListOf(uint32_t list) noexcept { return lists_[list]; }
+
+  /** Pages that this heap let go, or could not open: back to where they belong. */
+  void ReturnPages(uint32_t first, uint32_t pages) noexcept;
+  void FreeToUnit(uint32_t first, uint32_t pages) noexcept;
+  void FlushGone() noexcept;
+  bool IsWorthCollecting(Effort effort) const noexcept;
+  BuddyEngine Engine() noexcept;
+
+  ProcessBlock<Config>* process_;
+  PageTable<Config> pages_;
+  HeapRecord<Config>* record_ = nullptr;
+  Offset data_begin_;
+  uint64_t data_bytes_;
+  HeapId id_;
+  uint32_t index_;
+  uint32_t seen_pressure_ = 0;
+  uint32_t commit_pages_ = 1;  // pages to make usable at the next fresh one; doubles to 2 MiB
+  uint32_t opened_spans_ = 0;  // since the last Collect
+  uint32_t owned_spans_ = 0;
+  bool is_out_of_memory_ = false;  // the last OpenHint failed for want of memory
+  BuddyLists free_pages_{};        // of its thread units; hints
+  PrivatePages<PageNote> notes_;   // by page number
+  PageList lists_[kFull + Config::kClassCount];
+};
+
+extern template class ThreadHeap<LargePages>;
+extern template class ThreadHeap<SmallPages>;
+
+}  // namespace hshm::ipc::multi_process
+
+#endif  // HSHM_MEMORY_ALLOCATOR_MULTI_PROCESS_THREAD_HEAP_H_

@@ -1,0 +1,179 @@
+#ifndef HSHM_MEMORY_ALLOCATOR_MULTI_PROCESS_ALLOCATOR_H_
+#define HSHM_MEMORY_ALLOCATOR_MULTI_PROCESS_ALLOCATOR_H_
+
+#include <memory>
+
+#include "hermes_shm/memory/allocator/base_allocator.h"
+#include "hermes_shm/memory/allocator/multi_process/options.h"
+#include "hermes_shm/memory/allocator/multi_process/process_block.h"
+#include "hermes_shm/memory/allocator/multi_process/thread_context.h"
+#include "hermes_shm/platform/forked.h"
+#include "hermes_shm/thread/thread_model_manager.h"
+
+namespace hshm::ipc {
+
+using multi_process::DetachMode;
+
+/**
+ * One heap for all threads of all processes that attach to a region. Anyone allocates, anyone else
+ * frees, and the heap outlives the death of any process.
+ *
+ *   root     units of a process (up to 1 GiB), larger blocks        a mutex across processes
+ *    process   units of a thread (up to 16 MiB), larger runs        a private mutex
+ *     thread    pages of 64 KiB, blocks of 80 sizes                 nothing: one writer
+ *
+ * Each tier hands large pieces to the next, so the hot path writes only memory that one thread
+ * writes. Truth is a word: the head word of a unit and the owner word of a page say who has what,
+ * and each operation commits by one store or CAS. Lists, counts and the private memory of a process
+ * are caches that a survivor rebuilds. A free by another thread is one CAS onto the page's remote
+ * list. See docs/protocols.md for the words, their order, and what a death leaves.
+ *
+ * Sizes up to 64 KiB are rounded up to a size class (at most an eighth is waste), larger ones to
+ * whole pages, those above a process unit to root granules. Size 0 gives a block of 16 bytes.
+ * Alignment counts from the region start: an address has it as far as the backend's base does.
+ *
+ * Null means that no process keeps a wholly free page that would have done, but for one page a size
+ * class and heap that is being allocated from.
+ *
+ * A process that ends without shm_detach is treated as shm_detach(kKeepLive) by the next one that
+ * joins or finds no room. A forked child joins as a process of its own with its first call.
+ */
+template <typename Config>
+class HSHM_API BasicMultiProcessAllocator
+    : public BaseAllocator<BasicMultiProcessAllocator<Config>> {
+  using Base = BaseAllocator<BasicMultiProcessAllocator<Config>>;
+  using Heap = multi_process::ThreadHeap<Config>;
+  using Process = multi_process::ProcessBlock<Config>;
+
+ public:
+  static constexpr AllocatorType kType = Config::kPageShift == multi_process::LargePages::kPageShift
+                                             ? AllocatorType::kMultiProcess
+                                             : AllocatorType::kMultiProcessSmallPages;
+
+  BasicMultiProcessAllocator();
+  ~BasicMultiProcessAllocator();
+
+  /** Joins with units of these sizes, in bytes: spelled as in the requirements. */
+  using Base::shm_attach;
+  MemContext shm_attach(const Region& region, uint64_t process_unit, uint64_t thread_unit) {
+    MultiProcessOptions options;
+    options.process_unit_bytes_ = process_unit;
+    options.thread_unit_bytes_ = thread_unit;
+    return Base::shm_attach(region, options);
+  }
+
+  /**
+   * Leaves. Everything that this process allocated is deleted: from the call on no rank may use or
+   * free it. Blocks adopted from the dead stay. No thread of this process may be in a call.
+   */
+  using Base::shm_detach;
+  /** kKeepLive: blocks that others may hold stay valid; the rest goes back. */
+  void shm_detach(DetachMode mode) {
+    mode_ = mode;
+    Base::shm_detach();
+    mode_ = DetachMode::kDelete;
+  }
+
+  // ---- what BaseAllocator builds on; all noexcept, null when there is no room ------------------
+
+  HSHM_INLINE OffsetPtr<> AllocateOffset(const MemContext& ctx, size_t size) noexcept {
+    Heap* heap = GetHeap(ctx);
+    return OffsetPtr<>(HSHM_LIKELY(heap != nullptr) ? heap->Allocate(size) : 0);
+  }
+  OffsetPtr<> AlignedAllocateOffset(const MemContext& ctx, size_t size, size_t alignment) noexcept;
+  OffsetPtr<> ReallocateOffsetNoNullCheck(const MemContext& ctx, OffsetPtr<> offset,
+                                          size_t new_size) noexcept;
+  HSHM_INLINE void FreeOffsetNoNullCheck(const MemContext& ctx, OffsetPtr<> offset) noexcept {
+    Heap* heap = GetHeap(ctx);
+    if (HSHM_LIKELY(heap != nullptr)) {
+      heap->Free(offset.load());
+    } else {
+      FreeWithoutHeap(offset.load());
+    }
+  }
+
+  /** Bytes that the block can hold: at least what was asked for. */
+  size_t GetUsableSize(OffsetPtr<> offset) noexcept;
+
+  /** Bytes in blocks that some process holds, size classes rounded up. Exact while no one works. */
+  size_t GetCurrentlyAllocatedSize() noexcept;
+
+  /** The calling thread's context, made if need be: naming it in later calls saves a look-up.
+   * Not valid when there is no room. */
+  MemContext CreateTls(const MemContext& ctx) noexcept;
+  /** Gives the calling thread's heap back before the thread ends. */
+  void FreeTls(const MemContext& ctx) noexcept;
+
+  /** Walks everything in a quiet region; says what is wrong on standard error. */
+  bool Check() noexcept;
+
+  // ---- death -----------------------------------------------------------------------------------
+
+  /** Adopts what dead processes left. @return how many had left something */
+  uint32_t Recover() noexcept;
+  /** Deletes all that a dead process had allocated, as long as nobody has adopted it. False when
+   * that is so, when it lives, or had nothing. Slot and generation: GetMembership() in its life. */
+  bool Reclaim(uint32_t slot, uint32_t generation) noexcept;
+  /** Gives what no thread uses, and whole units, back to the root. */
+  void Trim() noexcept;
+
+ private:
+  friend Base;
+
+  /** A forked child finds this wiped: epoch_ 0, and the first call joins anew. */
+  struct Identity {
+    uint64_t epoch_;
+    Atomic<uint32_t> is_joining_;
+  };
+  /** What a thread's storage holds; destroy() runs at the thread's end. */
+  struct ThreadContext {
+    BasicMultiProcessAllocator* allocator_;
+    Heap* heap_;
+    uint64_t epoch_;
+    void destroy() noexcept;
+  };
+
+  MemContext Init(Offset core, const MultiProcessOptions& options = {});
+  MemContext Attach(Offset core, const MultiProcessOptions& options = {});
+  void Detach();
+
+  HSHM_INLINE Heap* GetHeap(const MemContext& ctx) noexcept {
+    if (HSHM_LIKELY(!ctx.IsValid())) {
+      const multi_process::CachedHeap& cached = multi_process::cached_heaps[cache_index_];
+      if (HSHM_LIKELY(cached.epoch_ == identity_->epoch_)) return static_cast<Heap*>(cached.heap_);
+      return FindHeap();
+    }
+    return HeapOf(ctx);
+  }
+  Heap* FindHeap() noexcept;
+  Heap* HeapOf(const MemContext& ctx) noexcept;
+  void FreeWithoutHeap(Offset block) noexcept;
+  MemContext Start(Offset core, const MultiProcessOptions& options);
+  bool RejoinForkedChild() noexcept;
+  void Cache(Heap* heap) noexcept;
+  MemContext ContextOf(const Heap* heap) const noexcept;
+
+  static Identity kDetached;
+
+  Identity* identity_ = &kDetached;  // epoch_ there is 0
+  uint32_t cache_index_ = 0;
+  WipeOnForkPage<Identity> page_;
+  Offset core_ = 0;
+  MultiProcessOptions options_;
+  DetachMode mode_ = DetachMode::kDelete;
+  thread::ThreadLocalKey tls_key_;
+  std::unique_ptr<Process> process_;
+  std::unique_ptr<ThreadContext[]> contexts_;  // by heap index
+};
+
+extern template class BasicMultiProcessAllocator<multi_process::LargePages>;
+extern template class BasicMultiProcessAllocator<multi_process::SmallPages>;
+
+/** What applications use: 64 KiB pages. */
+using MultiProcessAllocator = BasicMultiProcessAllocator<multi_process::LargePages>;
+/** 4 KiB pages, for regions of a few hundred KiB. */
+using SmallMultiProcessAllocator = BasicMultiProcessAllocator<multi_process::SmallPages>;
+
+}  // namespace hshm::ipc
+
+#endif  // HSHM_MEMORY_ALLOCATOR_MULTI_PROCESS_ALLOCATOR_H_

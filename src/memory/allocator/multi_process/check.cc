@@ -1,0 +1,187 @@
+/** ProcessBlock::Check: walks every word and list of a quiet region and says what is wrong. */
+#include <algorithm>
+#include <bitset>
+#include <cinttypes>
+#include <cstdio>
+
+#include "hermes_shm/memory/allocator/multi_process/process_block.h"
+
+namespace hshm::ipc::multi_process {
+namespace {
+
+template <typename Config>
+class Checker {
+ public:
+  Checker(const Region& region, const RootTier<Config>& root)
+      : region_(region), root_(root), pages_(root.pages()) {}
+
+  bool Run() {
+    uint32_t expected = 0;  // pages up to here belong to the span seen last
+    root_.ForEachHead([&](uint32_t granule, uint32_t word) {
+      if (HeadWord::KindOf(word) != HeadWord::kUnit) return true;
+      const uint32_t end = root_.FirstPageOf(granule + HeadWord::Granules(word));
+      for (uint32_t page = root_.FirstPageOf(granule); page < end; ++page) {
+        if (page < expected) {
+          Interior(page, expected);
+        } else {
+          expected = page + Head(page);
+        }
+      }
+      return true;
+    });
+    return is_good_;
+  }
+
+ private:
+  static constexpr uint32_t kMaxBlocks = Config::kPageBytes / 16;
+
+  void Expect(bool condition, const char* what, uint32_t page) {
+    if (condition) return;
+    is_good_ = false;
+    std::fprintf(stderr, "hshm: Check: %s (page %u)\n", what, page);
+  }
+
+  void Interior(uint32_t page, uint32_t) {
+    Expect(pages_.Entry(page)->owner_.Get() == kSpanInterior,
+           "a page inside a span is somebody else's", page);
+  }
+
+  /** @return pages of what begins here */
+  uint32_t Head(uint32_t page) {
+    const PageEntry* entry = pages_.Entry(page);
+    const HeapId owner = entry->owner_.Get();
+    if (owner == kFreePage) {
+      Expect(entry->local_.Get() == 0, "a free page has a local list", page);
+      Expect(entry->carved_.Get() == 0, "a free page has carved blocks", page);
+      Expect(entry->used_.Get() == 0, "a free page has used blocks", page);
+      Expect(PageTable<Config>::Pending(entry) == 0, "a free page has remote frees", page);
+      return 1;
+    }
+    Expect(owner != kSpanInterior, "a page is marked as interior of no span", page);
+    if (owner == kSpanInterior) return 1;
+    const uint32_t span = std::max(entry->span_.Get(), 1u);
+    Expect(page + span <= root_.header().page_count_, "a span ends behind the region", page);
+    const PageKind kind = KindOf(entry->shape_.Get());
+    if (kind == kKindHeaps) {
+      Records(page);
+    } else if (kind == kKindClass || kind == kKindRun) {
+      Blocks(page, owner);
+    }
+    return span;
+  }
+
+  void Blocks(uint32_t page, HeapId owner) {
+    const PageEntry* entry = pages_.Entry(page);
+    const uint32_t carved = entry->carved_.Get();
+    Expect(carved <= pages_.Capacity(page), "more blocks are carved than fit", page);
+    seen_.reset();
+    const auto visit = [&](uint32_t block) {
+      if (block >= carved || seen_[block]) return false;
+      seen_[block] = true;
+      return true;
+    };
+    const uint32_t limit = carved + 1;
+    const uint32_t local = pages_.Walk(page, entry->local_.Get(), limit, visit);
+    Expect(local <= carved, "the local list is broken", page);
+    const uint32_t pending = PageTable<Config>::Pending(entry);
+    if (pending != 0) {
+      const uint64_t word = entry->remote_.load(std::memory_order_acquire);  // pairs with Push
+      const Offset head = PageTable<Config>::OffsetOf(page) +
+                          uint64_t{RemoteWord::Head(word) - 1} * RemoteWord::kUnit;
+      Expect(pages_.Walk(page, head, pending, visit) == pending, "the remote list is broken", page);
+    }
+    Expect(entry->used_.Get() + local == carved, "the count of used blocks is wrong", page);
+    const Offset free = FreeListIn(page, owner, ClassOfShape(entry->shape_.Get()));
+    Expect(free == 0 || pages_.Walk(page, free, limit, visit) <= carved,
+           "the free list of a heap is broken", page);
+  }
+
+  /** First block of the owner's class slot when it lies in this page. */
+  Offset FreeListIn(uint32_t page, HeapId owner, uint32_t size_class) {
+    if (record_of_ != owner) FindRecord(owner);
+    if (record_ == nullptr || KindOf(pages_.Entry(page)->shape_.Get()) != kKindClass) return 0;
+    const Offset first = record_->free_[size_class].Get();
+    return first != 0 && pages_.HeadOf(PageTable<Config>::PageOf(first)) == page ? first : 0;
+  }
+
+  void FindRecord(HeapId id) {
+    record_of_ = id;
+    record_ = nullptr;
+    root_.ForEachSpan([&](uint32_t page, uint32_t) {
+      const PageEntry* entry = pages_.Entry(page);
+      if (SlotOf(entry->owner_.Get()) != SlotOf(id)) return;
+      if (KindOf(entry->shape_.Get()) != kKindHeaps) return;
+      auto* records = RecordsIn(page);
+      for (uint32_t i = 0; i < kPerPage; ++i) {
+        if (records[i].id_.Get() == id) record_ = &records[i];
+      }
+    });
+  }
+
+  void Records(uint32_t page) {
+    HeapRecord<Config>* records = RecordsIn(page);
+    for (uint32_t i = 0; i < kPerPage; ++i) {
+      if (records[i].id_.Get() == 0) continue;
+      for (uint32_t c = 0; c < Config::kClassCount; ++c) {
+        const Offset first = records[i].free_[c].Get();
+        if (first == 0) continue;
+        const bool is_inside = region_.Contains(first);
+        Expect(is_inside, "a heap's free list leaves the region", page);
+        if (!is_inside) continue;
+        const PageEntry* entry = pages_.Entry(pages_.HeadOf(PageTable<Config>::PageOf(first)));
+        Expect(entry->owner_.Get() == records[i].id_.Get(),
+               "a heap lists blocks of a page that is not its own", page);
+        Expect(ClassOfShape(entry->shape_.Get()) == c, "a heap lists blocks of another class",
+               page);
+      }
+    }
+  }
+
+  static constexpr uint32_t kPerPage = Config::kPageBytes / sizeof(HeapRecord<Config>);
+  HeapRecord<Config>* RecordsIn(uint32_t page) const {
+    return region_.At<HeapRecord<Config>>(PageTable<Config>::OffsetOf(page));
+  }
+
+  const Region& region_;
+  const RootTier<Config>& root_;
+  const PageTable<Config>& pages_;
+  bool is_good_ = true;
+  std::bitset<kMaxBlocks> seen_;
+  HeapId record_of_ = 0;
+  HeapRecord<Config>* record_ = nullptr;
+};
+
+}  // namespace
+
+template <typename Config>
+bool ProcessBlock<Config>::Check() noexcept {
+  const std::lock_guard hold(lock_);
+  typename RootTier<Config>::Guard root(root_);
+  if (!root.IsHeld()) return false;
+  bool is_good = root_.CheckLists();
+  if (!is_good) std::fprintf(stderr, "hshm: Check: the root's free lists are broken\n");
+  uint64_t labelled = 0;
+  root_.ForEachHead([&](uint32_t, uint32_t word) {
+    labelled += HeadWord::Granules(word);
+    return true;
+  });
+  const RootHeader& header = root_.header();
+  const uint64_t all = header.granule_end_ - header.first_granule_;
+  if (labelled + root_.FreeGranules() != all) {
+    is_good = false;
+    std::fprintf(stderr,
+                 "hshm: Check: %" PRIu64 " granules are labelled and %" PRIu64 " free, of %" PRIu64
+                 "\n",
+                 labelled, root_.FreeGranules(), all);
+  }
+  if (!Engine().Check()) {
+    is_good = false;
+    std::fprintf(stderr, "hshm: Check: the process's free lists are broken\n");
+  }
+  return Checker<Config>(region_, root_).Run() && is_good;
+}
+
+template class ProcessBlock<LargePages>;
+template class ProcessBlock<SmallPages>;
+
+}  // namespace hshm::ipc::multi_process

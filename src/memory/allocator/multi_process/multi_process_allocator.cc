@@ -1,0 +1,279 @@
+#include "hermes_shm/memory/allocator/multi_process_allocator.h"
+
+#include <cstring>
+#include <new>
+#include <string>
+
+#include "hermes_shm/base/error.h"
+
+namespace hshm::ipc {
+namespace multi_process {
+
+HSHM_CONSTINIT thread_local std::array<CachedHeap, kCachedHeaps> cached_heaps = [] {
+  std::array<CachedHeap, kCachedHeaps> entries{};
+  for (CachedHeap& entry : entries) entry.epoch_ = kUnusedEntry;
+  return entries;
+}();
+
+namespace {
+
+/** Names attachments of this process and its children: the thread-local table outlives handles. */
+uint64_t NewEpoch() {
+  static Atomic<uint64_t> last{kNoEpoch};
+  return last.fetch_add(1, std::memory_order_relaxed) + 1;  // relaxed: only to be unique
+}
+
+}  // namespace
+}  // namespace multi_process
+
+template <typename Config>
+typename BasicMultiProcessAllocator<Config>::Identity BasicMultiProcessAllocator<Config>::kDetached;
+
+template <typename Config>
+BasicMultiProcessAllocator<Config>::BasicMultiProcessAllocator() = default;
+
+template <typename Config>
+BasicMultiProcessAllocator<Config>::~BasicMultiProcessAllocator() {
+  // In a forked child that made no call nothing here is ours to leave.
+  if (this->IsAttached() && this->membership_.IsMember()) {
+    mode_ = DetachMode::kKeepLive;
+    Detach();
+  } else {
+    HSHM_THREAD_MODEL->DestroyTls(tls_key_);
+  }
+}
+
+template <typename Config>
+MemContext BasicMultiProcessAllocator<Config>::Init(Offset core,
+                                                    const MultiProcessOptions& options) {
+  multi_process::RootTier<Config>::Init(this->region_, core);
+  return Start(core, options);
+}
+
+template <typename Config>
+MemContext BasicMultiProcessAllocator<Config>::Attach(Offset core,
+                                                      const MultiProcessOptions& options) {
+  const auto* root = this->region_.template At<multi_process::RootHeader>(core);
+  if (root->layout_version_ != multi_process::kMultiProcessLayoutVersion) {
+    throw Error(ErrorCode::kVersionMismatch,
+                "The allocator in the region has layout " + std::to_string(root->layout_version_) +
+                    ", this library knows layout " +
+                    std::to_string(multi_process::kMultiProcessLayoutVersion) +
+                    ": run all ranks with the same release of hshm.");
+  }
+  if (root->page_shift_ != Config::kPageShift ||
+      root->page_count_ != this->region_.size_bytes_ >> Config::kPageShift) {
+    throw Error(ErrorCode::kCorrupt,
+                "The allocator's header does not fit the region: it was overwritten.");
+  }
+  return Start(core, options);
+}
+
+template <typename Config>
+MemContext BasicMultiProcessAllocator<Config>::Start(Offset core,
+                                                     const MultiProcessOptions& options) {
+  core_ = core;
+  options_ = options;
+  if (const int error = page_.Map(); error != 0) {
+    throw Error(ErrorCode::kSystem, "The system has no page for the process's identity.", error);
+  }
+  try {
+    process_ = std::make_unique<Process>(this->region_, core, &this->membership_, options);
+    contexts_ = std::make_unique<ThreadContext[]>(multi_process::kMaxThreads);
+  } catch (const std::bad_alloc&) {
+    throw Error(ErrorCode::kSystem,
+                "The system has no address space for the process's notes on " +
+                    std::to_string(this->region_.size_bytes_) +
+                    " bytes of region: raise the limit (ulimit -v), or make the region smaller.");
+  }
+  process_->Start();
+  if (!tls_key_.is_created_ &&
+      !HSHM_THREAD_MODEL->CreateTls(tls_key_, static_cast<ThreadContext*>(nullptr))) {
+    throw Error(ErrorCode::kSystem,
+                "No thread-local key is left: destroy allocators that are no longer used.");
+  }
+  identity_ = page_.get();
+  identity_->epoch_ = multi_process::NewEpoch();
+  cache_index_ = identity_->epoch_ % multi_process::kCachedHeaps;
+  Heap* heap = FindHeap();
+  if (heap == nullptr) throw Error(ErrorCode::kNoSpace, "No room for the first thread's heap.");
+  return ContextOf(heap);
+}
+
+template <typename Config>
+void BasicMultiProcessAllocator<Config>::Detach() {
+  identity_->epoch_ = multi_process::kNoEpoch;
+  identity_ = &kDetached;
+  process_->Leave(mode_);
+  HSHM_THREAD_MODEL->DestroyTls(tls_key_);
+  process_.reset();
+  contexts_.reset();
+  page_.Unmap();
+}
+
+// ---- contexts --------------------------------------------------------------------------------
+
+template <typename Config>
+MemContext BasicMultiProcessAllocator<Config>::ContextOf(const Heap* heap) const noexcept {
+  return MemContext(this->membership_.slot(), heap->index());
+}
+
+template <typename Config>
+void BasicMultiProcessAllocator<Config>::Cache(Heap* heap) noexcept {
+  multi_process::cached_heaps[cache_index_] = {identity_->epoch_, heap};
+}
+
+template <typename Config>
+multi_process::ThreadHeap<Config>* BasicMultiProcessAllocator<Config>::FindHeap() noexcept {
+  if (process_ == nullptr || identity_ == &kDetached) defect::NotAttached("A call");
+  if (identity_->epoch_ == multi_process::kNoEpoch && !RejoinForkedChild()) return nullptr;
+  auto* context = HSHM_THREAD_MODEL->template GetTls<ThreadContext>(tls_key_);
+  if (context == nullptr || context->epoch_ != identity_->epoch_) {
+    Heap* heap = process_->AcquireHeap();
+    if (heap == nullptr) return nullptr;
+    context = &contexts_[heap->index()];
+    *context = {this, heap, identity_->epoch_};
+    if (!HSHM_THREAD_MODEL->SetTls(tls_key_, context)) {
+      process_->ReleaseHeap(heap);
+      return nullptr;
+    }
+  }
+  Cache(context->heap_);
+  return context->heap_;
+}
+
+template <typename Config>
+multi_process::ThreadHeap<Config>* BasicMultiProcessAllocator<Config>::HeapOf(
+    const MemContext& ctx) noexcept {
+  // In a forked child the parent's contexts name nobody: it finds, or makes, its own.
+  if (identity_->epoch_ == multi_process::kNoEpoch || ctx.pid_ != this->membership_.slot()) {
+    return FindHeap();
+  }
+  Heap* heap = process_->heap(ctx.tid_);
+  return heap != nullptr ? heap : FindHeap();
+}
+
+template <typename Config>
+void BasicMultiProcessAllocator<Config>::ThreadContext::destroy() noexcept {
+  if (allocator_->identity_->epoch_ != epoch_) return;  // detached, or a forked child's copy
+  allocator_->process_->ReleaseHeap(heap_);
+  // Other destructors of this thread may still call: they get a heap anew.
+  multi_process::cached_heaps[allocator_->cache_index_] = {multi_process::kUnusedEntry, nullptr};
+}
+
+/** One thread joins, others wait for it. The copies of the parent's private memory are dropped. */
+template <typename Config>
+bool BasicMultiProcessAllocator<Config>::RejoinForkedChild() noexcept {
+  Identity& identity = *identity_;
+  while (identity.is_joining_.exchange(1, std::memory_order_acquire) != 0) {  // pairs with store
+    HSHM_THREAD_MODEL->Yield();
+  }
+  bool is_joined = identity.epoch_ != multi_process::kNoEpoch;
+  if (!is_joined && this->membership_.Rejoin()) {
+    try {
+      // The old block's mutexes may be held by threads that do not exist here: never touched again.
+      static_cast<void>(process_.release());
+      static_cast<void>(contexts_.release());
+      process_ = std::make_unique<Process>(this->region_, core_, &this->membership_, options_);
+      contexts_ = std::make_unique<ThreadContext[]>(multi_process::kMaxThreads);
+      process_->Start();
+      HSHM_THREAD_MODEL->SetTls(tls_key_, static_cast<ThreadContext*>(nullptr));
+      identity.epoch_ = multi_process::NewEpoch();
+      is_joined = true;
+    } catch (const std::exception&) {
+      this->membership_.Leave();  // no room: as if this call had not been made
+    }
+  }
+  identity.is_joining_.store(0, std::memory_order_release);  // pairs with the exchange
+  return is_joined;
+}
+
+template <typename Config>
+MemContext BasicMultiProcessAllocator<Config>::CreateTls(const MemContext& ctx) noexcept {
+  Heap* heap = GetHeap(ctx);
+  return heap == nullptr ? MemContext() : ContextOf(heap);
+}
+
+template <typename Config>
+void BasicMultiProcessAllocator<Config>::FreeTls(const MemContext&) noexcept {
+  auto* context = HSHM_THREAD_MODEL->template GetTls<ThreadContext>(tls_key_);
+  if (context == nullptr) return;
+  HSHM_THREAD_MODEL->SetTls(tls_key_, static_cast<ThreadContext*>(nullptr));
+  context->destroy();
+}
+
+// ---- blocks ----------------------------------------------------------------------------------
+
+template <typename Config>
+OffsetPtr<> BasicMultiProcessAllocator<Config>::AlignedAllocateOffset(const MemContext& ctx,
+                                                                      size_t size,
+                                                                      size_t alignment) noexcept {
+  if (!bits::IsPowerOfTwo(alignment)) defect::BadAlignment("AlignedAllocateOffset", alignment);
+  Heap* heap = GetHeap(ctx);
+  return OffsetPtr<>(heap == nullptr ? 0 : heap->AllocateAligned(size, alignment));
+}
+
+template <typename Config>
+OffsetPtr<> BasicMultiProcessAllocator<Config>::ReallocateOffsetNoNullCheck(
+    const MemContext& ctx, OffsetPtr<> offset, size_t new_size) noexcept {
+  Heap* heap = GetHeap(ctx);
+  if (heap == nullptr) return OffsetPtr<>();
+  heap->CheckBlock("Reallocate", offset.load());
+  if (heap->ResizeInPlace(offset.load(), new_size)) return offset;
+  const OffsetPtr<> moved(heap->Allocate(new_size));
+  if (moved.IsNull()) return moved;
+  const uint64_t usable = heap->UsableBytes(offset.load());
+  std::memcpy(this->region_.base_ + moved.load(), this->region_.base_ + offset.load(),
+              usable < new_size ? usable : new_size);
+  heap->Free(offset.load());
+  return moved;
+}
+
+template <typename Config>
+void BasicMultiProcessAllocator<Config>::FreeWithoutHeap(Offset block) noexcept {
+  // The thread has no heap and gets none: the block is pushed, or is a large one.
+  process_->FreeRemote(block);
+}
+
+template <typename Config>
+size_t BasicMultiProcessAllocator<Config>::GetUsableSize(OffsetPtr<> offset) noexcept {
+  Heap* heap = GetHeap(MemContext());
+  if (heap == nullptr) return 0;
+  heap->CheckBlock("GetUsableSize", offset.load());
+  return heap->UsableBytes(offset.load());
+}
+
+// ---- everything ------------------------------------------------------------------------------
+
+template <typename Config>
+size_t BasicMultiProcessAllocator<Config>::GetCurrentlyAllocatedSize() noexcept {
+  return GetHeap(MemContext()) == nullptr ? 0 : process_->LiveBytes();
+}
+
+template <typename Config>
+bool BasicMultiProcessAllocator<Config>::Check() noexcept {
+  return GetHeap(MemContext()) != nullptr && process_->Check();
+}
+
+template <typename Config>
+uint32_t BasicMultiProcessAllocator<Config>::Recover() noexcept {
+  return GetHeap(MemContext()) == nullptr ? 0 : process_->Recover();
+}
+
+template <typename Config>
+bool BasicMultiProcessAllocator<Config>::Reclaim(uint32_t slot, uint32_t generation) noexcept {
+  return GetHeap(MemContext()) != nullptr && process_->Reclaim(slot, generation);
+}
+
+template <typename Config>
+void BasicMultiProcessAllocator<Config>::Trim() noexcept {
+  Heap* heap = GetHeap(MemContext());
+  if (heap == nullptr) return;
+  heap->Flush();
+  process_->Trim();
+}
+
+template class BasicMultiProcessAllocator<multi_process::LargePages>;
+template class BasicMultiProcessAllocator<multi_process::SmallPages>;
+
+}  // namespace hshm::ipc

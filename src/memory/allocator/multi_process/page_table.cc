@@ -1,0 +1,160 @@
+#include "hermes_shm/memory/allocator/multi_process/page_table.h"
+
+#include <algorithm>
+
+namespace hshm::ipc::multi_process {
+
+template <typename Config>
+void PageTable<Config>::Push(uint32_t page, Offset block) const {
+  PageEntry* entry = Entry(page);
+  uint64_t word = entry->remote_.load(std::memory_order_relaxed);  // relaxed: the CAS re-reads it
+  uint64_t posted;
+  do {
+    SetLink(block, FromRemoteHead(page, RemoteWord::Head(word)));
+    posted = RemoteWord::Make(ToRemoteHead(page, block), RemoteWord::Pushed(word) + 1);
+  } while (
+      !entry->remote_.compare_exchange_weak(word, posted,
+                                            std::memory_order_release,    // pairs with Drain
+                                            std::memory_order_relaxed));  // relaxed: reads only
+}
+
+template <typename Config>
+void PageTable<Config>::Drain(uint32_t page) const {
+  PageEntry* entry = Entry(page);
+  const uint64_t word = entry->remote_.load(std::memory_order_acquire);  // pairs with Push
+  const uint32_t pushed = RemoteWord::Pushed(word);
+  const uint32_t count = pushed - entry->drained_.Get();
+  if (count == 0) return;
+  // A carve that was cut has listed blocks beyond carved_; they cannot have been pushed.
+  if (count > entry->carved_.Get()) defect::Corruption("the remote list of a page", OffsetOf(page));
+  const Offset local = entry->local_.Get();
+  const Offset head = FromRemoteHead(page, RemoteWord::Head(word));
+  Offset tail = head;
+  for (uint32_t i = 1; i < count && tail != local && Link(tail) != local; ++i) tail = Link(tail);
+  if (tail != local) SetLink(tail, local);
+  entry->local_.Set(head);
+  entry->drained_.Set(pushed);
+  entry->used_.Set(entry->used_.Get() - count);
+}
+
+template <typename Config>
+bool PageTable<Config>::Carve(uint32_t page, uint64_t bytes) const {
+  PageEntry* entry = Entry(page);
+  const uint32_t carved = entry->carved_.Get();
+  const uint32_t left = Capacity(page) - carved;
+  if (left == 0) return false;
+  const uint64_t block_bytes = BlockBytes(page);
+  const uint32_t count = std::min(left, static_cast<uint32_t>(1 + bytes / block_bytes));
+  const Offset first = OffsetOf(page) + carved * block_bytes;
+  for (uint32_t i = 0; i + 1 < count; ++i) {
+    SetLink(first + i * block_bytes, first + (i + 1) * block_bytes);
+  }
+  SetLink(first + (count - 1) * block_bytes, 0);
+  entry->local_.Set(first);
+  entry->carved_.Set(carved + count);
+  return true;
+}
+
+template <typename Config>
+uint32_t PageTable<Config>::Settle(OwnedWord<uint64_t>* slot) const {
+  const Offset first = slot->Get();
+  if (first == 0) return kNoPage;
+  const uint32_t page = HeadOf(PageOf(first));
+  PageEntry* entry = Entry(page);
+  const Offset local = entry->local_.Get();
+  const uint32_t limit = Capacity(page);
+  Offset tail = first;
+  uint32_t length = 1;
+  for (; tail != local && Link(tail) != 0; tail = Link(tail)) {
+    if (++length > limit) defect::Corruption("the free list of a heap", first);
+  }
+  if (tail != local) {
+    if (Link(tail) != local) SetLink(tail, local);
+  }
+  entry->local_.Set(first);
+  slot->Set(0);
+  return page;
+}
+
+template <typename Config>
+void PageTable<Config>::Recount(uint32_t page) const {
+  Drain(page);
+  PageEntry* entry = Entry(page);
+  const uint64_t bytes = BlockBytes(page);
+  uint32_t highest = entry->carved_.Get();
+  const uint32_t limit = Capacity(page) + 1;
+  const uint32_t length = Walk(page, entry->local_.Get(), limit, [&](uint32_t index) {
+    highest = std::max(highest, index + 1);
+    return true;
+  });
+  if (length >= limit) defect::Corruption("the local list of a page", OffsetOf(page));
+  static_cast<void>(bytes);
+  entry->carved_.Set(highest);
+  entry->used_.Set(highest - length);
+}
+
+template <typename Config>
+bool PageTable<Config>::OpenSpan(uint32_t first, uint32_t pages, HeapId id) const {
+  PageEntry* head = Entry(first);
+  if (!head->owner_.CasFrom(kFreePage, id)) return false;
+  head->span_.Set(1);
+  if (pages == 1 || ExtendSpan(first, pages)) return true;
+  ShrinkSpan(first, 1);
+  head->owner_.SetRelease(kFreePage);
+  return false;
+}
+
+template <typename Config>
+bool PageTable<Config>::ExtendSpan(uint32_t head, uint32_t pages) const {
+  PageEntry* entry = Entry(head);
+  for (uint32_t i = entry->span_.Get(); i < pages; ++i) {
+    PageEntry* next = Entry(head + i);
+    if (!next->owner_.CasFrom(kFreePage, kSpanInterior)) return false;
+    next->back_.Set(i);
+    entry->span_.Set(i + 1);
+  }
+  return true;
+}
+
+template <typename Config>
+void PageTable<Config>::ShrinkSpan(uint32_t head, uint32_t pages) const {
+  PageEntry* entry = Entry(head);
+  for (uint32_t i = entry->span_.Get(); i > pages; --i) {
+    entry->span_.Set(i - 1);
+    Entry(head + i - 1)->owner_.SetRelease(kFreePage);
+  }
+}
+
+template <typename Config>
+void PageTable<Config>::Retire(uint32_t head) const {
+  PageEntry* entry = Entry(head);
+  HSHM_ASSERT(entry->used_.Get() == 0);
+  entry->carved_.Set(0);
+  entry->local_.Set(0);
+  ShrinkSpan(head, 1);
+  entry->shape_.Set(0);
+  entry->owner_.SetRelease(kFreePage);
+}
+
+template <typename Config>
+void PageTable<Config>::Delete(uint32_t head) const {
+  PageEntry* entry = Entry(head);
+  const uint64_t word = entry->remote_.load(std::memory_order_acquire);  // pairs with Push
+  entry->local_.Set(0);
+  entry->drained_.Set(RemoteWord::Pushed(word));
+  entry->used_.Set(0);
+  Retire(head);
+}
+
+template <typename Config>
+void PageTable<Config>::ClearCutExtension(uint32_t head, uint32_t page_end) const {
+  const uint32_t next = head + std::max(Entry(head)->span_.Get(), 1u);
+  if (next < page_end && Entry(next)->owner_.Get() == kSpanInterior) {
+    Entry(next)->owner_.SetRelease(kFreePage);
+  }
+}
+
+template class PageTable<LargePages>;
+template class PageTable<SmallPages>;
+
+}  // namespace hshm::ipc::multi_process

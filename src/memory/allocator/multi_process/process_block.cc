@@ -1,0 +1,193 @@
+/** Set-up of a process and its heaps. Units are in process_units.cc, leaving in process_leave.cc.
+ */
+#include "hermes_shm/memory/allocator/multi_process/process_block.h"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+#include <string>
+
+#include "hermes_shm/base/error.h"
+#include "hermes_shm/memory/allocator/multi_process/sweeper.h"
+
+namespace hshm::ipc::multi_process {
+namespace {
+
+[[noreturn]] void ThrowNoSpace(const Region& region) {
+  throw Error(ErrorCode::kNoSpace,
+              "The region of " + std::to_string(region.size_bytes_) +
+                  " bytes, or the system under it, has no room for this process's first pages: "
+                  "free some blocks, make the region larger, or the shared-memory file system.");
+}
+
+[[noreturn]] void ThrowHolderStopped(RootHeader& header, Membership* membership) {
+  throw Error(ErrorCode::kHolderStopped,
+              "The root of the allocator has been locked for more than 30 s by " +
+                  header.lock_.DescribeHolder(membership->identity()) +
+                  ". Let that process go on (kill -CONT), or end it.");
+}
+
+}  // namespace
+
+template <typename Config>
+ProcessBlock<Config>::ProcessBlock(const Region& region, Offset root_offset, Membership* membership,
+                                   const MultiProcessOptions& options)
+    : region_(region),
+      membership_(membership),
+      options_(options),
+      root_(region, root_offset, membership) {
+  const RootHeader& header = root_.header();
+  const uint64_t data_pages = header.page_count_ - header.first_page_;
+  uint64_t unit_pages = std::max<uint64_t>(options.process_unit_bytes_ / Config::kPageBytes, 1);
+  const uint32_t expected = options.expected_processes_;
+  unit_pages = std::min(unit_pages, std::max<uint64_t>(data_pages / std::max(expected, 1u), 1));
+  max_unit_pages_ = static_cast<uint32_t>(unit_pages);
+  options_.process_unit_bytes_ = unit_pages * Config::kPageBytes;
+  const uint64_t thread_pages =
+      std::min<uint64_t>(options.thread_unit_bytes_ / Config::kPageBytes, unit_pages / 16);
+  thread_unit_log2_ = bits::FloorLog2(std::max<uint64_t>(thread_pages, 1));
+  // Without a count the units start small, so that the first rank does not take everything.
+  next_unit_pages_ =
+      expected != 0 ? max_unit_pages_
+                    : std::min<uint32_t>(max_unit_pages_,
+                                         std::max<uint64_t>(thread_unit_pages(), data_pages / 64));
+  next_unit_pages_ = std::max(next_unit_pages_, 1u);
+  const uint64_t pages = header.page_count_;
+  if (nodes_.Reserve(pages) != 0 || lost_notes_.Reserve(pages) != 0 ||
+      homes_.Reserve((pages >> thread_unit_log2_) + 1) != 0 ||
+      unit_of_.Reserve(header.granule_end_ + 1) != 0 ||
+      units_.Reserve(header.granule_end_ + 1) != 0) {
+    throw std::bad_alloc();
+  }
+}
+
+template <typename Config>
+ProcessBlock<Config>::~ProcessBlock() = default;
+
+template <typename Config>
+void ProcessBlock<Config>::Start() {
+  const std::lock_guard hold(lock_);
+  membership_->entry(slot())->on_death_ = static_cast<uint32_t>(options_.on_death_);
+  Heap* first = NewHeap(NewHeapId());
+  {
+    typename RootTier<Config>::Guard root(root_);
+    if (!root.IsHeld()) ThrowHolderStopped(root_.header(), membership_);
+    // Our slot may label what an earlier process of it left: swept before we have anything.
+    Sweeper<Config>(this, first).Run(Sweeper<Config>::kAlsoOwnSlot);
+    if (!NewUnitFromRoot(1) && free_pages_.free_granules_ == 0) ThrowNoSpace(region_);
+  }
+  if (!MakeRecord(first)) ThrowNoSpace(region_);
+  idle_[first->index()] = true;
+}
+
+template <typename Config>
+BuddyEngine ProcessBlock<Config>::Engine() noexcept {
+  const RootHeader& header = root_.header();
+  return BuddyEngine(nodes_.data(), &free_pages_, header.first_page_,
+                     header.page_count_ - header.first_page_, 0, kBuddyMaxOrder);
+}
+
+/** lock_ held. Serials of a slot are never given twice; joiners avoid slots that have few left. */
+template <typename Config>
+HeapId ProcessBlock<Config>::NewHeapId() noexcept {
+  Atomic<uint32_t>& next = membership_->entry(slot())->next_serial_;
+  const uint32_t serial =
+      std::max(next.load(std::memory_order_relaxed), kFirstSerial);  // relaxed: ours alone
+  HSHM_CHECK(serial <= kMaxSerial);
+  next.store(serial + 1, std::memory_order_release);  // pairs with the query of our death
+  return MakeHeapId(slot(), serial);
+}
+
+template <typename Config>
+ThreadHeap<Config>* ProcessBlock<Config>::NewHeap(HeapId id) noexcept {
+  if (heap_count_ == kMaxThreads) return nullptr;
+  try {
+    heaps_[heap_count_] = std::make_unique<Heap>(this, heap_count_, id);
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+  return heaps_[heap_count_++].get();
+}
+
+template <typename Config>
+ThreadHeap<Config>* ProcessBlock<Config>::AcquireHeap() noexcept {
+  const std::lock_guard hold(lock_);
+  for (uint32_t i = 0; i < heap_count_; ++i) {
+    if (!idle_[i]) continue;
+    // A heap without a record is left from an attempt that found no room.
+    if (heaps_[i]->record_ == nullptr && !MakeRecord(heaps_[i].get())) return nullptr;
+    idle_[i] = false;
+    return heaps_[i].get();
+  }
+  if (membership_->entry(slot())->next_serial_.load() + 2 > kMaxSerial) return nullptr;
+  Heap* heap = NewHeap(NewHeapId());
+  if (heap == nullptr) return nullptr;
+  if (!MakeRecord(heap)) {
+    idle_[heap->index()] = true;
+    return nullptr;
+  }
+  return heap;
+}
+
+template <typename Config>
+void ProcessBlock<Config>::ReleaseHeap(Heap* heap) noexcept {
+  const std::lock_guard hold(lock_);
+  idle_[heap->index()] = true;
+}
+
+/** lock_ held. The record's memory is zero before id_ names it. */
+template <typename Config>
+bool ProcessBlock<Config>::MakeRecord(Heap* heap) noexcept {
+  HeapRecord<Config>* record = FindRecordSlot();
+  if (record == nullptr) return false;
+  heap->record_ = record;
+  record->id_.Set(heap->id());
+  return true;
+}
+
+template <typename Config>
+HeapRecord<Config>* ProcessBlock<Config>::FindRecordSlot() noexcept {
+  constexpr uint32_t kPerPage = Config::kPageBytes / sizeof(HeapRecord<Config>);
+  for (uint32_t attempt = 0; attempt < 2; ++attempt) {
+    if (record_page_ != kNoPage) {
+      auto* records = region_.At<HeapRecord<Config>>(PageTable<Config>::OffsetOf(record_page_));
+      for (uint32_t i = 0; i < kPerPage; ++i) {
+        if (records[i].id_.Get() == 0) return &records[i];
+      }
+    }
+    if (attempt == 0) record_page_ = OpenRecordPage();
+    if (record_page_ == kNoPage) return nullptr;
+  }
+  return nullptr;
+}
+
+/** The page has an id of its own, so that it is no heap's; its words keep takers away. */
+template <typename Config>
+uint32_t ProcessBlock<Config>::OpenRecordPage() noexcept {
+  for (;;) {
+    uint32_t page = AllocateHint(1, 1);
+    if (page == kNoPage && NewUnit(1)) page = AllocateHint(1, 1);
+    if (page == kNoPage) return kNoPage;
+    if (!root_.CommitPages(page, 1)) {
+      AddIfFree(page, 1);
+      return kNoPage;
+    }
+    const HeapId id = NewHeapId();
+    if (!pages().OpenSpan(page, 1, id)) {
+      NoteLost(page);
+      continue;
+    }
+    // Zero before the kind says that records are here: a sweeper reads them.
+    std::memset(region_.base_ + PageTable<Config>::OffsetOf(page), 0, Config::kPageBytes);
+    PageEntry* entry = pages().Entry(page);
+    entry->used_.Set(1);
+    entry->shape_.Set(MakeShape(kKindHeaps));
+    entry->carved_.Set(1);
+    return page;
+  }
+}
+
+template class ProcessBlock<LargePages>;
+template class ProcessBlock<SmallPages>;
+
+}  // namespace hshm::ipc::multi_process

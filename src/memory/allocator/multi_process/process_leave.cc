@@ -1,0 +1,105 @@
+/** Death of others, leaving, statistics of a process. */
+#include "hermes_shm/memory/allocator/multi_process/process_block.h"
+#include "hermes_shm/memory/allocator/multi_process/sweeper.h"
+
+namespace hshm::ipc::multi_process {
+
+template <typename Config>
+uint32_t ProcessBlock<Config>::Recover() noexcept {
+  Heap* heap = AcquireHeap();  // adopts; idle again afterwards
+  if (heap == nullptr) return 0;
+  uint32_t dead = 0;
+  {
+    const std::lock_guard hold(lock_);
+    typename RootTier<Config>::Guard root(root_);
+    if (root.IsHeld()) dead = Sweeper<Config>(this, heap).Run(Sweeper<Config>::kOthersOnly);
+  }
+  ReleaseHeap(heap);
+  return dead;
+}
+
+template <typename Config>
+bool ProcessBlock<Config>::Reclaim(uint32_t slot, uint32_t generation) noexcept {
+  if (slot >= membership_->slot_count() || !membership_->IsDead(slot, generation)) return false;
+  Heap* heap = AcquireHeap();
+  if (heap == nullptr) return false;
+  bool is_found = false;
+  {
+    const std::lock_guard hold(lock_);
+    typename RootTier<Config>::Guard root(root_);
+    if (root.IsHeld()) {
+      Sweeper<Config> sweeper(this, heap);
+      // Asked under the mutex: who joins the slot meanwhile sweeps its label first.
+      is_found = !membership_->IsAlive(slot) &&
+                 membership_->entry(slot)->generation_.load() == generation &&
+                 sweeper.HasLabel(slot);
+      if (is_found) sweeper.DeleteSlot(slot);
+    }
+  }
+  ReleaseHeap(heap);
+  return is_found;
+}
+
+template <typename Config>
+void ProcessBlock<Config>::Trim() noexcept {
+  FlushIdleHeaps();
+  const std::lock_guard hold(lock_);
+  GiveBackWholeUnits(0);
+}
+
+template <typename Config>
+void ProcessBlock<Config>::Leave(DetachMode mode) noexcept {
+  if (mode == DetachMode::kKeepLive) {
+    {
+      const std::lock_guard hold(lock_);
+      for (uint32_t i = 0; i < heap_count_; ++i) idle_[i] = true;  // their threads are gone
+    }
+    Trim();
+    return;
+  }
+  const std::lock_guard hold(lock_);
+  typename RootTier<Config>::Guard root(root_);
+  if (root.IsHeld()) Sweeper<Config>(this, nullptr).DeleteSlot(slot());
+}
+
+template <typename Config>
+uint64_t ProcessBlock<Config>::LiveBytes() noexcept {
+  const std::lock_guard hold(lock_);
+  typename RootTier<Config>::Guard root(root_);
+  if (!root.IsHeld()) return 0;
+  uint64_t live = 0;
+  constexpr uint32_t kPerPage = Config::kPageBytes / sizeof(HeapRecord<Config>);
+  root_.ForEachSpan([&](uint32_t page, uint32_t) {
+    const PageEntry* entry = pages().Entry(page);
+    const PageKind kind = KindOf(entry->shape_.Get());
+    if (kind == kKindClass || kind == kKindRun) {
+      live += (entry->used_.Get() - PageTable<Config>::Pending(entry)) * pages().BlockBytes(page);
+      return;
+    }
+    if (kind != kKindHeaps) return;
+    auto* records = region_.At<HeapRecord<Config>>(PageTable<Config>::OffsetOf(page));
+    for (uint32_t i = 0; i < kPerPage; ++i) {
+      for (uint32_t c = 0; c < Config::kClassCount; ++c) {
+        // What waits in a heap's class slot counts as used in its page, but is nobody's.
+        const Offset first = records[i].free_[c].Get();
+        if (records[i].id_.Get() == 0 || first == 0) continue;
+        const uint32_t head = pages().HeadOf(PageTable<Config>::PageOf(first));
+        const uint32_t length =
+            pages().Walk(head, first, pages().Capacity(head), [](uint32_t) { return true; });
+        if (length != PageTable<Config>::kBroken) live -= length * ClassBytes(c);
+      }
+    }
+  });
+  root_.ForEachHead([&](uint32_t, uint32_t word) {
+    if (HeadWord::KindOf(word) == HeadWord::kLarge) {
+      live += HeadWord::Granules(word) * root_.granule_bytes();
+    }
+    return true;
+  });
+  return live;
+}
+
+template class ProcessBlock<LargePages>;
+template class ProcessBlock<SmallPages>;
+
+}  // namespace hshm::ipc::multi_process

@@ -1,0 +1,380 @@
+/** The units of a process, its free pages, and the thread units that it hands to its heaps. */
+#include <algorithm>
+
+#include "hermes_shm/memory/allocator/multi_process/process_block.h"
+#include "hermes_shm/memory/allocator/multi_process/sweeper.h"
+#include "hermes_shm/memory/allocator/multi_process/taker.h"
+
+namespace hshm::ipc::multi_process {
+
+// ---- what heaps call -------------------------------------------------------------------------
+
+template <typename Config>
+uint32_t ProcessBlock<Config>::HintFor(Heap* heap, uint32_t pages, uint32_t alignment,
+                                       bool from_root, bool* gave_unit) noexcept {
+  const std::lock_guard hold(lock_);
+  *gave_unit = false;
+  PollLost(heap, false);
+  for (uint32_t attempt = 0; attempt < 2; ++attempt) {
+    if (pages * 2 <= thread_unit_pages() && GiveThreadUnit(heap)) {
+      *gave_unit = true;
+      return kNoPage;
+    }
+    const uint32_t hint = AllocateHint(pages, alignment);
+    if (hint != kNoPage) return hint;
+    // An aligned run may need as much again in front of it.
+    const uint64_t needed = uint64_t{pages} + (alignment > 1 ? alignment - 1 : 0);
+    if (attempt != 0 || !from_root || needed > root_.header().page_count_) break;
+    if (!NewUnit(static_cast<uint32_t>(needed))) break;
+  }
+  return kNoPage;
+}
+
+template <typename Config>
+bool ProcessBlock<Config>::GiveThreadUnit(Heap* heap) noexcept {
+  const uint32_t unit_pages = thread_unit_pages();
+  const uint32_t first = AllocateHint(unit_pages, unit_pages);
+  if (first == kNoPage) return false;
+  SetHome(first, heap->index() + 1);
+  heap->Engine().Free(first, unit_pages);
+  return true;
+}
+
+template <typename Config>
+void ProcessBlock<Config>::ReturnThreadUnit(Heap* heap, uint32_t page) noexcept {
+  const uint32_t unit_pages = thread_unit_pages();
+  const uint32_t first = page / unit_pages * unit_pages;
+  const std::lock_guard hold(lock_);
+  if (!heap->Engine().TakeRange(first, unit_pages)) return;
+  SetHome(first, 0);
+  AddIfFree(first, unit_pages);
+  GiveBackWholeUnits(1);
+}
+
+template <typename Config>
+void ProcessBlock<Config>::TakeUnitsOf(Heap* heap) noexcept {
+  const std::lock_guard hold(lock_);
+  Dissolve(heap);
+  GiveBackWholeUnits(1);
+}
+
+/** lock_ held; nobody else uses the heap's free pages meanwhile. */
+template <typename Config>
+void ProcessBlock<Config>::Dissolve(Heap* heap) noexcept {
+  const uint64_t units = homes_.size();
+  for (uint64_t unit = 0; unit < units; ++unit) {
+    const auto first = static_cast<uint32_t>(unit << thread_unit_log2_);
+    if (unit_of_[root_.GranuleOf(std::min(first, root_.header().page_count_ - 1))] != 0 &&
+        HomeOf(first) == heap->index() + 1) {
+      SetHome(first, 0);
+    }
+  }
+  BuddyEngine engine = heap->Engine();
+  for (uint32_t pages = engine.LargestFree(); pages != 0; pages = engine.LargestFree()) {
+    const uint32_t first = engine.Allocate(pages);
+    AddIfFree(first, pages);
+  }
+}
+
+template <typename Config>
+void ProcessBlock<Config>::ReturnPages(uint32_t first, uint32_t pages) noexcept {
+  const std::lock_guard hold(lock_);
+  for (uint32_t page = first; page < first + pages; ++page) {
+    if (!IsOurs(page)) continue;  // the unit's process finds it by its owner word
+    if (HomeOf(page) == 0) {
+      AddIfFree(page, 1);
+    } else {
+      NoteLost(page);
+    }
+  }
+  GiveBackWholeUnits(1);
+}
+
+template <typename Config>
+bool ProcessBlock<Config>::TakeFreePages(uint32_t first, uint32_t pages) noexcept {
+  const std::lock_guard hold(lock_);
+  if (!Engine().TakeRange(first, pages)) return false;
+  CountFree(first, pages, -1);
+  return true;
+}
+
+template <typename Config>
+uint32_t ProcessBlock<Config>::TakeFor(Heap* heap, uint32_t pages, uint32_t alignment) noexcept {
+  const std::lock_guard hold(lock_);
+  typename RootTier<Config>::Guard root(root_);
+  if (!root.IsHeld()) return kNoPage;
+  return Taker<Config>(this, heap).Take(pages, alignment);
+}
+
+template <typename Config>
+void ProcessBlock<Config>::Scavenge(Heap* heap) noexcept {
+  FlushIdleHeaps();
+  const std::lock_guard hold(lock_);
+  PollLost(heap, true);
+  {
+    typename RootTier<Config>::Guard root(root_);
+    if (!root.IsHeld()) return;
+    Sweeper<Config>(this, heap).Run(Sweeper<Config>::kOthersOnly);
+  }
+  GiveBackWholeUnits(0);
+  Atomic<uint32_t>& pressure = root_.header().pressure_;
+  heap->seen_pressure_ = pressure.fetch_add(1, std::memory_order_relaxed) + 1;  // relaxed: a hint
+}
+
+/** Acts as the thread of each idle heap, one after the other. lock_ not held. */
+template <typename Config>
+void ProcessBlock<Config>::FlushIdleHeaps() noexcept {
+  for (uint32_t i = 0; i < kMaxThreads; ++i) {
+    {
+      const std::lock_guard hold(lock_);
+      if (i >= heap_count_) return;
+      if (!idle_[i] || heaps_[i]->record_ == nullptr) continue;
+      idle_[i] = false;
+    }
+    heaps_[i]->Flush();
+    ReleaseHeap(heaps_[i].get());
+  }
+}
+
+template <typename Config>
+void ProcessBlock<Config>::FreeRemote(Offset block) noexcept {
+  const RootHeader& header = root_.header();
+  const uint32_t page = PageTable<Config>::PageOf(block);
+  if (block >= region_.size_bytes_ || page < header.first_page_) {
+    defect::ForeignPointer("Free", block, region_.size_bytes_);
+  }
+  if (pages().Entry(page)->owner_.Get() == kFreePage) {
+    FreeLarge(block);
+    return;
+  }
+  const uint32_t head = pages().HeadOf(page);
+  const PageKind kind = KindOf(pages().Entry(head)->shape_.Get());
+  const uint64_t bytes = pages().BlockBytes(head);
+  const bool is_block = kind == kKindRun || kind == kKindClass;
+  if (!is_block || (block - PageTable<Config>::OffsetOf(head)) % bytes != 0) {
+    defect::InvalidFree("Free", block);
+  }
+  pages().Push(head, block);
+}
+
+// ---- large blocks ----------------------------------------------------------------------------
+
+template <typename Config>
+Offset ProcessBlock<Config>::AllocateLarge(uint64_t size_bytes, uint64_t alignment) noexcept {
+  const uint64_t granule = root_.granule_bytes();
+  const uint64_t granules = bits::DivideUp(size_bytes, granule);
+  if (granules > kMaxGranules) return 0;
+  const auto aligned = static_cast<uint32_t>(std::max<uint64_t>(alignment / granule, 1));
+  uint32_t first = RootTier<Config>::kNone;
+  {
+    typename RootTier<Config>::Guard root(root_);
+    if (!root.IsHeld()) return 0;
+    first = root_.Grant(HeadWord::kLarge, static_cast<uint32_t>(granules), aligned);
+  }
+  if (first == RootTier<Config>::kNone) return 0;
+  // Outside of the lock: the system takes a quarter of a second per GiB.
+  const uint32_t page = root_.FirstPageOf(first);
+  const Offset block = PageTable<Config>::OffsetOf(page);
+  if (root_.CommitPages(page, static_cast<uint32_t>(granules) * root_.granule_pages())) {
+    return block;
+  }
+  FreeLarge(block);
+  return 0;
+}
+
+template <typename Config>
+void ProcessBlock<Config>::FreeLarge(Offset block) noexcept {
+  const uint32_t granule = root_.GranuleOf(PageTable<Config>::PageOf(block));
+  typename RootTier<Config>::Guard root(root_);
+  if (!root.IsHeld()) return;  // a stopped holder: the block stays as it is
+  if (HeadWord::KindOf(root_.Head(granule)) != HeadWord::kLarge ||
+      block != PageTable<Config>::OffsetOf(root_.FirstPageOf(granule))) {
+    defect::InvalidFree("Free", block);
+  }
+  root_.GiveBack(granule);
+}
+
+template <typename Config>
+bool ProcessBlock<Config>::ResizeLarge(Offset block, uint64_t new_bytes) noexcept {
+  const uint64_t granules = bits::DivideUp(new_bytes, root_.granule_bytes());
+  if (new_bytes <= process_unit_bytes() || granules > kMaxGranules) return false;
+  const uint32_t granule = root_.GranuleOf(PageTable<Config>::PageOf(block));
+  uint32_t present = 0;
+  {
+    typename RootTier<Config>::Guard root(root_);
+    if (!root.IsHeld()) return false;
+    present = HeadWord::Granules(root_.Head(granule));
+    if (!root_.ResizeLarge(granule, static_cast<uint32_t>(granules))) return false;
+  }
+  if (granules <= present) return true;
+  const uint32_t first = root_.FirstPageOf(granule + present);
+  if (root_.CommitPages(first,
+                        (static_cast<uint32_t>(granules) - present) * root_.granule_pages())) {
+    return true;
+  }
+  typename RootTier<Config>::Guard root(root_);
+  if (root.IsHeld()) root_.ResizeLarge(granule, present);
+  return false;
+}
+
+// ---- free pages, lock_ held ------------------------------------------------------------------
+
+template <typename Config>
+uint32_t ProcessBlock<Config>::AllocateHint(uint32_t pages, uint32_t alignment) noexcept {
+  const uint32_t first = Engine().Allocate(pages, alignment);
+  if (first == BuddyEngine::kNone) return kNoPage;
+  CountFree(first, pages, -1);
+  return first;
+}
+
+template <typename Config>
+void ProcessBlock<Config>::AddFree(uint32_t first, uint32_t pages) noexcept {
+  Engine().Free(first, pages);
+  CountFree(first, pages, 1);
+}
+
+/** Pages whose owner word is 0 and that are not listed yet; the others are noted as lost. */
+template <typename Config>
+void ProcessBlock<Config>::AddIfFree(uint32_t first, uint32_t pages) noexcept {
+  const BuddyEngine engine = Engine();
+  uint32_t run = first;
+  const auto flush = [&](uint32_t end) {
+    if (end > run) AddFree(run, end - run);
+    run = end + 1;
+  };
+  for (uint32_t page = first; page < first + pages; ++page) {
+    if (engine.IsFree(page)) {
+      flush(page);
+    } else if (this->pages().Entry(page)->owner_.GetAcquire() != kFreePage) {
+      flush(page);
+      NoteLost(page);
+    }
+  }
+  flush(first + pages);
+}
+
+template <typename Config>
+void ProcessBlock<Config>::CountFree(uint32_t first, uint32_t pages, int64_t sign) noexcept {
+  for (uint32_t page = first; page < first + pages;) {
+    const uint32_t granule = unit_of_[root_.GranuleOf(page)] - 1;
+    Unit& unit = units_[granule];
+    const uint32_t unit_end = root_.FirstPageOf(granule + unit.granules_);
+    const uint32_t part = std::min(unit_end, first + pages) - page;
+    const uint32_t unit_pages = unit.granules_ * root_.granule_pages();
+    if (unit.free_pages_ == unit_pages) --whole_units_;
+    unit.free_pages_ += static_cast<uint32_t>(sign * int64_t{part});
+    if (unit.free_pages_ == unit_pages) ++whole_units_;
+    page += part;
+  }
+}
+
+template <typename Config>
+void ProcessBlock<Config>::NoteLost(uint32_t page) noexcept {
+  if (lost_notes_[page].list_ == 0) lost_.PushFront(lost_notes_.data(), page, 1);
+}
+
+/** Pages of ours that somebody else had opened and that are free again. */
+template <typename Config>
+void ProcessBlock<Config>::PollLost(Heap* heap, bool all) noexcept {
+  if (lost_.IsEmpty()) return;
+  if (!all && ++hints_since_poll_ * 8 < lost_.size()) return;
+  hints_since_poll_ = 0;
+  lost_.ForEach(lost_notes_.data(), [&](uint32_t page) {
+    const uint32_t home = HomeOf(page);
+    if (pages().Entry(page)->owner_.GetAcquire() != kFreePage) return;
+    if (home == 0) {
+      lost_.Remove(lost_notes_.data(), page);
+      AddIfFree(page, 1);
+    } else if (home == heap->index() + 1) {
+      lost_.Remove(lost_notes_.data(), page);
+      if (!heap->Engine().IsFree(page)) heap->Engine().Free(page, 1);
+    }
+  });
+}
+
+template <typename Config>
+void ProcessBlock<Config>::SetHome(uint32_t page, uint32_t home) noexcept {
+  homes_[page >> thread_unit_log2_].store(
+      home, std::memory_order_relaxed);  // relaxed: lock_ is held, see HomeOf
+}
+
+// ---- units, lock_ held -----------------------------------------------------------------------
+
+template <typename Config>
+bool ProcessBlock<Config>::NewUnit(uint32_t pages) noexcept {
+  typename RootTier<Config>::Guard root(root_);
+  return root.IsHeld() && NewUnitFromRoot(pages);
+}
+
+/** Asks for the next unit size first, then for less, down to what is needed. */
+template <typename Config>
+bool ProcessBlock<Config>::NewUnitFromRoot(uint32_t pages) noexcept {
+  const uint32_t granule_pages = root_.granule_pages();
+  const auto needed = static_cast<uint32_t>(bits::DivideUp(pages, granule_pages));
+  auto asked =
+      std::max(needed, static_cast<uint32_t>(bits::DivideUp(next_unit_pages_, granule_pages)));
+  for (;;) {
+    const uint32_t first =
+        asked <= kMaxGranules ? root_.Grant(HeadWord::kUnit, asked) : RootTier<Config>::kNone;
+    if (first != RootTier<Config>::kNone) {
+      AddUnit(first, asked);
+      AddFree(root_.FirstPageOf(first), asked * granule_pages);
+      next_unit_pages_ = std::min(2 * next_unit_pages_, max_unit_pages_);
+      return true;
+    }
+    if (asked == needed) return false;
+    asked = std::max(asked / 2, needed);
+  }
+}
+
+template <typename Config>
+void ProcessBlock<Config>::AddUnit(uint32_t granule, uint32_t granules) noexcept {
+  units_[granule] = {granules, 0};
+  for (uint32_t i = 0; i < granules; ++i) unit_of_[granule + i] = granule + 1;
+}
+
+/** Units all of whose pages are free go back to the root, but for `keep` of them. */
+template <typename Config>
+void ProcessBlock<Config>::GiveBackWholeUnits(uint32_t keep) noexcept {
+  if (whole_units_ <= keep) return;
+  const RootHeader& header = root_.header();
+  for (uint32_t g = header.first_granule_; g < header.granule_end_ && whole_units_ > keep;) {
+    const Unit unit = units_[g];
+    if (unit.granules_ == 0) {
+      ++g;
+      continue;
+    }
+    if (unit.free_pages_ == unit.granules_ * root_.granule_pages() && !GiveBackUnit(g)) return;
+    g += unit.granules_;
+  }
+}
+
+/** Unlinked first, cleared afterwards. A rank in need may have opened one of its pages. */
+template <typename Config>
+bool ProcessBlock<Config>::GiveBackUnit(uint32_t granule) noexcept {
+  const uint32_t granules = units_[granule].granules_;
+  const uint32_t first = root_.FirstPageOf(granule);
+  const uint32_t pages = granules * root_.granule_pages();
+  const bool is_listed = Engine().TakeRange(first, pages);
+  HSHM_CHECK(is_listed);
+  CountFree(first, pages, -1);
+  {
+    typename RootTier<Config>::Guard root(root_);
+    if (root.IsHeld() && root_.AllPagesFree(granule, granules)) {
+      for (uint32_t page = first; page < first + pages; ++page) {
+        if (lost_notes_[page].list_ != 0) lost_.Remove(lost_notes_.data(), page);
+      }
+      for (uint32_t i = 0; i < granules; ++i) unit_of_[granule + i] = 0;
+      units_[granule] = {0, 0};
+      root_.GiveBack(granule);
+      return true;
+    }
+  }
+  AddIfFree(first, pages);
+  return false;
+}
+
+template class ProcessBlock<LargePages>;
+template class ProcessBlock<SmallPages>;
+
+}  // namespace hshm::ipc::multi_process

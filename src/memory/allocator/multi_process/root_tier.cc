@@ -1,0 +1,191 @@
+#include "hermes_shm/memory/allocator/multi_process/root_tier.h"
+
+#include <algorithm>
+#include <string>
+
+#include "hermes_shm/base/error.h"
+
+namespace hshm::ipc::multi_process {
+namespace {
+
+/** Where everything lies, from the size of the region alone. */
+struct Geometry {
+  uint64_t page_count;
+  uint64_t granule_pages_log2;
+  uint64_t granule_end;
+  Offset heads;
+  Offset nodes;
+  Offset table;
+  Offset data;
+};
+
+Geometry MakeGeometry(uint64_t region_bytes, Offset header_offset, uint32_t page_shift) {
+  Geometry g;
+  g.page_count = region_bytes >> page_shift;
+  const uint64_t pages_per_granule = bits::DivideUp(g.page_count, kMaxGranules);
+  g.granule_pages_log2 = bits::CeilLog2(pages_per_granule);
+  g.granule_end = g.page_count >> g.granule_pages_log2;
+  g.heads = bits::AlignUp(header_offset + sizeof(RootHeader), kCacheLineBytes);
+  g.nodes = bits::AlignUp(g.heads + g.granule_end * sizeof(uint32_t), kCacheLineBytes);
+  g.table = bits::AlignUp(g.nodes + g.granule_end * sizeof(BuddyNode), kCacheLineBytes);
+  const uint64_t granule_bytes = uint64_t{1} << (page_shift + g.granule_pages_log2);
+  g.data = bits::AlignUp(g.table + g.page_count * sizeof(PageEntry), granule_bytes);
+  return g;
+}
+
+}  // namespace
+
+template <typename Config>
+RootTier<Config>::RootTier(const Region& region, Offset header_offset, Membership* membership)
+    : region_(region), header_(region.At<RootHeader>(header_offset)), membership_(membership) {
+  heads_ = region.At<OwnedWord<uint32_t>>(header_->heads_offset_);
+  nodes_ = region.At<BuddyNode>(header_->nodes_offset_);
+  pages_ = PageTable<Config>(region, header_->table_offset_);
+}
+
+template <typename Config>
+void RootTier<Config>::Init(const Region& region, Offset header_offset) {
+  const Geometry g = MakeGeometry(region.size_bytes_, header_offset, Config::kPageShift);
+  const uint64_t granule_bytes = uint64_t{1} << (Config::kPageShift + g.granule_pages_log2);
+  if (g.data / granule_bytes >= g.granule_end) {
+    throw Error(ErrorCode::kOutOfRange,
+                "The region of " + std::to_string(region.size_bytes_) +
+                    " bytes has no room for a page behind its headers of " +
+                    std::to_string(g.data) +
+                    " bytes: make the backend larger, or the custom header smaller.");
+  }
+  if (!region.services_->Commit(header_offset, g.table - header_offset)) {
+    throw Error(ErrorCode::kNoSpace, "The system has no memory for the " +
+                                         std::to_string(g.table - header_offset) +
+                                         " bytes of the allocator's header: free some, or make the "
+                                         "shared-memory file system larger.");
+  }
+  auto* header = region.At<RootHeader>(header_offset);
+  header->layout_version_ = kMultiProcessLayoutVersion;
+  header->page_shift_ = Config::kPageShift;
+  header->page_count_ = static_cast<uint32_t>(g.page_count);
+  header->granule_pages_log2_ = static_cast<uint32_t>(g.granule_pages_log2);
+  header->first_granule_ = static_cast<uint32_t>(g.data / granule_bytes);
+  header->granule_end_ = static_cast<uint32_t>(g.granule_end);
+  header->first_page_ = header->first_granule_ << g.granule_pages_log2;
+  header->heads_offset_ = g.heads;
+  header->nodes_offset_ = g.nodes;
+  header->table_offset_ = g.table;
+  RootTier root(region, header_offset, nullptr);
+  for (uint64_t i = 0; i < g.granule_end; ++i) root.heads_[i].Set(0);
+  root.Rebuild();
+}
+
+template <typename Config>
+RootTier<Config>::Guard::Guard(RootTier& root)
+    : guard_(root.header_->lock_, root.membership_->identity(), kStoppedHolderTimeoutUs) {
+  if (guard_.result() == LockResult::kOwnerDied) root.Rebuild();
+}
+
+template <typename Config>
+void RootTier<Config>::Rebuild() {
+  BuddyEngine engine = Engine();
+  engine.Reset();
+  header_->lists_ = BuddyLists{};
+  uint32_t gap = header_->first_granule_;
+  ForEachHead([&](uint32_t granule, uint32_t word) {
+    if (granule > gap) engine.Free(gap, granule - gap);
+    gap = granule + HeadWord::Granules(word);
+    return true;
+  });
+  if (header_->granule_end_ > gap) engine.Free(gap, header_->granule_end_ - gap);
+}
+
+template <typename Config>
+uint32_t RootTier<Config>::Grant(HeadWord::Kind kind, uint32_t granules, uint32_t alignment) {
+  BuddyEngine engine = Engine();
+  const uint32_t first = engine.Allocate(granules, alignment);
+  if (first == kNone) return kNone;
+  if (!CommitTable(first, granules)) {
+    engine.Free(first, granules);
+    return kNone;
+  }
+  HSHM_ASSERT(AllPagesFree(first, granules));
+  heads_[first].Set(HeadWord::Make(kind, membership_->slot() + 1, granules));
+  return first;
+}
+
+template <typename Config>
+void RootTier<Config>::GiveBack(uint32_t granule) {
+  const uint32_t granules = HeadWord::Granules(Head(granule));
+  const uint32_t first = FirstPageOf(granule);
+  const uint32_t end = FirstPageOf(granule + granules);
+  // The marks go before the memory: a cut in between leaves memory that is committed twice.
+  for (uint32_t page = first; page < end;) {
+    uint32_t run = page;
+    while (run < end && pages_.Entry(run)->committed_.Get() != 0) {
+      pages_.Entry(run++)->committed_.Set(0);
+    }
+    if (run > page) {
+      region_.services_->Decommit(PageTable<Config>::OffsetOf(page),
+                                  uint64_t{run - page} * Config::kPageBytes);
+    }
+    page = run + 1;
+  }
+  heads_[granule].Set(0);
+  Engine().Free(granule, granules);
+}
+
+template <typename Config>
+bool RootTier<Config>::ResizeLarge(uint32_t granule, uint32_t granules) {
+  const uint32_t word = Head(granule);
+  const uint32_t present = HeadWord::Granules(word);
+  const uint32_t resized = HeadWord::Make(HeadWord::kLarge, HeadWord::SlotPlusOne(word), granules);
+  if (granules > present) {
+    BuddyEngine engine = Engine();
+    if (granules > kMaxGranules || granule + granules > header_->granule_end_) return false;
+    if (!engine.TakeRange(granule + present, granules - present)) return false;
+    if (!CommitTable(granule + present, granules - present)) {
+      engine.Free(granule + present, granules - present);
+      return false;
+    }
+    heads_[granule].Set(resized);
+  } else if (granules < present) {
+    heads_[granule].Set(resized);
+    Engine().Free(granule + granules, present - granules);
+  }
+  return true;
+}
+
+template <typename Config>
+bool RootTier<Config>::AllPagesFree(uint32_t granule, uint32_t granules) const {
+  const uint32_t end = FirstPageOf(granule + granules);
+  for (uint32_t page = FirstPageOf(granule); page < end; ++page) {
+    if (pages_.Entry(page)->owner_.GetAcquire() != kFreePage) return false;
+  }
+  return true;
+}
+
+template <typename Config>
+bool RootTier<Config>::CommitTable(uint32_t granule, uint32_t granules) const {
+  const Offset first = header_->table_offset_ + FirstPageOf(granule) * sizeof(PageEntry);
+  return region_.services_->Commit(first, uint64_t{granules} * granule_pages() * sizeof(PageEntry));
+}
+
+template <typename Config>
+bool RootTier<Config>::CommitPages(uint32_t first, uint32_t pages) const {
+  const uint32_t end = first + pages;
+  for (uint32_t page = first; page < end;) {
+    uint32_t run = page;
+    while (run < end && pages_.Entry(run)->committed_.Get() == 0) ++run;
+    if (run > page) {
+      if (!region_.services_->Commit(PageTable<Config>::OffsetOf(page),
+                                     uint64_t{run - page} * Config::kPageBytes)) {
+        return false;
+      }
+      for (uint32_t i = page; i < run; ++i) pages_.Entry(i)->committed_.Set(1);
+    }
+    page = run + 1;
+  }
+  return true;
+}
+
+template class RootTier<LargePages>;
+template class RootTier<SmallPages>;
+
+}  // namespace hshm::ipc::multi_process

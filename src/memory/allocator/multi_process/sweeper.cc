@@ -1,0 +1,155 @@
+#include "hermes_shm/memory/allocator/multi_process/sweeper.h"
+
+#include <algorithm>
+
+namespace hshm::ipc::multi_process {
+
+template <typename Config>
+uint32_t Sweeper<Config>::Run(Whom whom) noexcept {
+  const SlotSet labels = FindLabels();
+  const uint32_t own = process_->slot();
+  Membership& members = *process_->membership_;
+  for (uint32_t slot = 0; slot < members.slot_count(); ++slot) {
+    if (!labels[slot]) continue;
+    dead_[slot] = slot == own ? whom == kAlsoOwnSlot : !members.IsAlive(slot);
+    deleted_[slot] = dead_[slot] && slot != own && IsDeletedOnDeath(slot);
+  }
+  if (dead_.none()) return 0;
+  SettleHeaps();
+  SweepPages();
+  SweepUnits();
+  ++root_.header().sweeps_;
+  return static_cast<uint32_t>(dead_.count());
+}
+
+template <typename Config>
+void Sweeper<Config>::DeleteSlot(uint32_t slot) noexcept {
+  dead_.reset();
+  deleted_.reset();
+  dead_[slot] = true;
+  deleted_[slot] = true;
+  is_leaving_ = slot == process_->slot();
+  SettleHeaps();
+  SweepPages();
+  SweepUnits();
+}
+
+template <typename Config>
+bool Sweeper<Config>::HasLabel(uint32_t slot) noexcept {
+  return FindLabels()[slot];
+}
+
+template <typename Config>
+bool Sweeper<Config>::IsDeletedOnDeath(uint32_t slot) const noexcept {
+  return process_->membership_->entry(slot)->on_death_ == static_cast<uint32_t>(OnDeath::kReclaim);
+}
+
+/** Slots that label a unit, a large block or a page. */
+template <typename Config>
+SlotSet Sweeper<Config>::FindLabels() noexcept {
+  SlotSet labels;
+  root_.ForEachHead([&](uint32_t, uint32_t word) {
+    const uint32_t slot_plus_one = HeadWord::SlotPlusOne(word);
+    if (slot_plus_one != 0) labels[slot_plus_one - 1] = true;
+    return true;
+  });
+  root_.ForEachSpan(
+      [&](uint32_t page, uint32_t) { labels[SlotOf(pages_.Entry(page)->owner_.Get())] = true; });
+  return labels;
+}
+
+template <typename Config>
+void Sweeper<Config>::SettleHeaps() noexcept {
+  root_.ForEachSpan([&](uint32_t page, uint32_t) {
+    const PageEntry* entry = pages_.Entry(page);
+    if (dead_[SlotOf(entry->owner_.Get())] && KindOf(entry->shape_.Get()) == kKindHeaps) {
+      SettleRecords(page);
+    }
+  });
+}
+
+template <typename Config>
+void Sweeper<Config>::SettleRecords(uint32_t page) noexcept {
+  constexpr uint32_t kPerPage = Config::kPageBytes / sizeof(HeapRecord<Config>);
+  auto* records =
+      process_->region_.template At<HeapRecord<Config>>(PageTable<Config>::OffsetOf(page));
+  for (uint32_t i = 0; i < kPerPage; ++i) {
+    if (records[i].id_.Get() == 0) continue;
+    for (OwnedWord<uint64_t>& slot : records[i].free_) pages_.Settle(&slot);
+  }
+}
+
+template <typename Config>
+void Sweeper<Config>::SweepPages() noexcept {
+  root_.ForEachSpan([&](uint32_t page, uint32_t unit_end) {
+    if (dead_[SlotOf(pages_.Entry(page)->owner_.Get())]) SweepPage(page, unit_end);
+  });
+}
+
+template <typename Config>
+void Sweeper<Config>::SweepPage(uint32_t page, uint32_t unit_end) noexcept {
+  // An extension that was cut may have marked one page more, in this unit or the next one.
+  const uint32_t next = page + std::max(pages_.Entry(page)->span_.Get(), 1u);
+  const bool is_in_unit =
+      next < unit_end || (next < root_.header().page_count_ &&
+                          HeadWord::KindOf(root_.Head(root_.GranuleOf(next))) == HeadWord::kUnit);
+  if (is_in_unit) pages_.ClearCutExtension(page, next + 1);
+  PageEntry* entry = pages_.Entry(page);
+  const uint32_t shape = entry->shape_.Get();
+  const bool is_deleted = deleted_[SlotOf(entry->owner_.Get())] && (shape & kAdopted) == 0;
+  if (KindOf(shape) == kKindHeaps || is_deleted) {
+    pages_.Delete(page);
+    return;
+  }
+  pages_.Recount(page);
+  if (entry->used_.Get() == 0) {
+    pages_.Retire(page);
+    return;
+  }
+  if (is_leaving_) return;
+  entry->shape_.Set(shape | kAdopted);
+  entry->owner_.SetRelease(heap_->id());
+  heap_->Adopt(page);
+  ++root_.header().adopted_pages_;
+}
+
+template <typename Config>
+void Sweeper<Config>::SweepUnits() noexcept {
+  root_.ForEachHead([&](uint32_t granule, uint32_t word) {
+    const uint32_t slot_plus_one = HeadWord::SlotPlusOne(word);
+    if (slot_plus_one == 0 || !dead_[slot_plus_one - 1]) return true;
+    const uint32_t granules = HeadWord::Granules(word);
+    if (HeadWord::KindOf(word) == HeadWord::kLarge) {
+      if (deleted_[slot_plus_one - 1]) {
+        root_.GiveBack(granule);
+      } else {
+        root_.Relabel(granule, HeadWord::kLarge, 0);
+      }
+    } else if (root_.AllPagesFree(granule, granules)) {
+      root_.GiveBack(granule);
+    } else if (!is_leaving_) {
+      AdoptUnit(granule, granules);
+    }
+    return true;
+  });
+}
+
+template <typename Config>
+void Sweeper<Config>::AdoptUnit(uint32_t granule, uint32_t granules) noexcept {
+  root_.Relabel(granule, HeadWord::kUnit, process_->slot() + 1);
+  process_->AddUnit(granule, granules);
+  const uint32_t end = root_.FirstPageOf(granule + granules);
+  for (uint32_t page = root_.FirstPageOf(granule); page < end; ++page) {
+    const HeapId owner = pages_.Entry(pages_.HeadOf(page))->owner_.GetAcquire();
+    if (pages_.Entry(page)->owner_.Get() == kFreePage) {
+      process_->AddFree(page, 1);
+    } else if (SlotOf(owner) != process_->slot()) {
+      process_->NoteLost(page);
+    }
+  }
+}
+
+template class Sweeper<LargePages>;
+template class Sweeper<SmallPages>;
+
+}  // namespace hshm::ipc::multi_process

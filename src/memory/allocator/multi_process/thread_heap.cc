@@ -1,0 +1,305 @@
+#include "hermes_shm/memory/allocator/multi_process/thread_heap.h"
+
+#include <algorithm>
+#include <new>
+
+#include "hermes_shm/memory/allocator/multi_process/process_block.h"
+
+namespace hshm::ipc::multi_process {
+namespace {
+
+Effort Next(Effort effort) { return static_cast<Effort>(static_cast<int>(effort) + 1); }
+
+}  // namespace
+
+template <typename Config>
+ThreadHeap<Config>::SlowPath::SlowPath(ThreadHeap& heap)
+    : guard_(heap.record_->lock_, heap.process_->membership_->identity(), kStoppedHolderTimeoutUs) {
+}
+
+template <typename Config>
+ThreadHeap<Config>::ThreadHeap(ProcessBlock<Config>* process, uint32_t index, HeapId id)
+    : process_(process), pages_(process->pages()), id_(id), index_(index) {
+  const RootHeader& root = process->root().header();
+  data_begin_ = PageTable<Config>::OffsetOf(root.first_page_);
+  data_bytes_ = PageTable<Config>::OffsetOf(root.page_count_) - data_begin_;
+  seen_pressure_ = root.pressure_.load(std::memory_order_relaxed);  // relaxed: a hint
+  if (notes_.Reserve(root.page_count_) != 0) throw std::bad_alloc();
+}
+
+template <typename Config>
+BuddyEngine ThreadHeap<Config>::Engine() noexcept {
+  const RootHeader& root = process_->root().header();
+  return BuddyEngine(process_->nodes(), &free_pages_, root.first_page_,
+                     root.page_count_ - root.first_page_, static_cast<uint16_t>(index_ + 1),
+                     process_->thread_unit_log2_);
+}
+
+// ---- allocate --------------------------------------------------------------------------------
+
+template <typename Config>
+Offset ThreadHeap<Config>::AllocateSlow(uint64_t size_bytes) noexcept {
+  if (size_bytes <= Config::kMaxClassBytes) return AllocateClass(ClassOf(size_bytes));
+  if (size_bytes > data_bytes_) return 0;
+  if (size_bytes > process_->process_unit_bytes()) return AllocateLarge(size_bytes, 1);
+  return AllocateRun(static_cast<uint32_t>(bits::DivideUp(size_bytes, Config::kPageBytes)), 1);
+}
+
+template <typename Config>
+Offset ThreadHeap<Config>::AllocateAligned(uint64_t size_bytes, uint64_t alignment) noexcept {
+  if (alignment <= kDefaultAlignment) return Allocate(size_bytes);
+  if (size_bytes > data_bytes_ || alignment > data_bytes_) return 0;
+  const uint64_t rounded = bits::AlignUp(std::max<uint64_t>(size_bytes, 1), alignment);
+  if (rounded <= Config::kMaxClassBytes) return Allocate(rounded);
+  const uint64_t pages = bits::DivideUp(std::max<uint64_t>(size_bytes, 1), Config::kPageBytes);
+  if (size_bytes > process_->process_unit_bytes()) return AllocateLarge(size_bytes, alignment);
+  const uint64_t alignment_pages = std::max<uint64_t>(alignment / Config::kPageBytes, 1);
+  return AllocateRun(static_cast<uint32_t>(pages), static_cast<uint32_t>(alignment_pages));
+}
+
+template <typename Config>
+Offset ThreadHeap<Config>::AllocateClass(uint32_t size_class) noexcept {
+  const uint64_t bytes = ClassBytes(size_class);
+  const uint32_t pages = bytes > Config::kMaxNarrowBytes ? Config::kWidePages : 1;
+  OwnedWord<uint64_t>& slot = record_->free_[size_class];
+  for (Effort effort = Effort::kThread; effort != Effort::kEnd; effort = Next(effort)) {
+    if (IsWorthCollecting(effort)) Collect(false);
+    bool filled = RefillFromOwned(size_class);
+    if (!filled) {
+      const uint32_t head = OpenPages(pages, 1, effort);
+      filled = head != kNoPage ? StartClassPage(head, size_class) : RefillFromOwned(size_class);
+    }
+    if (filled) {
+      const Offset block = slot.Get();
+      slot.Set(pages_.Link(block));
+      return block;
+    }
+  }
+  // Eight pages in a row are not to be had: a large block may still get pages of its own.
+  return pages == 1
+             ? 0
+             : AllocateRun(static_cast<uint32_t>(bits::DivideUp(bytes, Config::kPageBytes)), 1);
+}
+
+template <typename Config>
+Offset ThreadHeap<Config>::AllocateRun(uint32_t pages, uint32_t alignment_pages) noexcept {
+  for (Effort effort = Effort::kThread; effort != Effort::kEnd; effort = Next(effort)) {
+    if (IsWorthCollecting(effort)) Collect(false);
+    const uint32_t head = OpenPages(pages, alignment_pages, effort);
+    if (head == kNoPage) continue;
+    PageEntry* entry = pages_.Entry(head);
+    entry->shape_.Set(MakeShape(kKindRun));
+    entry->carved_.Set(1);  // commit: used_ is 1 already, so the block is somebody's from here on
+    List(head, kRuns);
+    return PageTable<Config>::OffsetOf(head);
+  }
+  return 0;
+}
+
+template <typename Config>
+Offset ThreadHeap<Config>::AllocateLarge(uint64_t size_bytes, uint64_t alignment) noexcept {
+  const Offset block = process_->AllocateLarge(size_bytes, alignment);
+  if (block != 0) return block;
+  // The root has no such run; pages of sleepers may make one.
+  const uint64_t pages = bits::DivideUp(size_bytes, Config::kPageBytes);
+  return AllocateRun(static_cast<uint32_t>(pages),
+                     static_cast<uint32_t>(std::max<uint64_t>(alignment / Config::kPageBytes, 1)));
+}
+
+template <typename Config>
+bool ThreadHeap<Config>::RefillFromOwned(uint32_t size_class) noexcept {
+  const uint32_t pressure =
+      process_->root().header().pressure_.load(std::memory_order_relaxed);  // relaxed: a hint
+  if (HSHM_UNLIKELY(pressure != seen_pressure_)) {
+    seen_pressure_ = pressure;
+    Flush();
+  }
+  const SlowPath lock(*this);
+  if (!lock.IsHeld()) return false;
+  PageList& roomy = ListOf(kRoomy + size_class);
+  while (!roomy.IsEmpty()) {
+    if (FillFrom(roomy.front(), size_class)) return true;
+  }
+  PageList& full = ListOf(kFull + size_class);
+  for (uint32_t i = 0; i < kPolledPages && i < full.size(); ++i) {
+    const uint32_t page = full.Rotate(notes_.data());
+    if (PageTable<Config>::Pending(pages_.Entry(page)) != 0) return FillFrom(page, size_class);
+  }
+  return false;
+}
+
+/** Lock held. When the page has nothing left it goes to the list where it belongs. */
+template <typename Config>
+bool ThreadHeap<Config>::FillFrom(uint32_t page, uint32_t size_class) noexcept {
+  PageEntry* entry = pages_.Entry(page);
+  uint32_t list = kGone;
+  if (entry->owner_.Get() == id_) {
+    if (entry->local_.Get() == 0) pages_.Drain(page);
+    if (entry->local_.Get() != 0 || pages_.Carve(page, kCarveBytes)) {
+      pages_.TakeLocal(page, &record_->free_[size_class]);
+      if (notes_[page].list_ != kRoomy + size_class) {
+        Unlist(page);
+        List(page, kRoomy + size_class);
+      }
+      return true;
+    }
+    list = kFull + size_class;
+  }
+  Unlist(page);
+  List(page, list);
+  return false;
+}
+
+template <typename Config>
+bool ThreadHeap<Config>::StartClassPage(uint32_t head, uint32_t size_class) noexcept {
+  const SlowPath lock(*this);
+  if (!lock.IsHeld()) return false;
+  PageEntry* entry = pages_.Entry(head);
+  entry->shape_.Set(MakeShape(kKindClass, size_class));
+  List(head, kRoomy + size_class);
+  HSHM_ASSERT(record_->free_[size_class].Get() == 0);
+  return FillFrom(head, size_class);
+}
+
+// ---- free ------------------------------------------------------------------------------------
+
+template <typename Config>
+void ThreadHeap<Config>::FreeSlow(Offset block) noexcept {
+  const uint32_t head = pages_.HeadOf(PageTable<Config>::PageOf(block));
+  if (pages_.Entry(head)->owner_.Get() == id_) {
+    FreeOwn(head, block);
+  } else {
+    process_->FreeRemote(block);
+  }
+}
+
+template <typename Config>
+void ThreadHeap<Config>::FreeOwnSlow(uint32_t page) noexcept {
+  if (pages_.Entry(page)->used_.Get() == 0) {
+    Visit(page, false);
+    return;
+  }
+  const uint32_t list = notes_[page].list_;
+  if (list >= kFull) {  // it has room again
+    Unlist(page);
+    List(page, list - Config::kClassCount);
+  }
+}
+
+template <typename Config>
+void ThreadHeap<Config>::Visit(uint32_t page, bool all) noexcept {
+  uint32_t freed = 0;
+  {
+    const SlowPath lock(*this);
+    if (!lock.IsHeld()) return;
+    PageEntry* entry = pages_.Entry(page);
+    const uint32_t list = notes_[page].list_;
+    if (entry->owner_.Get() != id_) {
+      if (list != 0 && list != kGone) {
+        Unlist(page);
+        List(page, kGone);
+      }
+      return;
+    }
+    pages_.Drain(page);
+    const bool is_last_of_class = list >= kRoomy && list < kFull && ListOf(list).size() == 1;
+    if (entry->used_.Get() == 0 && (all || !is_last_of_class)) {
+      if (list != 0) Unlist(page);
+      freed = std::max(entry->span_.Get(), 1u);
+      pages_.Retire(page);
+      --owned_spans_;
+    } else if (list >= kFull && entry->local_.Get() != 0) {
+      Unlist(page);
+      List(page, list - Config::kClassCount);
+    }
+  }
+  if (freed != 0) ReturnPages(page, freed);
+}
+
+// ---- housekeeping ----------------------------------------------------------------------------
+
+template <typename Config>
+bool ThreadHeap<Config>::IsWorthCollecting(Effort effort) const noexcept {
+  // A visit of every page is paid for by the pages opened since the last one.
+  if (effort == Effort::kCollect) return opened_spans_ >= 16 + owned_spans_ / 2;
+  if (effort == Effort::kRoot) return opened_spans_ * 16 > owned_spans_;
+  return false;
+}
+
+template <typename Config>
+void ThreadHeap<Config>::Collect(bool all) noexcept {
+  opened_spans_ = 0;
+  const auto visit = [&](uint32_t page) {
+    const PageEntry* entry = pages_.Entry(page);
+    if (entry->owner_.Get() != id_ || entry->used_.Get() == 0 ||
+        PageTable<Config>::Pending(entry) != 0) {
+      Visit(page, all);
+    }
+  };
+  ListOf(kRuns).ForEach(notes_.data(), visit);
+  for (uint32_t c = 0; c < Config::kClassCount; ++c) {
+    ListOf(kRoomy + c).ForEach(notes_.data(), visit);
+    ListOf(kFull + c).ForEach(notes_.data(), visit);
+  }
+  FlushGone();
+}
+
+template <typename Config>
+void ThreadHeap<Config>::FlushGone() noexcept {
+  ListOf(kGone).ForEach(notes_.data(), [&](uint32_t page) {
+    Unlist(page);
+    --owned_spans_;
+    process_->ReturnPages(page, std::max(notes_[page].span_, 1u));
+  });
+}
+
+template <typename Config>
+void ThreadHeap<Config>::SettleAll() noexcept {
+  const SlowPath lock(*this);
+  if (!lock.IsHeld()) return;
+  for (uint32_t c = 0; c < Config::kClassCount; ++c) {
+    const uint32_t page = pages_.Settle(&record_->free_[c]);
+    if (page == kNoPage) continue;
+    // The blocks came back one list at a time, so used_ is what the list is not.
+    uint32_t length = 0;
+    PageEntry* entry = pages_.Entry(page);
+    length = pages_.Walk(page, entry->local_.Get(), entry->carved_.Get() + 1,
+                         [](uint32_t) { return true; });
+    if (length > entry->carved_.Get()) {
+      defect::Corruption("the local list of a page", PageTable<Config>::OffsetOf(page));
+    }
+    entry->used_.SetRelease(entry->carved_.Get() - length);
+    if (notes_[page].list_ == kFull + c) {
+      Unlist(page);
+      List(page, kRoomy + c);
+    }
+  }
+}
+
+template <typename Config>
+void ThreadHeap<Config>::Flush() noexcept {
+  SettleAll();
+  Collect(true);
+  process_->TakeUnitsOf(this);
+}
+
+template <typename Config>
+void ThreadHeap<Config>::Adopt(uint32_t page) noexcept {
+  const PageEntry* entry = pages_.Entry(page);
+  const uint32_t shape = entry->shape_.Get();
+  notes_[page].span_ = std::max(entry->span_.Get(), 1u);
+  ++owned_spans_;
+  const bool is_class = KindOf(shape) == kKindClass;
+  List(page, is_class ? kRoomy + ClassOfShape(shape) : static_cast<uint32_t>(kRuns));
+}
+
+template <typename Config>
+void ThreadHeap<Config>::Unlist(uint32_t page) noexcept {
+  const uint32_t list = notes_[page].list_;
+  if (list != 0) ListOf(list).Remove(notes_.data(), page);
+}
+
+template class ThreadHeap<LargePages>;
+template class ThreadHeap<SmallPages>;
+
+}  // namespace hshm::ipc::multi_process

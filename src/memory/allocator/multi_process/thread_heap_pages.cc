@@ -1,0 +1,176 @@
+/** Pages of a thread's heap: opening, returning, growing in place. */
+#include <algorithm>
+
+#include "hermes_shm/memory/allocator/multi_process/process_block.h"
+#include "hermes_shm/memory/allocator/multi_process/thread_heap.h"
+
+namespace hshm::ipc::multi_process {
+namespace {
+
+/** Memory made usable at a time, at most: larger steps make pages resident that no one uses. */
+constexpr uint64_t kMaxCommitBytes = 2 * 1024 * 1024;
+
+}  // namespace
+
+template <typename Config>
+uint32_t ThreadHeap<Config>::OpenPages(uint32_t pages, uint32_t alignment, Effort effort) noexcept {
+  is_out_of_memory_ = false;
+  if (effort == Effort::kPressure) {
+    Flush();
+    process_->Scavenge(this);
+  }
+  const bool from_root = effort >= Effort::kRoot;
+  while (!is_out_of_memory_) {
+    uint32_t first = Engine().Allocate(pages, alignment);
+    if (first == BuddyEngine::kNone) {
+      if (effort < Effort::kProcess) return kNoPage;
+      bool gave_unit = false;
+      first = process_->HintFor(this, pages, alignment, from_root, &gave_unit);
+      if (gave_unit) continue;
+      if (first == kNoPage) break;
+    }
+    const uint32_t head = OpenHint(first, pages);
+    if (head != kNoPage) return head;
+  }
+  if (effort < Effort::kTake) return kNoPage;
+  const uint32_t head = process_->TakeFor(this, pages, alignment);
+  if (head != kNoPage) {
+    ++opened_spans_;
+    ++owned_spans_;
+  }
+  return head;
+}
+
+/** The hint is off all lists. Another may have opened its pages, or there is no memory for them. */
+template <typename Config>
+uint32_t ThreadHeap<Config>::OpenHint(uint32_t first, uint32_t pages) noexcept {
+  bool is_open = false;
+  if (CommitFor(first, pages)) {
+    const SlowPath lock(*this);
+    is_out_of_memory_ = !lock.IsHeld();  // somebody stopped in the middle of taking from us
+    if (lock.IsHeld() && pages_.OpenSpan(first, pages, id_)) {
+      pages_.Entry(first)->used_.Set(1);  // nobody takes it until its first block is out
+      is_open = true;
+    }
+  } else {
+    is_out_of_memory_ = true;
+  }
+  if (!is_open) {
+    ReturnPages(first, pages);
+    return kNoPage;
+  }
+  Unlist(first);  // if it was ours before somebody took it
+  notes_[first].span_ = pages;
+  ++opened_spans_;
+  ++owned_spans_;
+  return first;
+}
+
+template <typename Config>
+bool ThreadHeap<Config>::CommitFor(uint32_t first, uint32_t pages) noexcept {
+  const RootTier<Config>& root = process_->root();
+  if (pages == 1 && pages_.Entry(first)->committed_.Get() != 0) return true;
+  if (pages == 1 && process_->HomeOf(first) == index_ + 1) {
+    const uint32_t unit_pages = process_->thread_unit_pages();
+    const uint32_t unit_end = (first / unit_pages + 1) * unit_pages;
+    const uint32_t ahead = std::min(commit_pages_, unit_end - first);
+    if (root.CommitPages(first, ahead)) {
+      commit_pages_ = std::min<uint32_t>(2 * commit_pages_, kMaxCommitBytes / Config::kPageBytes);
+      return true;
+    }
+  }
+  return root.CommitPages(first, pages);
+}
+
+template <typename Config>
+void ThreadHeap<Config>::ReturnPages(uint32_t first, uint32_t pages) noexcept {
+  const uint32_t unit_pages = process_->thread_unit_pages();
+  const uint32_t end = first + pages;
+  while (first < end) {
+    // One thread unit at a time: each page goes back to where it is at home.
+    const uint32_t part = std::min(end, (first / unit_pages + 1) * unit_pages) - first;
+    if (process_->HomeOf(first) == index_ + 1) {
+      FreeToUnit(first, part);
+    } else {
+      process_->ReturnPages(first, part);
+    }
+    first += part;
+  }
+}
+
+template <typename Config>
+void ThreadHeap<Config>::FreeToUnit(uint32_t first, uint32_t pages) noexcept {
+  BuddyEngine engine = Engine();
+  uint32_t order = 0;
+  for (uint32_t page = first; page < first + pages; ++page) {
+    if (engine.IsFree(page)) continue;  // a hint that we had all along
+    if (pages_.Entry(page)->owner_.Get() == kFreePage) {
+      engine.Free(page, 1);
+    } else {
+      process_->ReturnPages(page, 1);  // somebody opened it: lost until it is free again
+    }
+  }
+  // One whole thread unit may stay; a second one goes back, so that others can use it.
+  const uint32_t unit_pages = process_->thread_unit_pages();
+  if (engine.free_granules() >= 2 * uint64_t{unit_pages} &&
+      engine.FreeBlockAt(first, &order) != BuddyEngine::kNone &&
+      order == process_->thread_unit_log2_) {
+    process_->ReturnThreadUnit(this, first);
+  }
+}
+
+// ---- in place --------------------------------------------------------------------------------
+
+template <typename Config>
+uint64_t ThreadHeap<Config>::UsableBytes(Offset block) const noexcept {
+  const uint32_t page = PageTable<Config>::PageOf(block);
+  if (pages_.Entry(page)->owner_.Get() != kFreePage) {
+    return pages_.BlockBytes(pages_.HeadOf(page));
+  }
+  const RootTier<Config>& root = process_->root();
+  const uint32_t word = root.Head(root.GranuleOf(page));
+  if (HeadWord::KindOf(word) != HeadWord::kLarge || block % root.granule_bytes() != 0) {
+    defect::InvalidFree("Reallocate", block);
+  }
+  return HeadWord::Granules(word) * root.granule_bytes();
+}
+
+template <typename Config>
+bool ThreadHeap<Config>::ResizeInPlace(Offset block, uint64_t new_bytes) noexcept {
+  const uint32_t page = PageTable<Config>::PageOf(block);
+  if (pages_.Entry(page)->owner_.Get() == kFreePage) return process_->ResizeLarge(block, new_bytes);
+  const uint32_t head = pages_.HeadOf(page);
+  const PageEntry* entry = pages_.Entry(head);
+  const uint64_t usable = pages_.BlockBytes(head);
+  if (KindOf(entry->shape_.Get()) == kKindClass) {
+    return new_bytes <= usable && new_bytes >= usable / 2;
+  }
+  if (new_bytes <= Config::kMaxClassBytes) return false;  // a class block is enough
+  if (new_bytes > data_bytes_) return false;
+  const auto pages = static_cast<uint32_t>(bits::DivideUp(new_bytes, Config::kPageBytes));
+  const uint32_t present = entry->span_.Get();
+  if (pages == present) return true;
+  if (entry->owner_.Get() != id_) return pages < present;  // only its owner may change the span
+  if (pages < present) {
+    pages_.ShrinkSpan(head, pages);
+    notes_[head].span_ = pages;
+    ReturnPages(head + pages, present - pages);
+    return true;
+  }
+  const uint32_t next = head + present;
+  const uint32_t more = pages - present;
+  if (next + more > process_->root().header().page_count_) return false;
+  if (!Engine().TakeRange(next, more) && !process_->TakeFreePages(next, more)) return false;
+  if (process_->root().CommitPages(next, more) && pages_.ExtendSpan(head, pages)) {
+    notes_[head].span_ = pages;
+    return true;
+  }
+  pages_.ShrinkSpan(head, present);
+  ReturnPages(next, more);
+  return false;
+}
+
+template class ThreadHeap<LargePages>;
+template class ThreadHeap<SmallPages>;
+
+}  // namespace hshm::ipc::multi_process
