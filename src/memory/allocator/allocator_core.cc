@@ -36,8 +36,9 @@ std::atomic_ref<uint64_t> WordOf(RootEntry& entry, uint32_t index) {
 
 bool HasName(RootEntry& entry, const RootName& name) {
   for (uint32_t i = 0; i < kNameWords; ++i) {
-    // acquire: the offset is read after the name, then the name again; pairs with SetRoot.
-    if (WordOf(entry, i).load(std::memory_order_acquire) != name[i]) return false;
+    if (WordOf(entry, i).load(std::memory_order_acquire) != name[i]) {  // pairs with SetRoot
+      return false;
+    }
   }
   return true;
 }
@@ -217,6 +218,8 @@ bool AllocatorCore::SetRoot(std::string_view name, OffsetPtr<> offset) noexcept 
   if (me.peers_ == nullptr) return false;
   // After kOwnerDied nothing is to be repaired: an entry cut in the middle has no offset, is free.
   MutexGuard guard(header_->roots_lock_, me);
+  // relaxed: who sees a store of this change acquires it, and with it the version.
+  header_->roots_version_.fetch_add(1, std::memory_order_relaxed);
   RootEntry* free = nullptr;
   for (RootEntry& entry : header_->roots_) {
     if (entry.offset_.load(std::memory_order_relaxed) == 0) {  // relaxed: changes under the lock
@@ -239,18 +242,21 @@ OffsetPtr<> AllocatorCore::FindRootOffset(std::string_view name) noexcept {
   if (!IsAttached()) defect::NotAttached("FindRoot");
   RootName words;
   if (!MakeRootName(name, &words)) return OffsetPtr<>();
-  for (RootEntry& entry : header_->roots_) {
-    for (;;) {
+  for (;;) {
+    const uint32_t version =
+        header_->roots_version_.load(std::memory_order_acquire);  // pairs with SetRoot
+    uint64_t found = 0;
+    for (RootEntry& entry : header_->roots_) {
       const uint64_t offset = entry.offset_.load(std::memory_order_acquire);  // pairs with SetRoot
-      if (offset == 0 || !HasName(entry, words)) break;
-      // The name may have come after the offset: only both together, read twice, belong together.
-      if (entry.offset_.load(std::memory_order_acquire) == offset &&  // pairs with SetRoot
-          HasName(entry, words)) {
-        return OffsetPtr<>(offset);
-      }
+      if (offset == 0 || !HasName(entry, words)) continue;
+      found = offset;
+      break;
+    }
+    // relaxed: what was acquired above brings the version of its change along.
+    if (header_->roots_version_.load(std::memory_order_relaxed) == version) {
+      return OffsetPtr<>(found);
     }
   }
-  return OffsetPtr<>();
 }
 
 }  // namespace hshm::ipc

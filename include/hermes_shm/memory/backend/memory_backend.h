@@ -72,7 +72,7 @@ class HSHM_API MemoryBackend {
   /** True between shm_init or shm_attach and shm_detach or shm_destroy. */
   bool IsOpen() const noexcept { return memory_ != nullptr; }
   /** True when this object created the region. */
-  bool IsOwner() const noexcept { return is_owner_; }
+  bool IsOwner() const noexcept { return IsOpen() && is_owner_; }
 
   Region region() const noexcept {
     return IsOpen() ? Region{memory_->base(), memory_->size_bytes(), memory_.get()} : Region{};
