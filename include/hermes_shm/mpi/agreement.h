@@ -1,8 +1,6 @@
 #ifndef HSHM_MPI_AGREEMENT_H_
 #define HSHM_MPI_AGREEMENT_H_
 
-#include <mpi.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
@@ -13,6 +11,7 @@
 #include <utility>
 
 #include "hermes_shm/base/error.h"
+#include "hermes_shm/mpi/mpi_c.h"
 
 /**
  * How the ranks of a communicator come to one answer when a step can fail on any of them: each does

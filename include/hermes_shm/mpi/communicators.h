@@ -1,12 +1,11 @@
 #ifndef HSHM_MPI_COMMUNICATORS_H_
 #define HSHM_MPI_COMMUNICATORS_H_
 
-#include <mpi.h>
-
 #include <memory>
 
 #include "hermes_shm/base/error.h"
 #include "hermes_shm/mpi/agreement.h"
+#include "hermes_shm/mpi/mpi_c.h"
 
 namespace hshm::mpi {
 

@@ -1,8 +1,6 @@
 #ifndef HSHM_MPI_NODE_HEAP_H_
 #define HSHM_MPI_NODE_HEAP_H_
 
-#include <mpi.h>
-
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -16,6 +14,7 @@
 #include "hermes_shm/memory/backend/posix_shm_mmap.h"
 #include "hermes_shm/mpi/agreement.h"
 #include "hermes_shm/mpi/communicators.h"
+#include "hermes_shm/mpi/mpi_c.h"
 #include "hermes_shm/mpi/node_heap_options.h"
 #include "hermes_shm/mpi/segment_announcement.h"
 #include "hermes_shm/platform/shared_memory.h"
@@ -113,7 +112,13 @@ class NodeHeap {
 inline NodeHeap::NodeHeap(MPI_Comm comm, const NodeHeapOptions& options)
     : comms_(Usable(comm)), node_rank_(RankIn(comms_.node())), node_size_(SizeOf(comms_.node())) {
   const ScopedComm whole(comm);
-  const Failure failure = SetUp(whole.get(), options);
+  Failure failure;
+  try {
+    failure = SetUp(whole.get(), options);
+  } catch (...) {  // MPI itself failed: no agreement is to be had, but the name must go
+    End();
+    throw;
+  }
   if (!failure) return;
   End();
   MPI_Barrier(whole.get());  // no rank sees the error while a segment is still there

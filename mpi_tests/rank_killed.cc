@@ -1,0 +1,151 @@
+/**
+ * A rank is killed inside allocating and freeing, at an instruction that chance picks. The others
+ * go on within two seconds, take over what it locked, and free what it had handed out.
+ *
+ *     mpirun --continuous rank_killed VICTIM      (-1: the last rank)
+ *
+ * With --continuous the exit status says nothing: the last line is the verdict.
+ */
+#include <csignal>
+#include <random>
+
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "hermes_shm/mpi/node_heap.h"
+#include "hermes_shm/platform/futex.h"
+#include "hermes_shm/sync/mutex.h"
+#include "support.h"
+
+namespace {
+
+using hshm::MonotonicUs;
+using hshm::MutexGuard;
+using hshm::ipc::OffsetPtr;
+using hshm::mpi::NodeHeap;
+using hshm::mpi::NodeHeapOptions;
+using namespace mpi_test;
+
+constexpr uint64_t kPatienceUs = 2'000'000;    // for one operation of a survivor
+constexpr uint64_t kWaitLimitUs = 60'000'000;  // for a peer on a busy machine
+constexpr size_t kGifts = 200;
+constexpr size_t kGiftBytes = 500;
+constexpr int kRoundsAfterDeath = 2000;
+
+/** The custom header. */
+struct Shared {
+  hshm::Mutex mutex_;            // [any]
+  hshm::Atomic<uint32_t> done_;  // [any]        survivors that have finished
+  uint32_t victim_slot_;         // [init]
+  uint64_t gifts_[kGifts];       // [init]       blocks that the victim handed out
+  uint64_t left_;                // [lock:mutex] two counters that are equal outside of the lock
+  uint64_t right_;               // [lock:mutex]
+};
+
+void KillSelf(int) { kill(getpid(), SIGKILL); }
+
+/** Death in 50 to 100 ms, wherever the process is then. */
+void ArmDeath(std::mt19937& random) {
+  std::signal(SIGALRM, KillSelf);
+  const itimerval delay{{0, 0}, {0, static_cast<suseconds_t>(50'000 + random() % 50'000)}};
+  MPI_CHECK(setitimer(ITIMER_REAL, &delay, nullptr) == 0);
+}
+
+void MakeGifts(NodeHeap& heap, Shared* shared) {
+  shared->victim_slot_ = heap->GetMembership().slot();
+  for (size_t i = 0; i < kGifts; ++i) {
+    const auto block = heap->Allocate(HSHM_DEFAULT_MEM_CTX, kGiftBytes);
+    MPI_CHECK(!block.IsNull());
+    Fill(block.ptr_, kGiftBytes, i);
+    shared->gifts_[i] = block.shm_.off_.load();
+  }
+}
+
+/** Counts under the lock; repairs the counters when the last holder died between the two. */
+void CountUnderLock(NodeHeap& heap, Shared* shared) {
+  const MutexGuard guard(shared->mutex_, heap->GetMembership().identity(), kPatienceUs);
+  MPI_CHECK(guard.IsHeld());
+  if (guard.result() == hshm::LockResult::kOwnerDied) shared->right_ = shared->left_;
+  MPI_CHECK(shared->left_ == shared->right_);
+  ++shared->left_;
+  ++shared->right_;
+}
+
+/** One round of every rank's work; a survivor's must be over within kPatienceUs. */
+void WorkOnce(NodeHeap& heap, Shared* shared, std::mt19937& random) {
+  const uint64_t start_us = MonotonicUs();
+  const size_t size_bytes = 1 + (random() % 20 == 0 ? random() % 300'000 : random() % 1000);
+  const auto block = heap->Allocate(HSHM_DEFAULT_MEM_CTX, size_bytes);
+  MPI_CHECK(!block.IsNull());
+  block.ptr_[0] = 1;
+  block.ptr_[size_bytes - 1] = 2;
+  CountUnderLock(heap, shared);
+  heap->Free(HSHM_DEFAULT_MEM_CTX, block);
+  MPI_CHECK(MonotonicUs() - start_us < kPatienceUs);
+}
+
+void WorkUntilDeath(NodeHeap& heap, Shared* shared, std::mt19937& random) {
+  const uint64_t start_us = MonotonicUs();
+  while (heap->GetMembership().IsAlive(shared->victim_slot_)) {
+    WorkOnce(heap, shared, random);
+    MPI_CHECK(MonotonicUs() - start_us < kWaitLimitUs);
+  }
+  for (int i = 0; i < kRoundsAfterDeath; ++i) WorkOnce(heap, shared, random);
+}
+
+/** Each survivor frees its part of what the victim handed out. */
+void FreeGifts(const World& world, NodeHeap& heap, Shared* shared, int victim) {
+  const size_t survivors = static_cast<size_t>(world.size()) - 1;
+  const size_t mine = static_cast<size_t>(world.rank() - (world.rank() > victim ? 1 : 0));
+  for (size_t i = mine; i < kGifts; i += survivors) {
+    const OffsetPtr<char> gift(shared->gifts_[i]);
+    MPI_CHECK(Verify(heap->Convert(gift), kGiftBytes, i));
+    heap->Free(HSHM_DEFAULT_MEM_CTX, gift);
+  }
+}
+
+/** A barrier of the survivors; MPI's would wait for the dead one too. */
+void WaitForSurvivors(const World& world, Shared* shared) {
+  const uint32_t survivors = static_cast<uint32_t>(world.size()) - 1;
+  const uint64_t start_us = MonotonicUs();
+  if (shared->done_.fetch_add(1) + 1 == survivors) hshm::FutexWake(&shared->done_, survivors);
+  for (uint32_t done = 0; (done = shared->done_.load()) != survivors;) {
+    hshm::FutexWait(&shared->done_, done, 10'000);
+    MPI_CHECK(MonotonicUs() - start_us < kWaitLimitUs);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const World world(&argc, &argv);
+  const Segments segments;
+  const int asked = argc > 1 ? std::atoi(argv[1]) : -1;
+  const int victim = asked < 0 ? world.size() - 1 : asked;
+  const uint32_t seed = std::random_device()();
+  std::mt19937 random(seed);
+
+  NodeHeapOptions options;
+  options.capacity_bytes_ = 256_MiB;
+  options.custom_header_bytes_ = sizeof(Shared);
+  NodeHeap heap(MPI_COMM_WORLD, options);
+  auto* shared = heap->GetCustomHeader<Shared>();
+  if (world.rank() == victim) {
+    std::printf("rank %d: seed %u\n", victim, seed);
+    std::fflush(stdout);
+    MakeGifts(heap, shared);
+  }
+  world.Barrier();
+  if (world.rank() == victim) {
+    ArmDeath(random);
+    while (true) WorkOnce(heap, shared, random);
+  }
+  WorkUntilDeath(heap, shared, random);
+  FreeGifts(world, heap, shared, victim);
+  WaitForSurvivors(world, shared);
+  if (world.rank() == (victim == 0 ? 1 : 0)) {
+    MPI_CHECK(heap->Check());
+    MPI_CHECK(segments.Count() == 0);
+    std::printf("rank_killed: all %d survivors of rank %d ok\n", world.size() - 1, victim);
+  }
+}
