@@ -155,6 +155,13 @@ TEST_CASE("BuddyEngine costs a request of 5 granules exactly 5") {
   REQUIRE(buddies.engine_.TakeRange(got + 5, 3));
 }
 
+TEST_CASE("BuddyEngine packs equal runs that are no power of two end to end") {
+  Buddies buddies(0, 1 << 14);
+  uint32_t count = 0;
+  while (buddies.engine_.Allocate(157) != kNone) ++count;
+  REQUIRE(count == (1 << 14) / 157);
+}
+
 TEST_CASE("BuddyEngine joins neighbours that are no buddies, also beyond the largest order") {
   Buddies buddies(0, 64, 3);
   REQUIRE(buddies.engine_.LargestFree() == 8);

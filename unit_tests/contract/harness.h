@@ -42,6 +42,8 @@ struct Defaults {
   static constexpr bool kFindsMisuse = true;
   /** GetCurrentlyAllocatedSize falls back to its first value when everything is free. */
   static constexpr bool kStatsReturn = true;
+  /** Children that are killed in their calls. */
+  static constexpr int kKills = 50;
   /** Share of the region, in percent, that blocks of 1000 bytes get before null. */
   static constexpr uint64_t kLeastUsablePercent = 60;
 };

@@ -181,6 +181,71 @@ TEST_CASE(HSHM_CONTRACT_NAME " keeps blocks of a forked child that has died") {
   f.RequireAsNew();
 }
 
+constexpr uint32_t kPlaces = 48;
+/** What the killed child of the next test holds, each block with its size and owner at its front.
+ */
+struct Ledger {
+  std::atomic<uint64_t> steps_;
+  std::atomic<uint64_t> offsets_[kPlaces];
+};
+
+/** Allocates and frees for ever. A block is in the ledger only while it is whole. */
+[[noreturn]] void TradeUntilKilled(Alloc& alloc, Ledger& ledger, uint32_t seed) {
+  std::mt19937 random(seed);
+  for (;; ++ledger.steps_) {
+    std::atomic<uint64_t>& place = ledger.offsets_[random() % kPlaces];
+    const uint64_t old = place.exchange(0);
+    if (old != 0) {
+      alloc.FreeOffset(kCtx, OffsetPtr<>(old));
+      continue;
+    }
+    const Parcel parcel{random() % 3000, static_cast<uint32_t>(random())};
+    const OffsetPtr<> got = alloc.AllocateOffset(kCtx, sizeof(parcel) + parcel.size_);
+    if (got.IsNull()) continue;
+    char* bytes = static_cast<char*>(alloc.Convert(got));
+    std::memcpy(bytes, &parcel, sizeof(parcel));
+    FillPattern(bytes + sizeof(parcel), parcel.size_, parcel.owner_);
+    place.store(got.load());
+  }
+}
+
+/** Kills a child somewhere in its calls. Everything it held is whole, and one block may be lost. */
+void KillOnce(uint32_t seed) {
+  CAPTURE(seed);
+  SuiteFixture f(TestBackend::kShm);
+  const auto ledger = f.alloc_->template NewObj<Ledger>(kCtx);
+  const uint64_t steps = seed % 500;
+  const pid_t child = fork();
+  REQUIRE(child >= 0);
+  if (child == 0) TradeUntilKilled(*f.alloc_, *ledger, seed);
+  while (ledger->steps_.load() < steps) {
+    REQUIRE(waitpid(child, nullptr, WNOHANG) == 0);  // it must not end by itself
+    std::this_thread::yield();
+  }
+  for (uint32_t spin = seed % 1000; spin != 0; --spin) (void)ledger->steps_.load();
+  REQUIRE(kill(child, SIGKILL) == 0);
+  REQUIRE(waitpid(child, nullptr, 0) == child);
+  const OffsetPtr<> first = f.alloc_->AllocateOffset(kCtx, 100);
+  REQUIRE(f.alloc_->Check());
+  if (Traits::kReusesEveryBlock) REQUIRE_FALSE(first.IsNull());  // else it may be full
+  if (!first.IsNull()) f.alloc_->FreeOffset(kCtx, first);
+  for (const std::atomic<uint64_t>& place : ledger->offsets_) {
+    REQUIRE(CheckAndFree(*f.alloc_, place.load()));
+  }
+  REQUIRE(f.alloc_->Check());
+  f.alloc_->DelObj(kCtx, ledger);
+  if (Traits::kStatsReturn && Traits::kReusesEveryBlock) {
+    REQUIRE(f.alloc_->GetCurrentlyAllocatedSize() <= f.first_bytes_ + 2 * 3100);
+  }
+}
+
+TEST_CASE(HSHM_CONTRACT_NAME " goes on when a process is killed in its calls") {
+  const uint32_t seed = std::random_device{}();
+  WARN("seed " << seed);
+  std::mt19937 random(seed);
+  for (int trial = 0; trial < Traits::kKills; ++trial) KillOnce(static_cast<uint32_t>(random()));
+}
+
 }  // namespace
 
 #endif  // HSHM_UNIT_TESTS_CONTRACT_SHARED_CLAIMS_H_

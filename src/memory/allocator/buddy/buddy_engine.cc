@@ -97,9 +97,33 @@ uint32_t BuddyEngine::Allocate(uint32_t granules, uint32_t alignment) noexcept {
   if (fitting == 0) return AllocateJoined(granules, alignment);
   const uint32_t found = static_cast<uint32_t>(std::countr_zero(fitting));
   const uint32_t head = lists_->heads_[found] - 1;
+  if (alignment == 1 && !bits::IsPowerOfTwo(granules)) {
+    const uint32_t start = RunBefore(head);
+    const bool taken = TakeRange(start, granules);
+    HSHM_CHECK(taken);
+    return start;
+  }
   Remove(head, found);
   PushRest(head + granules, head + Granules(found));
   return head;
+}
+
+/**
+ * Where the free granules that end at this free block begin. Requests that are no power of two
+ * begin there: equal ones then lie end to end, where the trimmed tails of a split alone (99 of 256
+ * granules for 157) would stay unused until smaller requests come. Only blocks smaller than this
+ * one are joined, so there are at most two of each order.
+ */
+uint32_t BuddyEngine::RunBefore(uint32_t head) const noexcept {
+  const uint32_t limit = OrderOf(head);
+  uint32_t start = head;
+  while (start > first_) {
+    uint32_t order = 0;
+    const uint32_t before = FreeBlockAt(start - 1, &order);
+    if (before == kNone || order >= limit) break;
+    start = before;
+  }
+  return start;
 }
 
 void BuddyEngine::Free(uint32_t first, uint32_t granules) noexcept {

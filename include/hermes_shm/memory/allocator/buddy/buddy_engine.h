@@ -160,7 +160,7 @@ class HSHM_API BuddyEngine {
   void Remove(uint32_t head, uint32_t order) noexcept;
   void PushMerged(uint32_t head, uint32_t order) noexcept;
   void PushRest(uint32_t first, uint32_t end) noexcept;
-  uint32_t RunBefore(uint32_t head, uint32_t granules) const noexcept;
+  uint32_t RunBefore(uint32_t head) const noexcept;
   uint32_t AllocateJoined(uint32_t granules, uint32_t alignment) noexcept;
   uint32_t RunInFrom(uint32_t head, uint32_t granules, uint32_t alignment) const noexcept;
   bool CheckList(uint32_t order, uint64_t* blocks, uint64_t* granules) const noexcept;
