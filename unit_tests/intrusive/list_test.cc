@@ -151,7 +151,7 @@ TEST_CASE("list behaves like std::list, each step at either of two addresses") {
 TEST_CASE("Empty lists have no front and nothing to pop") {
   list<Element<list_node>> both;
   slist<Element<slist_node>> single;
-  char base[8];
+  alignas(16) char base[64] = {};
   CHECK(both.front(base) == nullptr);
   CHECK(both.back(base) == nullptr);
   CHECK(both.pop_front(base) == nullptr);
