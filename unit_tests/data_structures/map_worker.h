@@ -11,8 +11,8 @@ namespace hshm::test {
 /** What the processes of a test tell each other; under the root "board". */
 struct Board {
   static constexpr uint32_t kWorkers = 3;
-  uint64_t map_;                          // offset
-  uint64_t ring_;                         // offset
+  uint64_t map_;                         // offset
+  uint64_t ring_;                        // offset
   Atomic<uint64_t> progress_[kWorkers];  // steps that a worker has finished
 };
 

@@ -44,9 +44,10 @@ void StartAt(TestAllocator& alloc, Ring& ring, uint64_t index) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("ring_buffer answers random operations like a bounded deque, also where its "
-                   "indices and laps wrap",
-                   "", Spsc, Mpsc) {
+TEMPLATE_TEST_CASE(
+    "ring_buffer answers random operations like a bounded deque, also where its "
+    "indices and laps wrap",
+    "", Spsc, Mpsc) {
   std::mt19937_64 random(hshm::test::PrintedSeed("ring_buffer model"));
   TestAllocator alloc;
   const uint64_t starts[] = {0, (uint64_t{1} << 32) - 50, (uint64_t{1} << 34) - 50,

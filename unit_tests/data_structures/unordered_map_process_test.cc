@@ -72,8 +72,7 @@ struct DyingAllocator {
   At at_ = At::kNever;
 };
 
-void AwaitProgress(const Board& board, uint32_t worker, uint64_t steps,
-                   const ChildProcess& child) {
+void AwaitProgress(const Board& board, uint32_t worker, uint64_t steps, const ChildProcess& child) {
   while (board.progress_[worker].load() < steps && child.IsRunning()) sched_yield();
 }
 

@@ -65,7 +65,8 @@ class Comparison {
                 model_.try_emplace(key, value).second);
         break;
       case 3:
-        REQUIRE(map_.upsert(key, [](uint32_t& n) { n += 3; }, 7) ==
+        REQUIRE(map_.upsert(
+                    key, [](uint32_t& n) { n += 3; }, 7) ==
                 (present ? MapResult::kFound : MapResult::kInserted));
         model_[key] = present ? model_[key] + 3 : 10;
         break;

@@ -135,7 +135,7 @@ class string {
   /** text may be a part of this string. */
   bool assign(std::string_view text, const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept {
     if (text.size() > capacity()) return MoveToBlock(text.size(), {}, text, ctx);
-    std::memmove(mutable_data(), text.data(), text.size());
+    if (!text.empty()) std::memmove(mutable_data(), text.data(), text.size());
     SetSize(text.size());
     return true;
   }
@@ -147,7 +147,7 @@ class string {
     if (total > capacity()) {
       return MoveToBlock(std::max(total, 2 * capacity()), view(), text, ctx);
     }
-    std::memmove(mutable_data() + size(), text.data(), text.size());
+    if (!text.empty()) std::memmove(mutable_data() + size(), text.data(), text.size());
     SetSize(total);
     return true;
   }

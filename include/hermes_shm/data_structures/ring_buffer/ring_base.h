@@ -12,6 +12,7 @@
 #include "hermes_shm/base/check.h"
 #include "hermes_shm/data_structures/ring_buffer/layout.h"
 #include "hermes_shm/platform/futex.h"
+#include "hermes_shm/sync/mutex.h"
 
 namespace hshm::ipc {
 
@@ -110,12 +111,12 @@ class RingBase {
   }
 
   /** Sleeps while the ring is full. kDone, kClosed or kTimeout. */
-  RingResult push(const T& element, uint64_t timeout_us) noexcept {
+  RingResult push(const T& element, uint64_t timeout_us = kNoTimeout) noexcept {
     return Wait(header_->room_wanted_, timeout_us, [&] { return self().try_push(element); });
   }
 
   /** Sleeps while the ring is empty. kDone, kClosed or kTimeout. */
-  RingResult pop(T& element, uint64_t timeout_us) noexcept {
+  RingResult pop(T& element, uint64_t timeout_us = kNoTimeout) noexcept {
     return Wait(header_->data_wanted_, timeout_us, [&] { return self().try_pop(element); });
   }
 

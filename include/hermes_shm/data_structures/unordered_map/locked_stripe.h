@@ -119,8 +119,12 @@ class LockedStripe {
     if (slot_count_ == 0) return;
     if (count() == 0) {
       Publish(0);
-    } else if (Get(stripe_.used_) - count() > slot_count_ / 4) {
-      Resize(std::min(TableLog2For(count() + count() / 2, 1), TableLog2(table_)));
+      return;
+    }
+    const uint32_t fitting = TableLog2For(count() + count() / 2, 1);
+    const uint64_t erased = Get(stripe_.used_) - count();
+    if (fitting < TableLog2(table_) || erased > slot_count_ / 4) {
+      Resize(std::min(fitting, TableLog2(table_)));
     }
   }
 
