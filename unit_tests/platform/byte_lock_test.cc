@@ -4,6 +4,8 @@
 
 #include <atomic>
 #include <cerrno>
+#include <fstream>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -34,6 +36,17 @@ bool FallsSoon(int fd, uint64_t byte) {
     sched_yield();
   }
   return true;
+}
+
+/** Where this process keeps the page of its held byte, from the system's list of its mappings. */
+void* InaccessiblePageOfTestFile() {
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    if (line.find("---s") == std::string::npos) continue;
+    if (line.find("hshm_unit_test") == std::string::npos) continue;
+    return reinterpret_cast<void*>(std::stoull(line, nullptr, 16));
+  }
+  return nullptr;
 }
 
 void CloseAllDescriptorsBut(int kept) {
@@ -135,6 +148,23 @@ TEST_CASE("HeldByte is not inherited by a forked child, and not released by it")
   held.Release();
   CHECK_FALSE(ByteIsLocked(file.fd(), 0));
   CHECK(child.IsRunning());
+}
+
+TEST_CASE("HeldByte Release in a forked child leaves alone what lies there by now") {
+  MemoryFile file(4096);
+  HeldByte held;
+  REQUIRE(held.Hold(file.fd(), 0) == 0);
+  void* const page = InaccessiblePageOfTestFile();
+  REQUIRE(page != nullptr);
+  ChildProcess child([&]() -> int {
+    void* mapped = mmap(page, 4096, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    if (mapped != page) return 1;
+    held.Release();
+    *static_cast<volatile char*>(mapped) = 1;
+    return 0;
+  });
+  CHECK(child.Wait() == 0);
 }
 
 TEST_CASE("HeldByte is never copied by a fork in the middle of Hold") {
