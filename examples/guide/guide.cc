@@ -1,8 +1,9 @@
 /**
- * The programs of the allocator guide, exactly as they stand there, and a main that runs them: the
+ * The programs of the allocator guide as they stand there, and a main that runs them: the
  * single-process example on rank 0, then the set-up pattern for MPI with two allocators.
  */
-// clang-format off: from here to the end of the programs every line is the guide's own.
+// From here to the end of the programs every line is the guide's own.
+// clang-format off
 #include "hermes_shm/memory/memory_manager.h"
 #include "hermes_shm/memory/allocator/stack_allocator.h"
 #include "hermes_shm/memory/backend/posix_shm_mmap.h"
@@ -10,51 +11,51 @@
 void basic_allocator_setup_example() {
     // Get the memory manager singleton
     auto* mem_mngr = HSHM_MEMORY_MANAGER;
-    
+
     // Define IDs
     hshm::ipc::MemoryBackendId backend_id = hipc::MemoryBackendId::Get(0);
     hshm::ipc::AllocatorId alloc_id(1, 0);  // major=1, minor=0
-    
+
     // Step 1: Create a memory backend
     std::string shm_url = "my_shared_memory";
     size_t backend_size = hshm::Unit<size_t>::Gigabytes(1);
-    
+
     mem_mngr->CreateBackend<hipc::PosixShmMmap>(
         backend_id, backend_size, shm_url);
-    
-    printf("Created backend with ID %u, size %zu GB\n", 
+
+    printf("Created backend with ID %u, size %zu GB\n",
            backend_id.id_, backend_size / (1024*1024*1024));
-    
+
     // Step 2: Create an allocator on the backend
     size_t custom_header_size = sizeof(int);  // Space for custom metadata
     mem_mngr->CreateAllocator<hipc::StackAllocator>(
         backend_id, alloc_id, custom_header_size);
-    
+
     // Step 3: Get the allocator for use
     auto* allocator = mem_mngr->GetAllocator<hipc::StackAllocator>(alloc_id);
     if (allocator) {
         printf("✓ Stack allocator created successfully\n");
-        
+
         // Initialize custom header
         auto* custom_header = allocator->template GetCustomHeader<int>();
         *custom_header = 0x12345678;  // Custom metadata
-        
+
         // Use the allocator
         auto full_ptr = allocator->Allocate(HSHM_DEFAULT_MEM_CTX, 1024);
-        printf("Allocated %zu bytes at offset %zu\n", 
+        printf("Allocated %zu bytes at offset %zu\n",
                size_t(1024), full_ptr.shm_.off_.load());
-        
+
         // Free the memory
         allocator->Free(HSHM_DEFAULT_MEM_CTX, full_ptr);
-        
+
         // Verify custom header persisted
         printf("Custom header: 0x%08X\n", *custom_header);
     }
-    
+
     // Step 4: Cleanup (usually done at program exit)
     mem_mngr->UnregisterAllocator(alloc_id);
     mem_mngr->DestroyBackend(backend_id);
-    
+
     printf("Cleanup completed\n");
 }
 
@@ -66,32 +67,32 @@ void SetupMpiAllocatorRank0() {
     int rank;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     if (rank != 0) return;
-    
+
     printf("Rank 0: Setting up shared memory backend and allocator\\n");
-    
+
     auto* mem_mngr = HSHM_MEMORY_MANAGER;
     std::string shm_url = "mpi_shared_allocator";
     hshm::ipc::MemoryBackendId backend_id = hipc::MemoryBackendId::Get(0);
     hshm::ipc::AllocatorId alloc_id(1, 0);
-    
+
     // Clean up any existing resources
     mem_mngr->UnregisterAllocator(alloc_id);
     mem_mngr->DestroyBackend(backend_id);
-    
+
     // Create shared memory backend
     mem_mngr->CreateBackend<hipc::PosixShmMmap>(
         backend_id, hshm::Unit<size_t>::Gigabytes(1), shm_url);
-    
+
     // Create allocator with custom header space
     struct AllocatorHeader {
         int magic_number;
         size_t total_allocations;
         size_t peak_usage;
     };
-    
+
     mem_mngr->CreateAllocator<AllocatorT>(
         backend_id, alloc_id, sizeof(AllocatorHeader));
-    
+
     auto* allocator = mem_mngr->GetAllocator<AllocatorT>(alloc_id);
     if (allocator) {
         // Initialize shared header
@@ -99,8 +100,8 @@ void SetupMpiAllocatorRank0() {
         header->magic_number = 0xDEADBEEF;
         header->total_allocations = 0;
         header->peak_usage = 0;
-        
-        printf("Rank 0: ✓ Created %s with shared header\\n", 
+
+        printf("Rank 0: ✓ Created %s with shared header\\n",
                typeid(AllocatorT).name());
     }
 }
@@ -111,21 +112,21 @@ void SetupMpiAllocatorRankN() {
     int rank;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     if (rank == 0) return;
-    
+
     printf("Rank %d: Attaching to shared memory backend\\n", rank);
-    
+
     auto* mem_mngr = HSHM_MEMORY_MANAGER;
     std::string shm_url = "mpi_shared_allocator";
     hshm::ipc::MemoryBackendId backend_id = hipc::MemoryBackendId::Get(0);
     hshm::ipc::AllocatorId alloc_id(1, 0);
-    
+
     // Clean up any existing local state
     mem_mngr->UnregisterAllocator(alloc_id);
     mem_mngr->DestroyBackend(backend_id);
-    
+
     // Attach to existing shared memory (created by rank 0)
     mem_mngr->AttachBackend(hshm::ipc::MemoryBackendType::kPosixShmMmap, shm_url);
-    
+
     // Get the allocator (already created by rank 0)
     auto* allocator = mem_mngr->GetAllocator<AllocatorT>(alloc_id);
     if (allocator) {
@@ -134,7 +135,7 @@ void SetupMpiAllocatorRankN() {
             size_t total_allocations;
             size_t peak_usage;
         };
-        
+
         // Verify we can access shared header
         auto* header = allocator->template GetCustomHeader<AllocatorHeader>();
         if (header->magic_number == 0xDEADBEEF) {

@@ -153,6 +153,10 @@ TEST_CASE("A detached handle can attach again, an attached one cannot") {
   made->shm_attach(memory.backend_.region());
   REQUIRE(made->IsAttached());
   REQUIRE(made->GetMembership().generation() == 2);
+  ProbeAllocator failed;
+  REQUIRE_THROWS_AS(failed.shm_attach(memory.backend_.region(), true), std::runtime_error);
+  REQUIRE_FALSE(failed.IsAttached());
+  REQUIRE_FALSE(made->GetMembership().IsAlive(1));
 }
 
 TEST_CASE("Pointers and offsets of an allocator convert both ways, null included") {

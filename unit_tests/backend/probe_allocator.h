@@ -19,7 +19,8 @@ class ProbeAllocatorOf : public BaseAllocator<ProbeAllocatorOf<kAllocatorType>> 
     mark_->store(core + 64);
     return MemContext(this->membership_.slot(), 0);
   }
-  MemContext Attach(Offset core) {
+  MemContext Attach(Offset core, bool fails = false) {
+    if (fails) throw std::runtime_error("asked to fail");
     Use(core);
     return MemContext(this->membership_.slot(), 0);
   }

@@ -79,7 +79,12 @@ class BaseAllocator : public AllocatorCore {
   template <typename... Args>
   MemContext shm_attach(const Region& region, Args&&... args) {
     const Offset core = BeginAttach(Derived::kType, region);
-    return self().Attach(core, std::forward<Args>(args)...);
+    try {
+      return self().Attach(core, std::forward<Args>(args)...);
+    } catch (...) {
+      EndAttachment();
+      throw;
+    }
   }
 
   /** Leaves the region. What this process allocated is treated as its allocator documents. */
