@@ -53,8 +53,8 @@ ProcessBlock<Config>::ProcessBlock(const Region& region, Offset root_offset, Mem
                                          std::max<uint64_t>(thread_unit_pages(), data_pages / 64));
   next_unit_pages_ = std::max(next_unit_pages_, 1u);
   const uint64_t pages = header.page_count_;
-  if (nodes_.Reserve(pages) != 0 || lost_notes_.Reserve(pages) != 0 ||
-      homes_.Reserve((pages >> thread_unit_log2_) + 1) != 0 ||
+  if (nodes_.Reserve(pages) != 0 || holders_.Reserve(pages) != 0 ||
+      lost_notes_.Reserve(pages) != 0 || homes_.Reserve((pages >> thread_unit_log2_) + 1) != 0 ||
       unit_of_.Reserve(header.granule_end_ + 1) != 0 ||
       units_.Reserve(header.granule_end_ + 1) != 0) {
     throw std::bad_alloc();
@@ -165,16 +165,16 @@ HeapRecord<Config>* ProcessBlock<Config>::FindRecordSlot() noexcept {
 template <typename Config>
 uint32_t ProcessBlock<Config>::OpenRecordPage() noexcept {
   for (;;) {
-    uint32_t page = AllocateHint(1, 1);
-    if (page == kNoPage && NewUnit(1)) page = AllocateHint(1, 1);
+    uint32_t page = AllocateHint(kRecordsHolder, 1, 1);
+    if (page == kNoPage && NewUnit(1)) page = AllocateHint(kRecordsHolder, 1, 1);
     if (page == kNoPage) return kNoPage;
     if (!root_.CommitPages(page, 1)) {
-      AddIfFree(page, 1);
+      ListOrLose(page, 1);
       return kNoPage;
     }
     const HeapId id = NewHeapId();
     if (!pages().OpenSpan(page, 1, id)) {
-      NoteLost(page);
+      ListOrLose(page, 1);
       continue;
     }
     // Zero before the kind says that records are here: a sweeper reads them.

@@ -20,7 +20,7 @@ uint32_t ProcessBlock<Config>::HintFor(Heap* heap, uint32_t pages, uint32_t alig
       *gave_unit = true;
       return kNoPage;
     }
-    const uint32_t hint = AllocateHint(pages, alignment);
+    const uint32_t hint = AllocateHint(heap->index() + 1, pages, alignment);
     if (hint != kNoPage) return hint;
     // An aligned run may need as much again in front of it.
     const uint64_t needed = uint64_t{pages} + (alignment > 1 ? alignment - 1 : 0);
@@ -33,7 +33,7 @@ uint32_t ProcessBlock<Config>::HintFor(Heap* heap, uint32_t pages, uint32_t alig
 template <typename Config>
 bool ProcessBlock<Config>::GiveThreadUnit(Heap* heap) noexcept {
   const uint32_t unit_pages = thread_unit_pages();
-  const uint32_t first = AllocateHint(unit_pages, unit_pages);
+  const uint32_t first = AllocateHint(heap->index() + 1, unit_pages, unit_pages);
   if (first == kNoPage) return false;
   SetHome(first, heap->index() + 1);
   heap->Engine().Free(first, unit_pages);
@@ -47,7 +47,7 @@ void ProcessBlock<Config>::ReturnThreadUnit(Heap* heap, uint32_t page) noexcept 
   const std::lock_guard hold(lock_);
   if (!heap->Engine().TakeRange(first, unit_pages)) return;
   SetHome(first, 0);
-  AddIfFree(first, unit_pages);
+  ReturnListed(heap->index() + 1, first, unit_pages);
   GiveBackWholeUnits(1);
 }
 
@@ -72,29 +72,79 @@ void ProcessBlock<Config>::Dissolve(Heap* heap) noexcept {
   BuddyEngine engine = heap->Engine();
   for (uint32_t pages = engine.LargestFree(); pages != 0; pages = engine.LargestFree()) {
     const uint32_t first = engine.Allocate(pages);
-    AddIfFree(first, pages);
+    ReturnListed(heap->index() + 1, first, pages);
   }
 }
 
 template <typename Config>
-void ProcessBlock<Config>::ReturnPages(uint32_t first, uint32_t pages) noexcept {
+void ProcessBlock<Config>::ReturnPages(const Heap* heap, uint32_t first, uint32_t pages) noexcept {
+  const uint32_t holder = heap->index() + 1;
   const std::lock_guard hold(lock_);
   for (uint32_t page = first; page < first + pages; ++page) {
     if (!IsOurs(page)) continue;  // the unit's process finds it by its owner word
-    if (HomeOf(page) == 0) {
-      AddIfFree(page, 1);
-    } else {
-      NoteLost(page);
+    const uint32_t home = HomeOf(page);
+    if (home == 0) {
+      ReturnListed(holder, page, 1);
+    } else if (home == holder) {
+      NoteLost(page);  // the heap polls it
+    } else if (holders_[page] == holder) {
+      holders_[page] = static_cast<uint16_t>(home);  // for that heap a hint, or a lost page
     }
   }
   GiveBackWholeUnits(1);
 }
 
+/** Pages at home with the process that a heap has in hand. What another one has is left to it. */
 template <typename Config>
-bool ProcessBlock<Config>::TakeFreePages(uint32_t first, uint32_t pages) noexcept {
+void ProcessBlock<Config>::ReturnListed(uint32_t holder, uint32_t first, uint32_t pages) noexcept {
+  for (uint32_t page = first; page < first + pages; ++page) {
+    if (holders_[page] == holder) ListOrLose(page, 1);
+  }
+}
+
+/** Pages in hand become listed when their owner word is 0, else lost. */
+template <typename Config>
+void ProcessBlock<Config>::ListOrLose(uint32_t first, uint32_t pages) noexcept {
+  for (uint32_t page = first; page < first + pages; ++page) {
+    holders_[page] = 0;
+    ForgetLost(page);
+    if (this->pages().Entry(page)->owner_.GetAcquire() == kFreePage) {
+      AddFree(page, 1);
+    } else {
+      NoteLost(page);
+    }
+  }
+}
+
+/** Of a page that one of our heaps owns: that heap, else the records. */
+template <typename Config>
+uint32_t ProcessBlock<Config>::HolderOf(HeapId owner) const noexcept {
+  for (uint32_t i = 0; i < heap_count_; ++i) {
+    if (heaps_[i]->id() == owner) return i + 1;
+  }
+  return kRecordsHolder;
+}
+
+/** The heap has opened these pages, or got them from the dead: it is their holder now. */
+template <typename Config>
+void ProcessBlock<Config>::Claim(uint32_t holder, uint32_t first, uint32_t pages) noexcept {
+  for (uint32_t page = first; page < first + pages; ++page) {
+    if (!IsOurs(page)) continue;
+    if (HomeOf(page) == 0) {
+      ForgetLost(page);
+      if (Engine().TakeRange(page, 1)) CountFree(page, 1, -1);
+    }
+    holders_[page] = static_cast<uint16_t>(holder);
+  }
+}
+
+template <typename Config>
+bool ProcessBlock<Config>::TakeFreePages(const Heap* heap, uint32_t first,
+                                         uint32_t pages) noexcept {
   const std::lock_guard hold(lock_);
   if (!Engine().TakeRange(first, pages)) return false;
   CountFree(first, pages, -1);
+  std::fill_n(&holders_[first], pages, static_cast<uint16_t>(heap->index() + 1));
   return true;
 }
 
@@ -220,10 +270,12 @@ bool ProcessBlock<Config>::ResizeLarge(Offset block, uint64_t new_bytes) noexcep
 // ---- free pages, lock_ held ------------------------------------------------------------------
 
 template <typename Config>
-uint32_t ProcessBlock<Config>::AllocateHint(uint32_t pages, uint32_t alignment) noexcept {
+uint32_t ProcessBlock<Config>::AllocateHint(uint32_t holder, uint32_t pages,
+                                            uint32_t alignment) noexcept {
   const uint32_t first = Engine().Allocate(pages, alignment);
   if (first == BuddyEngine::kNone) return kNoPage;
   CountFree(first, pages, -1);
+  std::fill_n(&holders_[first], pages, static_cast<uint16_t>(holder));
   return first;
 }
 
@@ -231,26 +283,6 @@ template <typename Config>
 void ProcessBlock<Config>::AddFree(uint32_t first, uint32_t pages) noexcept {
   Engine().Free(first, pages);
   CountFree(first, pages, 1);
-}
-
-/** Pages whose owner word is 0 and that are not listed yet; the others are noted as lost. */
-template <typename Config>
-void ProcessBlock<Config>::AddIfFree(uint32_t first, uint32_t pages) noexcept {
-  const BuddyEngine engine = Engine();
-  uint32_t run = first;
-  const auto flush = [&](uint32_t end) {
-    if (end > run) AddFree(run, end - run);
-    run = end + 1;
-  };
-  for (uint32_t page = first; page < first + pages; ++page) {
-    if (engine.IsFree(page)) {
-      flush(page);
-    } else if (this->pages().Entry(page)->owner_.GetAcquire() != kFreePage) {
-      flush(page);
-      NoteLost(page);
-    }
-  }
-  flush(first + pages);
 }
 
 template <typename Config>
@@ -273,6 +305,11 @@ void ProcessBlock<Config>::NoteLost(uint32_t page) noexcept {
   if (lost_notes_[page].list_ == 0) lost_.PushFront(lost_notes_.data(), page, 1);
 }
 
+template <typename Config>
+void ProcessBlock<Config>::ForgetLost(uint32_t page) noexcept {
+  if (lost_notes_[page].list_ != 0) lost_.Remove(lost_notes_.data(), page);
+}
+
 /** Pages of ours that somebody else had opened and that are free again. */
 template <typename Config>
 void ProcessBlock<Config>::PollLost(Heap* heap, bool all) noexcept {
@@ -283,10 +320,10 @@ void ProcessBlock<Config>::PollLost(Heap* heap, bool all) noexcept {
     const uint32_t home = HomeOf(page);
     if (pages().Entry(page)->owner_.GetAcquire() != kFreePage) return;
     if (home == 0) {
-      lost_.Remove(lost_notes_.data(), page);
-      AddIfFree(page, 1);
+      ForgetLost(page);
+      if (holders_[page] == 0 && !Engine().IsFree(page)) AddFree(page, 1);
     } else if (home == heap->index() + 1) {
-      lost_.Remove(lost_notes_.data(), page);
+      ForgetLost(page);
       if (!heap->Engine().IsFree(page)) heap->Engine().Free(page, 1);
     }
   });
@@ -330,6 +367,7 @@ bool ProcessBlock<Config>::NewUnitFromRoot(uint32_t pages) noexcept {
 template <typename Config>
 void ProcessBlock<Config>::AddUnit(uint32_t granule, uint32_t granules) noexcept {
   units_[granule] = {granules, 0};
+  std::fill_n(&holders_[root_.FirstPageOf(granule)], granules * root_.granule_pages(), uint16_t{0});
   for (uint32_t i = 0; i < granules; ++i) unit_of_[granule + i] = granule + 1;
 }
 
@@ -361,16 +399,14 @@ bool ProcessBlock<Config>::GiveBackUnit(uint32_t granule) noexcept {
   {
     typename RootTier<Config>::Guard root(root_);
     if (root.IsHeld() && root_.AllPagesFree(granule, granules)) {
-      for (uint32_t page = first; page < first + pages; ++page) {
-        if (lost_notes_[page].list_ != 0) lost_.Remove(lost_notes_.data(), page);
-      }
+      for (uint32_t page = first; page < first + pages; ++page) ForgetLost(page);
       for (uint32_t i = 0; i < granules; ++i) unit_of_[granule + i] = 0;
       units_[granule] = {0, 0};
       root_.GiveBack(granule);
       return true;
     }
   }
-  AddIfFree(first, pages);
+  ListOrLose(first, pages);
   return false;
 }
 

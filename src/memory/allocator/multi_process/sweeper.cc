@@ -110,6 +110,7 @@ void Sweeper<Config>::SweepPage(uint32_t page, uint32_t unit_end) noexcept {
   entry->shape_.Set(shape | kAdopted);
   entry->owner_.SetRelease(heap_->id());
   heap_->Adopt(page);
+  process_->Claim(heap_->index() + 1, page, std::max(entry->span_.Get(), 1u));
   ++root_.header().adopted_pages_;
 }
 
@@ -145,6 +146,8 @@ void Sweeper<Config>::AdoptUnit(uint32_t granule, uint32_t granules) noexcept {
       process_->AddFree(page, 1);
     } else if (SlotOf(owner) != process_->slot()) {
       process_->NoteLost(page);
+    } else {
+      process_->holders_[page] = static_cast<uint16_t>(process_->HolderOf(owner));
     }
   }
 }

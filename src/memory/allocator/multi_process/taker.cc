@@ -110,27 +110,28 @@ bool Taker<Config>::TakeSpan(uint32_t head) noexcept {
   if (!lock.IsHeld()) return false;
   pages_.Drain(head);
   HSHM_CHECK(entry->used_.Get() == 0);
+  const uint32_t span = std::max(entry->span_.Get(), 1u);
   pages_.Retire(head);
+  for (uint32_t page = head; page < head + span; ++page) {
+    if (!process_->IsOurs(page)) continue;
+    // Out of its holder's hand: polled here, or a page of another heap's thread unit as before.
+    const uint32_t home = process_->HomeOf(page);
+    process_->holders_[page] = static_cast<uint16_t>(home);
+    if (home == 0) process_->NoteLost(page);
+  }
   return true;
 }
 
 template <typename Config>
 bool Taker<Config>::Open(uint32_t first, uint32_t pages) noexcept {
   if (!root_.CommitPages(first, pages)) return false;
-  for (uint32_t page = first; page < first + pages; ++page) {
-    if (process_->IsOurs(page) && process_->Engine().TakeRange(page, 1)) {
-      process_->CountFree(page, 1, -1);
-    }
-  }
   const typename ThreadHeap<Config>::SlowPath lock(*heap_);
   if (lock.IsHeld() && pages_.OpenSpan(first, pages, heap_->id())) {
     pages_.Entry(first)->used_.Set(1);
     heap_->Unlist(first);
     heap_->notes_[first].span_ = pages;
+    process_->Claim(heap_->index() + 1, first, pages);
     return true;
-  }
-  for (uint32_t page = first; page < first + pages; ++page) {
-    if (process_->IsOurs(page) && process_->HomeOf(page) == 0) process_->AddIfFree(page, 1);
   }
   return false;
 }

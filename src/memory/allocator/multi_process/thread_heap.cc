@@ -249,7 +249,7 @@ void ThreadHeap<Config>::FlushGone() noexcept {
   ListOf(kGone).ForEach(notes_.data(), [&](uint32_t page) {
     Unlist(page);
     --owned_spans_;
-    process_->ReturnPages(page, std::max(notes_[page].span_, 1u));
+    process_->ReturnPages(this, page, std::max(notes_[page].span_, 1u));
   });
 }
 

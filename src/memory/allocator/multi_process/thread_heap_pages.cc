@@ -92,7 +92,7 @@ void ThreadHeap<Config>::ReturnPages(uint32_t first, uint32_t pages) noexcept {
     if (process_->HomeOf(first) == index_ + 1) {
       FreeToUnit(first, part);
     } else {
-      process_->ReturnPages(first, part);
+      process_->ReturnPages(this, first, part);
     }
     first += part;
   }
@@ -107,7 +107,7 @@ void ThreadHeap<Config>::FreeToUnit(uint32_t first, uint32_t pages) noexcept {
     if (pages_.Entry(page)->owner_.Get() == kFreePage) {
       engine.Free(page, 1);
     } else {
-      process_->ReturnPages(page, 1);  // somebody opened it: lost until it is free again
+      process_->ReturnPages(this, page, 1);  // somebody opened it: lost until it is free again
     }
   }
   // One whole thread unit may stay; a second one goes back, so that others can use it.
@@ -160,7 +160,7 @@ bool ThreadHeap<Config>::ResizeInPlace(Offset block, uint64_t new_bytes) noexcep
   const uint32_t next = head + present;
   const uint32_t more = pages - present;
   if (next + more > process_->root().header().page_count_) return false;
-  if (!Engine().TakeRange(next, more) && !process_->TakeFreePages(next, more)) return false;
+  if (!Engine().TakeRange(next, more) && !process_->TakeFreePages(this, next, more)) return false;
   if (process_->root().CommitPages(next, more) && pages_.ExtendSpan(head, pages)) {
     notes_[head].span_ = pages;
     return true;

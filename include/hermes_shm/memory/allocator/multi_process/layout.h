@@ -23,7 +23,7 @@ namespace hshm::ipc::multi_process {
 
 /** The page size is a type: everything that depends on it is known at compile time. */
 template <uint32_t kShift>
-struct PageConfig {
+struct HSHM_API PageConfig {
   static constexpr uint32_t kPageShift = kShift;
   static constexpr uint64_t kPageBytes = uint64_t{1} << kShift;
   /** Larger classes live in wide pages, so that no page holds fewer than eight blocks. */
@@ -44,7 +44,7 @@ inline constexpr uint32_t kNoPage = ~uint32_t{0};
  * that it is dead. Others read it where the protocols allow.
  */
 template <typename T>
-class OwnedWord {
+class HSHM_API OwnedWord {
  public:
   T Get() const { return word_.load(std::memory_order_relaxed); }  // relaxed: one writer
   void Set(T value) {
@@ -118,7 +118,7 @@ inline constexpr uint32_t kPendingRuns = 16;
 
 /** The shared part of a thread's heap; several to a page of kind kKindHeaps. */
 template <typename Config>
-struct HeapRecord {
+struct HSHM_API HeapRecord {
   OwnedWord<HeapId> id_;  // [init] 0: the record is unused
   Mutex lock_;            // [any]  the heap's slow path, or a taker
   uint64_t reserved_[7];

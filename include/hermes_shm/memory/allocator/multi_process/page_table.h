@@ -20,7 +20,7 @@ namespace hshm::ipc::multi_process {
  *            so Drain, Settle and Recount can be repeated from any point by whoever acts as owner.
  */
 template <typename Config>
-class PageTable {
+class HSHM_API PageTable {
  public:
   PageTable() = default;
   PageTable(const Region& region, Offset table_offset)

@@ -14,6 +14,7 @@
 namespace hshm::ipc::multi_process {
 
 inline constexpr uint32_t kMaxThreads = 1024;
+inline constexpr uint32_t kRecordsHolder = kMaxThreads + 1;  // of pages of heap records
 
 /** What leaving the region does with the blocks that this process handed out. */
 enum class DetachMode {
@@ -26,9 +27,17 @@ enum class DetachMode {
  * others must know stands in head words and page entries. Protocols: docs/protocols.md, D and E.
  *
  * lock_ guards everything here and is taken before the root mutex, that before any heap's lock.
+ *
+ * A page of our units is, as far as this process knows, in one of three states. All are hints for
+ * opening (the CAS decides), but exact for giving a unit back: only a unit all of whose pages are
+ * listed goes, so no thread of ours can open a page of a unit that is gone.
+ *   listed   on free_pages_; holder 0
+ *   in hand  of one heap: a hint, a page in use, a free page of its thread unit; holder heap + 1
+ *   out      opened by somebody else; on lost_ and polled; holder 0
+ * Only the holder lists a page. Who takes one from another heap of this process becomes its holder.
  */
 template <typename Config>
-class ProcessBlock {
+class HSHM_API ProcessBlock {
  public:
   using Heap = ThreadHeap<Config>;
 
@@ -68,14 +77,14 @@ class ProcessBlock {
   /** Last resort before null: idle heaps, the dead, whole units; tells the others to flush. */
   void Scavenge(Heap* heap) noexcept;
 
-  /** Pages that the heap let go, or could not open. */
-  void ReturnPages(uint32_t first, uint32_t pages) noexcept;
+  /** Pages that the heap let go, could not open, or found taken. */
+  void ReturnPages(const Heap* heap, uint32_t first, uint32_t pages) noexcept;
   /** A whole thread unit, if all of it is on the heap's free pages. */
   void ReturnThreadUnit(Heap* heap, uint32_t page) noexcept;
   /** All free pages of a heap; its thread units are the process's from here on. */
   void TakeUnitsOf(Heap* heap) noexcept;
   /** Free pages directly behind a span, taken off the process's lists. */
-  bool TakeFreePages(uint32_t first, uint32_t pages) noexcept;
+  bool TakeFreePages(const Heap* heap, uint32_t first, uint32_t pages) noexcept;
 
   /** A free by a thread that has no heap. */
   void FreeRemote(Offset block) noexcept;
@@ -129,15 +138,19 @@ class ProcessBlock {
   uint32_t OpenRecordPage() noexcept;
 
   // With lock_ held:
-  uint32_t AllocateHint(uint32_t pages, uint32_t alignment) noexcept;
+  uint32_t AllocateHint(uint32_t holder, uint32_t pages, uint32_t alignment) noexcept;
   bool GiveThreadUnit(Heap* heap) noexcept;
   bool NewUnit(uint32_t pages) noexcept;
   bool NewUnitFromRoot(uint32_t pages) noexcept;  // and the root mutex
   void AddUnit(uint32_t granule, uint32_t granules) noexcept;
   void AddFree(uint32_t first, uint32_t pages) noexcept;
   void CountFree(uint32_t first, uint32_t pages, int64_t sign) noexcept;
-  void AddIfFree(uint32_t first, uint32_t pages) noexcept;
+  void ReturnListed(uint32_t holder, uint32_t first, uint32_t pages) noexcept;
+  void ListOrLose(uint32_t first, uint32_t pages) noexcept;
   void NoteLost(uint32_t page) noexcept;
+  void ForgetLost(uint32_t page) noexcept;
+  uint32_t HolderOf(HeapId owner) const noexcept;
+  void Claim(uint32_t holder, uint32_t first, uint32_t pages) noexcept;
   void PollLost(Heap* heap, bool all) noexcept;
   void SetHome(uint32_t page, uint32_t home) noexcept;
   bool IsOurs(uint32_t page) const noexcept { return unit_of_[root_.GranuleOf(page)] != 0; }
@@ -163,6 +176,7 @@ class ProcessBlock {
   PrivatePages<uint32_t> unit_of_;        // by granule: first granule of our unit + 1
   PrivatePages<Unit> units_;              // by first granule
   PrivatePages<PageNote> lost_notes_;     // by page number
+  PrivatePages<uint16_t> holders_;        // by page number: who may list it, see above
   PageList lost_;
   std::array<std::unique_ptr<Heap>, kMaxThreads> heaps_;
   std::array<bool, kMaxThreads> idle_{};

@@ -24,7 +24,7 @@ inline constexpr uint64_t kStoppedHolderTimeoutUs = 30'000'000;
  *            was not returned yet is the one block that its thread may lose.
  */
 template <typename Config>
-class RootTier {
+class HSHM_API RootTier {
  public:
   static constexpr uint32_t kNone = BuddyEngine::kNone;
 

@@ -40,7 +40,7 @@ enum class Effort {
  * it asks the process.
  */
 template <typename Config>
-class ThreadHeap {
+class HSHM_API ThreadHeap {
  public:
   ThreadHeap(ProcessBlock<Config>* process, uint32_t index, HeapId id);
 
