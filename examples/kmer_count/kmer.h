@@ -47,6 +47,11 @@ class KmerRoller {
   uint64_t reverse_ = 0;
 };
 
+/** Most k-mers that a text of so many bytes can have. */
+inline uint64_t MaxDistinct(uint64_t text_bytes, int k) {
+  return std::min(text_bytes, uint64_t{1} << (2 * k - 1));  // 4^k words, each with its complement
+}
+
 /** The word in letters. */
 inline std::string KmerText(Kmer kmer, int k) {
   std::string text(k, ' ');

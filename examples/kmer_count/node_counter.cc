@@ -54,10 +54,21 @@ void NodeCounter::Prepare() {
     state_->text_bytes_ = file_.Decompress(text);
     state_->text_offset_ = text.Release();
   }
-  map_.shm_init(&alloc_);
+  map_.shm_init(&alloc_, MapOptions());
   state_->map_offset_ = map_.offset().load();
   ring_.shm_init(&alloc_, kRingParcels);
   state_->ring_offset_ = ring_.offset().load();
+}
+
+/** Tables of the final size from the start: growing leaves holes between the ranks' pages. */
+NodeCounter::Map::Options NodeCounter::MapOptions() const {
+  constexpr uint64_t kBytesPerEntry = 64;  // so that a wrong guess leaves most of the heap free
+  const uint64_t text_bytes =
+      state_->text_offset_ == 0 ? file_.bytes().size() : state_->text_bytes_;
+  Map::Options options;
+  options.expected_entries_ = std::min(MaxDistinct(text_bytes, k_) / nodes_,
+                                       alloc_.GetRegion().size_bytes_ / kBytesPerEntry);
+  return options;
 }
 
 void NodeCounter::Join() {

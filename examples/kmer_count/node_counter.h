@@ -71,6 +71,7 @@ class NodeCounter {
   static constexpr uint64_t kSliceBytes = 128 * 1024;  // evens out ranks; far above k
   static constexpr uint64_t kRingParcels = 1024;
 
+  Map::Options MapOptions() const;
   uint64_t SliceCount() const { return (text_.size() + kSliceBytes - 1) / kSliceBytes; }
 
   /** @return how many slices have been taken, 0 when none was left */

@@ -23,6 +23,7 @@ PrivateCount CountPrivately(const GenomeFile& file, int k) {
   result.read_seconds_ = watch.Lap();
 
   std::unordered_map<Kmer, uint32_t> counts;
+  counts.reserve(MaxDistinct(text.size(), k));  // as the shared map is
   const uint64_t bad = ScanSlice(text, 0, text.size(), k, [&](Kmer kmer) { ++counts[kmer]; });
   if (bad != kNoBadByte) throw InputError(DescribeBadByte(text, bad, file.path()));
   for (const auto& [kmer, count] : counts) result.spectrum_.Add({kmer, count});
