@@ -4,6 +4,7 @@
 #include <cstring>
 #include <vector>
 
+#include "backend/child.h"
 #include "backend/error_code.h"
 #include "backend/probe_allocator.h"
 #include "hermes_shm/base/crc32c.h"
@@ -128,7 +129,7 @@ TEST_CASE("MallocBackend gives zeroed memory at a page boundary, and commits onl
 
 TEST_CASE("MallocBackend says no when there is no room, and stays usable") {
   MallocBackend backend;
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if !HSHM_TEST_HAS_SANITIZER
   REQUIRE(CodeOf([&] { backend.shm_init(MemoryBackendId(4), size_t{1} << 60); }) ==
           ErrorCode::kNoSpace);
 #endif

@@ -8,6 +8,18 @@
 
 #include "support/catch.h"
 
+// A sanitizer takes terabytes of addresses, so that limits of the address space cannot be tried.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define HSHM_TEST_HAS_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define HSHM_TEST_HAS_SANITIZER 1
+#endif
+#endif
+#ifndef HSHM_TEST_HAS_SANITIZER
+#define HSHM_TEST_HAS_SANITIZER 0
+#endif
+
 namespace hshm::ipc::test {
 
 /** Runs a body that returns an int in a forked child. @return its result, or -1 when it died */

@@ -250,7 +250,7 @@ TEST_CASE("Every slot taken is TooManyProcesses when an allocator is joined") {
 }
 
 TEST_CASE("Attaching needs addresses for the whole capacity and says so") {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if HSHM_TEST_HAS_SANITIZER
   WARN("skipped: a sanitizer needs its addresses");
 #else
   LeftBehind segment;

@@ -127,7 +127,7 @@ TEST_CASE("A limit of file sizes is an error, never a signal") {
 }
 
 TEST_CASE("Too few addresses for the capacity is an error, and leaves no file") {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if HSHM_TEST_HAS_SANITIZER
   WARN("skipped: a sanitizer needs its addresses");
 #else
   TestSegment segment;

@@ -13,6 +13,9 @@
 namespace hshm::ipc {
 namespace {
 
+/** How long a maker waits for another that is making an allocator in the same region. */
+constexpr uint64_t kMakerTimeoutUs = 10 * 1000 * 1000;
+
 /** How long BeginAttach waits for a creator that is between its backend and its allocator. */
 constexpr uint64_t kReadyTimeoutUs = 1000 * 1000;
 
@@ -91,6 +94,15 @@ void WaitUntilPublished(const AllocatorHeader& header) {
   }
 }
 
+/** A maker that died inside has published nothing: everything is written anew. */
+void LockForInit(AllocatorHeader& header, Membership& me) {
+  if (header.roots_lock_.Lock(me.identity(), kMakerTimeoutUs) != LockResult::kTimeout) return;
+  throw Error(ErrorCode::kHolderStopped,
+              "Another process is making an allocator in this region and has not finished within "
+              "10 seconds: " +
+                  header.roots_lock_.DescribeHolder(me.identity()) + ". Continue or end it.");
+}
+
 void CheckAllocatorHeader(const AllocatorHeader& header, AllocatorType type, const Region& region) {
   if (TypeOf(header) != type) {
     throw Error(ErrorCode::kWrongAllocator,
@@ -144,7 +156,7 @@ Offset AllocatorCore::BeginInit(AllocatorId id, size_t custom_header_size, const
   auto* const header = region.At<AllocatorHeader>(start);
   Membership joined(region);
   // Held until FinishInit or AbandonInit, so that of two creators at once one is told.
-  header->roots_lock_.Lock(joined.identity());  // kOwnerDied: everything is written anew below
+  LockForInit(*header, joined);
   if (TypeOf(*header) != AllocatorType::kNone) {
     header->roots_lock_.Unlock(joined.identity());
     throw Error(ErrorCode::kBackendInUse, std::string("The region holds ") +

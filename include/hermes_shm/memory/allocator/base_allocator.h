@@ -55,7 +55,7 @@ class BaseAllocator : public AllocatorCore {
  public:
   /**
    * Makes a new allocator in the region. @throws Error kBackendInUse when one is there already,
-   * kOutOfRange, kNoSpace; what Derived's Init throws.
+   * kHolderStopped, kOutOfRange, kNoSpace; what Derived's Init throws.
    * @return the context of the calling thread
    */
   template <typename... Args>
