@@ -25,20 +25,37 @@ namespace hshm::ipc {
 template <typename T>
 struct FullPtr;
 
-/** An offset; plain (one writer at a time) or atomic (any process at any time). */
+/** An atomic word that copies by load and store, so that what holds it needs no copy of its own. */
+class CopyableWord {
+ public:
+  CopyableWord() = default;
+  HSHM_CROSS_FUN constexpr CopyableWord(uint64_t value) noexcept : word_(value) {}
+  HSHM_CROSS_FUN CopyableWord(const CopyableWord& other) noexcept : word_(other.word_.load()) {}
+  HSHM_CROSS_FUN CopyableWord& operator=(const CopyableWord& other) noexcept {
+    word_.store(other.word_.load());
+    return *this;
+  }
+  HSHM_CROSS_FUN uint64_t load(std::memory_order order) const noexcept { return word_.load(order); }
+  HSHM_CROSS_FUN void store(uint64_t value, std::memory_order order) noexcept {
+    word_.store(value, order);
+  }
+
+ private:
+  Atomic<uint64_t> word_{0};
+};
+
+/**
+ * An offset; plain (one writer at a time) or atomic (any process at any time). The plain form is
+ * trivially copyable, so it travels in a register.
+ */
 template <typename T, bool kAtomic>
 struct OffsetPtrBase {
   using value_type = T;
-  using Word = std::conditional_t<kAtomic, Atomic<uint64_t>, uint64_t>;
+  using Word = std::conditional_t<kAtomic, CopyableWord, uint64_t>;
   Word off_{0};
 
   OffsetPtrBase() = default;
   HSHM_CROSS_FUN constexpr explicit OffsetPtrBase(uint64_t offset) noexcept : off_(offset) {}
-  HSHM_CROSS_FUN OffsetPtrBase(const OffsetPtrBase& other) noexcept : off_(other.load()) {}
-  HSHM_CROSS_FUN OffsetPtrBase& operator=(const OffsetPtrBase& other) noexcept {
-    store(other.load());
-    return *this;
-  }
   template <bool kOther>
   requires(kOther != kAtomic) HSHM_CROSS_FUN OffsetPtrBase(const OffsetPtrBase<T, kOther>& other)
   noexcept : off_(other.load()) {}
@@ -74,6 +91,7 @@ struct OffsetPtrBase {
 
 template <typename T = void>
 using OffsetPtr = OffsetPtrBase<T, false>;
+static_assert(std::is_trivially_copyable_v<OffsetPtr<>>);
 template <typename T = void>
 using AtomicOffsetPtr = OffsetPtrBase<T, true>;
 
