@@ -10,6 +10,7 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <stdexcept>
 
 #include "decoder.h"
 #include "input_error.h"
@@ -98,8 +99,9 @@ uint64_t GenomeFile::Decompress(TextBuffer& buffer) const {
   for (;;) {
     char* text = buffer.Resize(room);
     if (text == nullptr) {
-      throw InputError("There is no room for the text of " + path_ + ": " + std::to_string(room) +
-                       " bytes were asked for; give a larger --heap.");
+      throw std::runtime_error("There is no room for the text of " + path_ + ": " +
+                               std::to_string(room) +
+                               " bytes were asked for; give a larger --heap.");
     }
     size_t written = 0;
     const Decoder::State state = decoder->Fill(text + size, room - size, written);

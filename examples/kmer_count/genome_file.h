@@ -48,7 +48,8 @@ class GenomeFile {
 
   /**
    * Unpacks the whole file. @throws InputError when the compressed data are damaged or end too
-   * early, or when the buffer has no room. @return bytes of text; the buffer has just this size
+   * early, std::runtime_error when the buffer has no room. @return bytes of text; the buffer has
+   * just this size
    */
   uint64_t Decompress(TextBuffer& buffer) const;
 

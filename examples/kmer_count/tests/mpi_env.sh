@@ -10,4 +10,5 @@ run_ranks() {  # RANKS PROGRAM [argument...]
   timeout --kill-after=10 "$seconds" "$mpirun" -np "$ranks" "$@" </dev/null
 }
 
-shm_files() { (cd /dev/shm && ls -A); }
+# Names of segments of ours; other files there belong to MPI or to somebody else.
+shm_files() { (cd /dev/shm && ls -A | grep "^hshm" || true); }
