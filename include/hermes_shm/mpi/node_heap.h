@@ -26,8 +26,7 @@ namespace hshm::mpi {
  * One heap for all ranks of a communicator that are on the same node:
  *
  *     hshm::mpi::NodeHeap heap(MPI_COMM_WORLD);
- *     auto block = heap->Allocate(HSHM_DEFAULT_MEM_CTX, 1024);   // any rank of the node may free
- * it
+ *     auto block = heap->Allocate(HSHM_DEFAULT_MEM_CTX, 1024);  // any rank here may free it
  *
  * On each node the lowest rank, the leader, creates segment and allocator; the others attach. Needs
  * MPI_THREAD_SINGLE only. A program may have several, on any communicators.
