@@ -6,6 +6,7 @@
 
 #include "data_structures/map_worker.h"
 #include "data_structures/shared_segment.h"
+#include "hermes_shm/memory/allocator/multi_process_allocator.h"
 #include "hermes_shm/memory/allocator/stack_allocator.h"
 #include "support/catch.h"
 #include "support/child_process.h"
@@ -13,6 +14,7 @@
 
 using hshm::ipc::MapResult;
 using hshm::ipc::MemContext;
+using hshm::ipc::MultiProcessAllocator;
 using hshm::ipc::OffsetPtr;
 using hshm::ipc::StackAllocator;
 using hshm::test::AttachedSegment;
@@ -23,29 +25,31 @@ using hshm::test::SharedSegment;
 
 namespace {
 
-using Map = hshm::ipc::unordered_map<uint64_t, uint64_t, StackAllocator>;
-using Worker = MapWorker<StackAllocator>;
 constexpr uint64_t kSegmentBytes = uint64_t{32} << 20;
 
 /** A map that children find on the board. */
+template <typename AllocT>
 struct SharedMap {
-  explicit SharedMap(const Map::Options& options) : segment_(kSegmentBytes) {
+  using Map = hshm::ipc::unordered_map<uint64_t, uint64_t, AllocT>;
+
+  explicit SharedMap(const typename Map::Options& options) : segment_(kSegmentBytes) {
     map_.shm_init(segment_.alloc(), options);
-    const auto board = segment_.alloc()->NewObj<Board>(MemContext());
+    const auto board = segment_.alloc()->template NewObj<Board>(MemContext());
     board->map_ = map_.offset().load();
     board_ = board.ptr_;
     HSHM_CHECK(segment_.alloc()->SetRoot("board", board));
   }
 
-  SharedSegment<StackAllocator> segment_;
+  SharedSegment<AllocT> segment_;
   Map map_;
   Board* board_ = nullptr;
 };
 
 /** Forwards to an allocator, and dies at a chosen call. */
-struct DyingAllocator {
-  enum class At { kNever, kBeforeTable, kAfterTable, kBeforeFree, kAfterFree };
+enum class At { kNever, kBeforeTable, kAfterTable, kBeforeFree, kAfterFree };
 
+template <typename AllocT>
+struct DyingAllocator {
   const hshm::ipc::Region& GetRegion() const { return alloc_->GetRegion(); }
   hshm::ipc::Membership& GetMembership() { return alloc_->GetMembership(); }
   size_t GetCurrentlyAllocatedSize() { return alloc_->GetCurrentlyAllocatedSize(); }
@@ -68,7 +72,7 @@ struct DyingAllocator {
     if (place == at_) kill(getpid(), SIGKILL);
   }
 
-  StackAllocator* alloc_ = nullptr;
+  AllocT* alloc_ = nullptr;
   At at_ = At::kNever;
 };
 
@@ -78,15 +82,16 @@ void AwaitProgress(const Board& board, uint32_t worker, uint64_t steps, const Ch
 
 }  // namespace
 
-TEST_CASE("unordered_map is one map through two mappings of its segment") {
-  SharedMap shared({.expected_entries_ = 0, .stripes_ = 4});
-  const AttachedSegment<StackAllocator> second(shared.segment_.url());
+TEMPLATE_TEST_CASE("unordered_map is one map through two mappings of its segment", "",
+                   StackAllocator, MultiProcessAllocator) {
+  SharedMap<TestType> shared({.expected_entries_ = 0, .stripes_ = 4});
+  const AttachedSegment<TestType> second(shared.segment_.url());
   REQUIRE(second.alloc()->GetRegion().base_ != shared.segment_.alloc()->GetRegion().base_);
-  Map other;
+  typename SharedMap<TestType>::Map other;
   other.shm_attach(second.alloc(), shared.map_.offset());
   for (uint64_t i = 0; i < 5000; ++i) {
-    Map& writer = i % 2 == 0 ? shared.map_ : other;
-    Map& reader = i % 2 == 0 ? other : shared.map_;
+    auto& writer = i % 2 == 0 ? shared.map_ : other;
+    auto& reader = i % 2 == 0 ? other : shared.map_;
     REQUIRE(writer.insert(i, i * i) == MapResult::kInserted);
     REQUIRE(reader.find(i) == i * i);
     if (i % 3 == 0) REQUIRE(reader.erase(i));
@@ -99,7 +104,7 @@ TEST_CASE("unordered_map is one map through two mappings of its segment") {
 
 TEST_CASE("unordered_map is one map for processes that were started on their own") {
   constexpr uint64_t kSteps = 5000;
-  SharedMap shared({.expected_entries_ = 0, .stripes_ = 2});
+  SharedMap<StackAllocator> shared({.expected_entries_ = 0, .stripes_ = 2});
   std::vector<ChildProcess> children;
   for (uint32_t i = 0; i < Board::kWorkers; ++i) {
     children.emplace_back([&] {
@@ -113,23 +118,25 @@ TEST_CASE("unordered_map is one map for processes that were started on their own
   for (ChildProcess& child : children) REQUIRE(child.Wait() == 0);
   REQUIRE(shared.map_.Check());
   for (uint32_t i = 0; i < Board::kWorkers; ++i) {
-    REQUIRE(Worker::HoldsStepsOf(shared.map_, i, kSteps));
+    REQUIRE(MapWorker<StackAllocator>::HoldsStepsOf(shared.map_, i, kSteps));
   }
-  REQUIRE(Worker::CommonCount(shared.map_) == Board::kWorkers * kSteps);
-  REQUIRE(shared.map_.size() == Board::kWorkers * Worker::kWindow + Worker::kCommonKeys);
+  REQUIRE(MapWorker<StackAllocator>::CommonCount(shared.map_) == Board::kWorkers * kSteps);
+  REQUIRE(shared.map_.size() == Board::kWorkers * MapWorker<StackAllocator>::kWindow +
+                                    MapWorker<StackAllocator>::kCommonKeys);
 }
 
-TEST_CASE("unordered_map survives the kill of a process at work, 100 times, whole") {
+TEMPLATE_TEST_CASE("unordered_map survives the kill of a process at work, 100 times, whole", "",
+                   StackAllocator, MultiProcessAllocator) {
   const uint64_t seed = hshm::test::PrintedSeed("unordered_map kills");
   std::mt19937_64 random(seed);
   constexpr uint64_t kSteps = 3000;
   for (int round = 0; round < 100; ++round) {
-    SharedMap shared({.expected_entries_ = 0, .stripes_ = random() % 2 == 0 ? 1U : 4U});
+    SharedMap<TestType> shared({.expected_entries_ = 0, .stripes_ = random() % 2 == 0 ? 1U : 4U});
     std::vector<ChildProcess> children;
     for (uint32_t i = 0; i < Board::kWorkers; ++i) {
       children.emplace_back([&] {
-        const AttachedSegment<StackAllocator> segment(shared.segment_.url());
-        return Worker(segment.alloc(), i).Run(kSteps) ? 0 : 1;
+        const AttachedSegment<TestType> segment(shared.segment_.url());
+        return MapWorker<TestType>(segment.alloc(), i).Run(kSteps) ? 0 : 1;
       });
     }
     AwaitProgress(*shared.board_, 0, random() % kSteps, children[0]);
@@ -138,22 +145,24 @@ TEST_CASE("unordered_map survives the kill of a process at work, 100 times, whol
     REQUIRE(children[2].Wait() == 0);
     REQUIRE(shared.map_.Check());
     const uint64_t steps = shared.board_->progress_[0].load();
-    REQUIRE(Worker::HoldsStepsOf(shared.map_, 0, steps));
-    REQUIRE(Worker::HoldsStepsOf(shared.map_, 1, kSteps));
-    REQUIRE(Worker::HoldsStepsOf(shared.map_, 2, kSteps));
-    const uint64_t common = Worker::CommonCount(shared.map_);
+    REQUIRE(MapWorker<TestType>::HoldsStepsOf(shared.map_, 0, steps));
+    REQUIRE(MapWorker<TestType>::HoldsStepsOf(shared.map_, 1, kSteps));
+    REQUIRE(MapWorker<TestType>::HoldsStepsOf(shared.map_, 2, kSteps));
+    const uint64_t common = MapWorker<TestType>::CommonCount(shared.map_);
     REQUIRE(common >= 2 * kSteps + steps);
     REQUIRE(common <= 2 * kSteps + steps + 1);
     REQUIRE(shared.segment_.alloc()->Check());
   }
 }
 
-TEST_CASE("unordered_map is taken over from a process that was killed while it held the lock") {
-  SharedMap shared({.expected_entries_ = 0, .stripes_ = 1});
+TEMPLATE_TEST_CASE(
+    "unordered_map is taken over from a process that was killed while it held the lock", "",
+    StackAllocator, MultiProcessAllocator) {
+  SharedMap<TestType> shared({.expected_entries_ = 0, .stripes_ = 1});
   REQUIRE(shared.map_.insert(1, 10) == MapResult::kInserted);
   ChildProcess child([&] {
-    const AttachedSegment<StackAllocator> segment(shared.segment_.url());
-    Map map;
+    const AttachedSegment<TestType> segment(shared.segment_.url());
+    typename SharedMap<TestType>::Map map;
     map.shm_attach(segment.alloc(), shared.map_.offset());
     map.update(1, [](uint64_t& n) {
       n = 11;
@@ -167,14 +176,14 @@ TEST_CASE("unordered_map is taken over from a process that was killed while it h
   REQUIRE(shared.map_.insert(2, 20) == MapResult::kInserted);
 }
 
-TEST_CASE("unordered_map is whole after a process that was killed at any call of a growth") {
-  using At = DyingAllocator::At;
+TEMPLATE_TEST_CASE("unordered_map is whole after a process that was killed at any call of a growth",
+                   "", StackAllocator, MultiProcessAllocator) {
   for (const At at : {At::kBeforeTable, At::kAfterTable, At::kBeforeFree, At::kAfterFree}) {
-    SharedMap shared({.expected_entries_ = 0, .stripes_ = 1});
+    SharedMap<TestType> shared({.expected_entries_ = 0, .stripes_ = 1});
     for (uint64_t i = 0; i < 6; ++i) shared.map_.insert(i, i);
     ChildProcess child([&] {
-      DyingAllocator alloc{shared.segment_.alloc(), At::kNever};
-      hshm::ipc::unordered_map<uint64_t, uint64_t, DyingAllocator> map;
+      DyingAllocator<TestType> alloc{shared.segment_.alloc(), At::kNever};
+      hshm::ipc::unordered_map<uint64_t, uint64_t, DyingAllocator<TestType>> map;
       map.shm_attach(&alloc, shared.map_.offset());
       alloc.at_ = at;
       map.insert(6, 6);
