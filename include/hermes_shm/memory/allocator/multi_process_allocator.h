@@ -123,6 +123,7 @@ class HSHM_API BasicMultiProcessAllocator
   /** A forked child finds this wiped: epoch_ 0, and the first call joins anew. */
   struct Identity {
     uint64_t epoch_;
+    uint32_t slot_plus_one_;
     Atomic<uint32_t> is_joining_;
   };
   /** What a thread's storage holds; destroy() runs at the thread's end. */
@@ -143,10 +144,13 @@ class HSHM_API BasicMultiProcessAllocator
       if (HSHM_LIKELY(cached.epoch_ == identity_->epoch_)) return static_cast<Heap*>(cached.heap_);
       return FindHeap();
     }
-    return HeapOf(ctx);
+    // A context of another process, such as a forked child's parent, names nobody here.
+    if (HSHM_LIKELY(ctx.pid_ + 1 == identity_->slot_plus_one_)) {
+      if (Heap* heap = process_->heap(ctx.tid_); HSHM_LIKELY(heap != nullptr)) return heap;
+    }
+    return FindHeap();
   }
   Heap* FindHeap() noexcept;
-  Heap* HeapOf(const MemContext& ctx) noexcept;
   void FreeWithoutHeap(Offset block) noexcept;
   MemContext Start(Offset core, const MultiProcessOptions& options);
   bool RejoinForkedChild() noexcept;

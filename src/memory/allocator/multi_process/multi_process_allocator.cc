@@ -93,6 +93,7 @@ MemContext BasicMultiProcessAllocator<Config>::Start(Offset core,
                 "No thread-local key is left: destroy allocators that are no longer used.");
   }
   identity_ = page_.get();
+  identity_->slot_plus_one_ = this->membership_.slot() + 1;
   identity_->epoch_ = multi_process::NewEpoch();
   cache_index_ = identity_->epoch_ % multi_process::kCachedHeaps;
   Heap* heap = FindHeap();
@@ -143,17 +144,6 @@ multi_process::ThreadHeap<Config>* BasicMultiProcessAllocator<Config>::FindHeap(
 }
 
 template <typename Config>
-multi_process::ThreadHeap<Config>* BasicMultiProcessAllocator<Config>::HeapOf(
-    const MemContext& ctx) noexcept {
-  // In a forked child the parent's contexts name nobody: it finds, or makes, its own.
-  if (identity_->epoch_ == multi_process::kNoEpoch || ctx.pid_ != this->membership_.slot()) {
-    return FindHeap();
-  }
-  Heap* heap = process_->heap(ctx.tid_);
-  return heap != nullptr ? heap : FindHeap();
-}
-
-template <typename Config>
 void BasicMultiProcessAllocator<Config>::ThreadContext::destroy() noexcept {
   if (allocator_->identity_->epoch_ != epoch_) return;  // detached, or a forked child's copy
   allocator_->process_->ReleaseHeap(heap_);
@@ -178,6 +168,7 @@ bool BasicMultiProcessAllocator<Config>::RejoinForkedChild() noexcept {
       contexts_ = std::make_unique<ThreadContext[]>(multi_process::kMaxThreads);
       process_->Start();
       HSHM_THREAD_MODEL->SetTls(tls_key_, static_cast<ThreadContext*>(nullptr));
+      identity.slot_plus_one_ = this->membership_.slot() + 1;
       identity.epoch_ = multi_process::NewEpoch();
       is_joined = true;
     } catch (const std::exception&) {
