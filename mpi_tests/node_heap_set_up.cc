@@ -99,6 +99,7 @@ std::string SaidDuringSetUp(const NodeHeapOptions& options, uint32_t* node) {
 /** On a simulated machine of 4 nodes the ranks spread by their numbers, and say so when asked. */
 void TestUnits(const World& world) {
   setenv("HWLOC_SYNTHETIC", "node:4 core:2 pu:1", 1);
+  unsetenv("HSHM_VERBOSE");
   NodeHeapOptions options;
   options.capacity_bytes_ = 64_MiB;
   uint32_t node = 0;
