@@ -34,13 +34,9 @@ BasicMultiProcessAllocator<Config>::BasicMultiProcessAllocator() = default;
 
 template <typename Config>
 BasicMultiProcessAllocator<Config>::~BasicMultiProcessAllocator() {
-  // In a forked child that made no call nothing here is ours to leave.
-  if (this->IsAttached() && this->membership_.IsMember()) {
-    mode_ = DetachMode::kKeepLive;
-    Detach();
-  } else {
-    HSHM_THREAD_MODEL->DestroyTls(tls_key_);
-  }
+  mode_ = DetachMode::kKeepLive;
+  if (this->IsAttached()) Detach();
+  HSHM_THREAD_MODEL->DestroyTls(tls_key_);
 }
 
 template <typename Config>
@@ -103,9 +99,12 @@ MemContext BasicMultiProcessAllocator<Config>::Start(Offset core,
 
 template <typename Config>
 void BasicMultiProcessAllocator<Config>::Detach() {
+  // In a forked child that did not allocate or free, nothing in process_ is ours to leave, whether
+  // or not a lock made the child a member.
+  const bool is_ours = identity_->epoch_ != multi_process::kNoEpoch;
   identity_->epoch_ = multi_process::kNoEpoch;
   identity_ = &kDetached;
-  process_->Leave(mode_);
+  if (is_ours) process_->Leave(mode_);
   HSHM_THREAD_MODEL->DestroyTls(tls_key_);
   process_.reset();
   contexts_.reset();

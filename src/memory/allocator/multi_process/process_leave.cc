@@ -67,13 +67,14 @@ uint64_t ProcessBlock<Config>::LiveBytes() noexcept {
   const std::lock_guard hold(lock_);
   typename RootTier<Config>::Guard root(root_);
   if (!root.IsHeld()) return 0;
-  uint64_t live = 0;
+  uint64_t used = 0;
+  uint64_t waiting = 0;
   constexpr uint32_t kPerPage = Config::kPageBytes / sizeof(HeapRecord<Config>);
   root_.ForEachSpan([&](uint32_t page, uint32_t) {
     const PageEntry* entry = pages().Entry(page);
     const PageKind kind = KindOf(entry->shape_.Get());
     if (kind == kKindClass || kind == kKindRun) {
-      live += (entry->used_.Get() - PageTable<Config>::Pending(entry)) * pages().BlockBytes(page);
+      used += (entry->used_.Get() - PageTable<Config>::Pending(entry)) * pages().BlockBytes(page);
       return;
     }
     if (kind != kKindHeaps) return;
@@ -86,17 +87,17 @@ uint64_t ProcessBlock<Config>::LiveBytes() noexcept {
         const uint32_t head = pages().HeadOf(PageTable<Config>::PageOf(first));
         const uint32_t length =
             pages().Walk(head, first, pages().Capacity(head), [](uint32_t) { return true; });
-        if (length != PageTable<Config>::kBroken) live -= length * ClassBytes(c);
+        if (length != PageTable<Config>::kBroken) waiting += length * ClassBytes(c);
       }
     }
   });
   root_.ForEachHead([&](uint32_t, uint32_t word) {
     if (HeadWord::KindOf(word) == HeadWord::kLarge) {
-      live += HeadWord::Granules(word) * root_.granule_bytes();
+      used += HeadWord::Granules(word) * root_.granule_bytes();
     }
     return true;
   });
-  return live;
+  return used > waiting ? used - waiting : 0;  // a death may have left one chain two names
 }
 
 template class ProcessBlock<LargePages>;

@@ -1,0 +1,13 @@
+#include "contract/harness.h"
+#include "hermes_shm/memory/allocator/multi_process_allocator.h"
+
+#define HSHM_CONTRACT_NAME "MultiProcessAllocator"
+
+namespace {
+using Alloc = hshm::ipc::MultiProcessAllocator;
+struct Traits : contract::Defaults {
+  static constexpr bool kFindsMisuse = false;  // no header, no bit per block: not on this path
+};
+}  // namespace
+
+#include "contract/contract_suite.h"

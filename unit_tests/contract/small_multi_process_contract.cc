@@ -1,0 +1,14 @@
+#include "contract/harness.h"
+#include "hermes_shm/memory/allocator/multi_process_allocator.h"
+
+#define HSHM_CONTRACT_NAME "SmallMultiProcessAllocator"
+
+namespace {
+using Alloc = hshm::ipc::SmallMultiProcessAllocator;
+struct Traits : contract::Defaults {
+  static constexpr uint64_t kRegionBytes = 1 << 20;
+  static constexpr bool kFindsMisuse = false;  // no header, no bit per block: not on this path
+};
+}  // namespace
+
+#include "contract/contract_suite.h"
