@@ -31,6 +31,8 @@ figure() { awk -v what="$2" 'index($0, what " ") == 1 { print $(NF - 1) }' "$wor
 
 median() { sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
 
+# Segments of this user's node heaps.
+shm_files() { (cd /dev/shm && find . -maxdepth 1 -name "hshm-$(id -u)-*" | sort); }
 shm_files >"$work/before"
 
 echo "demo: $genome, words of 31 bases, 4 ranks, one map in one heap"
@@ -83,4 +85,4 @@ if [ "$distinct" -gt 1000000 ]; then
   below "$share" 1.15 || fail "4 ranks take $share times the memory of 1 rank, 1.15 is the limit"
   below "$shared2_seconds" "$serial_seconds" || fail "2 ranks are not faster than 1 process"
 fi
-echo "demo: ok, $distinct distinct words in one map, filled by 4 ranks and checked against a recount"
+echo "demo: ok, $distinct distinct words in one map, filled by 4 ranks, checked by a recount"

@@ -9,6 +9,3 @@ run_ranks() {  # RANKS PROGRAM [argument...]
   shift
   timeout --kill-after=10 "$seconds" "$mpirun" -np "$ranks" "$@" </dev/null
 }
-
-# Names of segments of ours; other files there belong to MPI or to somebody else.
-shm_files() { (cd /dev/shm && ls -A | grep "^hshm" || true); }
