@@ -56,10 +56,26 @@ bool PageTable<Config>::Carve(uint32_t page, uint64_t bytes) const {
 }
 
 template <typename Config>
+void PageTable<Config>::FinishCutDrain(uint32_t page) const {
+  PageEntry* entry = Entry(page);
+  const uint64_t word = entry->remote_.load(std::memory_order_acquire);  // pairs with Push
+  const uint32_t count = RemoteWord::Pushed(word) - entry->drained_.Get();
+  const Offset local = entry->local_.Get();
+  if (local == 0 || count > Capacity(page)) return;
+  Offset block = FromRemoteHead(page, RemoteWord::Head(word));
+  for (uint32_t i = 0; i < count; ++i, block = Link(block)) {
+    if (block != local) continue;
+    entry->drained_.Set(RemoteWord::Pushed(word) - i);  // the i before it came after the cut
+    return;
+  }
+}
+
+template <typename Config>
 uint32_t PageTable<Config>::Settle(OwnedWord<uint64_t>* slot) const {
   const Offset first = slot->Get();
   if (first == 0) return kNoPage;
   const uint32_t page = HeadOf(PageOf(first));
+  FinishCutDrain(page);  // while local_ still begins with what was drained
   PageEntry* entry = Entry(page);
   const Offset local = entry->local_.Get();
   const uint32_t limit = Capacity(page);

@@ -153,6 +153,16 @@ bool RootTier<Config>::ResizeLarge(uint32_t granule, uint32_t granules) {
 }
 
 template <typename Config>
+bool RootTier<Config>::IsInUnit(uint32_t page) const {
+  if (page >= header_->page_count_ || GranuleOf(page) >= header_->granule_end_) return false;
+  uint32_t granule = GranuleOf(page);
+  while (granule > header_->first_granule_ && Head(granule) == 0) --granule;
+  const uint32_t word = Head(granule);
+  return HeadWord::KindOf(word) == HeadWord::kUnit &&
+         GranuleOf(page) < granule + HeadWord::Granules(word);
+}
+
+template <typename Config>
 bool RootTier<Config>::AllPagesFree(uint32_t granule, uint32_t granules) const {
   const uint32_t end = FirstPageOf(granule + granules);
   for (uint32_t page = FirstPageOf(granule); page < end; ++page) {

@@ -90,10 +90,7 @@ template <typename Config>
 void Sweeper<Config>::SweepPage(uint32_t page, uint32_t unit_end) noexcept {
   // An extension that was cut may have marked one page more, in this unit or the next one.
   const uint32_t next = page + std::max(pages_.Entry(page)->span_.Get(), 1u);
-  const bool is_in_unit =
-      next < unit_end || (next < root_.header().page_count_ &&
-                          HeadWord::KindOf(root_.Head(root_.GranuleOf(next))) == HeadWord::kUnit);
-  if (is_in_unit) pages_.ClearCutExtension(page, next + 1);
+  if (next < unit_end || root_.IsInUnit(next)) pages_.ClearCutExtension(page, next + 1);
   PageEntry* entry = pages_.Entry(page);
   const uint32_t shape = entry->shape_.Get();
   const bool is_deleted = deleted_[SlotOf(entry->owner_.Get())] && (shape & kAdopted) == 0;

@@ -128,6 +128,9 @@ class HSHM_API PageTable {
   }
 
  private:
+  /** A drain that was cut between its two stores has pushed blocks in local_ already: they count
+   * as drained from here on. Repeatable; for whoever acts for an owner that may have died in it. */
+  void FinishCutDrain(uint32_t page) const;
   Atomic<uint64_t>* LinkWord(Offset block) const { return region_.At<Atomic<uint64_t>>(block); }
   uint32_t ToRemoteHead(uint32_t page, Offset block) const {
     return static_cast<uint32_t>((block - OffsetOf(page)) / RemoteWord::kUnit) + 1;

@@ -71,6 +71,9 @@ class HSHM_API RootTier {
   /** Granules of a large block: more or fewer, in place. False when the next ones are in use. */
   bool ResizeLarge(uint32_t granule, uint32_t granules);
 
+  /** True when a process unit covers the page; only then its entry has memory for sure. */
+  bool IsInUnit(uint32_t page) const;
+
   /** True when every page of the run has an empty owner word. */
   bool AllPagesFree(uint32_t granule, uint32_t granules) const;
 
