@@ -1,0 +1,239 @@
+#include "crash/campaign.h"
+
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "support/child_process.h"
+#include "support/seed.h"
+
+namespace hshm::ipc::crash {
+namespace {
+
+/** Seconds for one image or one play. A survivor that waits for the dead waits for 30 s. */
+constexpr uint32_t kWatchdogSeconds = 10;
+/** After so many a test has said enough. */
+constexpr uint64_t kMaxViolations = 10;
+
+uint64_t MixWord(uint64_t word, uint64_t value) {
+  uint64_t x = value + (word + 1) * 0x9e3779b97f4a7c15u;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+  return x ^ (x >> 31);
+}
+
+/** Goes through the images of a log, one change after the other. */
+class Replay {
+ public:
+  explicit Replay(const TraceLog& log) : log_(log), words_(log.region_bytes() / 8) {
+    std::memcpy(words_.data(), log.base(), log.region_bytes());
+    for (uint64_t i = 0; i < words_.size(); ++i) hash_ += MixWord(i, words_[i]);
+  }
+  /** Images are visited in order. */
+  void Apply(uint32_t image) {
+    for (uint32_t i = log_.FirstChange(image); i < log_.image(image).change_end_; ++i) {
+      const WordChange& change = log_.change(i);
+      hash_ += MixWord(change.word_, change.value_) - MixWord(change.word_, words_[change.word_]);
+      words_[change.word_] = change.value_;
+    }
+  }
+  uint64_t hash() const { return hash_; }
+  const uint64_t* words() const { return words_.data(); }
+
+ private:
+  const TraceLog& log_;
+  std::vector<uint64_t> words_;
+  uint64_t hash_ = 0;
+};
+
+}  // namespace
+
+/** What the judging child tells; in shared memory. */
+struct Campaign::Verdicts {
+  uint32_t judged_;  // images before this one are done
+  bool is_fault_;    // of image judged_
+  char text_[512];
+};
+
+Campaign::Campaign(const char* name)
+    : name_(name), first_seed_(test::PrintedSeed(name)), log_(kRegionBytes) {}
+
+void Campaign::RunMany(uint32_t count, const Play& play, uint32_t cut_recoverers) {
+  for (uint32_t i = 0; i < count; ++i) Run(first_seed_ + i, play, cut_recoverers);
+}
+
+void Campaign::Run(uint64_t seed, const Play& play, uint32_t cut_recoverers) {
+  if (violations_ >= kMaxViolations) return;
+  ++plays_;
+  if (!RunChild(seed, play)) return;
+  SelectImages();
+  CountFields();
+  JudgeAll(seed);
+  if (cut_recoverers != 0) CutRecoverers(seed, cut_recoverers);
+}
+
+/** False when the play itself went wrong. */
+bool Campaign::RunChild(uint64_t seed, const Play& play) {
+  log_.Clear();
+  test::ChildProcess child([&] {
+    signal(SIGABRT, SIG_DFL);
+    alarm(kWatchdogSeconds);
+    void* memory =
+        mmap(nullptr, kRegionBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) return 1;
+    World world(static_cast<char*>(memory), kRegionBytes, &log_, seed);
+    play(world);
+    world.Rest();
+    log_.SetFinished();
+    _exit(0);  // the world's handles are left as a death leaves them
+  });
+  const int status = child.Wait();
+  if (status == 0 && log_.IsFinished()) return true;
+  Complain(seed, log_.image_count(), "the play itself ended with " + std::to_string(status));
+  return false;
+}
+
+/** All images of a new hash, and the last of each phase: its demands are new. */
+void Campaign::SelectImages() {
+  Replay replay(log_);
+  is_selected_.assign(log_.image_count(), false);
+  for (uint32_t i = 0; i < log_.image_count(); ++i) {
+    replay.Apply(i);
+    const bool is_new = hashes_.insert(replay.hash()).second;
+    const bool is_first = i == 0 || log_.image(i).phase_ != log_.image(i - 1).phase_;
+    is_selected_[i] = is_new || is_first;
+  }
+}
+
+void Campaign::CountFields() {
+  const Replay replay(log_);
+  scratch_.assign(replay.words(), replay.words() + kRegionBytes / 8);
+  const Region region = {reinterpret_cast<char*>(scratch_.data()), kRegionBytes, nullptr};
+  for (uint32_t i = 0; i < log_.image_count(); ++i) {
+    const uint32_t first = log_.FirstChange(i);
+    const uint32_t end = log_.image(i).change_end_;
+    for (uint32_t c = first; c < end; ++c) scratch_[log_.change(c).word_] = log_.change(c).value_;
+    if (end - first > 0 && end - first <= 8) {
+      ++fields_[FieldAt(region, uint64_t{log_.change(first).word_} * 8)];
+    }
+  }
+}
+
+void Campaign::JudgeAll(uint64_t seed) {
+  void* shared =
+      mmap(nullptr, sizeof(Verdicts), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (shared == MAP_FAILED) std::abort();
+  auto* verdicts = static_cast<Verdicts*>(shared);
+  verdicts->judged_ = 0;
+  while (verdicts->judged_ < log_.image_count() && violations_ < kMaxViolations) {
+    verdicts->is_fault_ = false;
+    test::ChildProcess judge([&] {
+      signal(SIGABRT, SIG_DFL);
+      JudgeFrom(verdicts->judged_, verdicts);
+      return 0;
+    });
+    const int status = judge.Wait();
+    if (verdicts->is_fault_) {
+      Complain(seed, verdicts->judged_++, verdicts->text_);
+    } else if (status != 0) {
+      Complain(seed, verdicts->judged_++,
+               "P1: recovery ended with " + std::to_string(status) + " (minus a signal)");
+    }
+  }
+  munmap(shared, sizeof(Verdicts));
+}
+
+void Campaign::JudgeFrom(uint32_t first, Verdicts* verdicts) {
+  Replay replay(log_);
+  Oracle oracle(kRegionBytes);
+  for (uint32_t i = 0; i < log_.image_count(); ++i) {
+    replay.Apply(i);
+    if (i < first) continue;
+    verdicts->judged_ = i;
+    if (!is_selected_[i]) continue;
+    alarm(kWatchdogSeconds);
+    const Phase& phase = log_.phase(log_.image(i).phase_);
+    const std::string fault =
+        oracle.Judge({replay.words(), kRegionBytes, log_.BlocksOf(phase), phase.unknown_allowed_});
+    alarm(0);
+    if (fault.empty()) continue;
+    std::snprintf(verdicts->text_, sizeof(verdicts->text_), "%s", fault.c_str());
+    verdicts->is_fault_ = true;
+    return;
+  }
+  verdicts->judged_ = log_.image_count();
+}
+
+/** Plays the recovery of some images in the tracer: the recoverer dies at every store, too. */
+void Campaign::CutRecoverers(uint64_t seed, uint32_t count) {
+  struct Start {
+    std::vector<uint64_t> words_;
+    std::vector<ShadowBlock> blocks_;
+    uint32_t unknown_;
+  };
+  std::vector<Start> starts;
+  Replay replay(log_);
+  const uint32_t stride = log_.image_count() / count + 1;
+  for (uint32_t i = 0; i < log_.image_count(); ++i) {
+    replay.Apply(i);
+    if ((i + seed) % stride != 0) continue;
+    const Phase& phase = log_.phase(log_.image(i).phase_);
+    starts.push_back({{replay.words(), replay.words() + kRegionBytes / 8},
+                      log_.BlocksOf(phase),
+                      phase.unknown_allowed_});
+  }
+  for (const Start& start : starts) {
+    Run(seed, [&](World& world) {
+      std::memcpy(world.Address(0), start.words_.data(), kRegionBytes);
+      world.Know(start.blocks_, start.unknown_);
+      world.Reopen();
+      world.Trace(true);
+      world.Attach();
+    });
+  }
+}
+
+void Campaign::Complain(uint64_t seed, uint32_t image, const std::string& fault) {
+  ++violations_;
+  std::string place = "outside of any phase";
+  if (image < log_.image_count()) {
+    place = log_.phase(log_.image(image).phase_).what_;
+    Replay replay(log_);
+    for (uint32_t i = 0; i <= image; ++i) replay.Apply(i);
+    scratch_.assign(replay.words(), replay.words() + kRegionBytes / 8);
+    const Region region = {reinterpret_cast<char*>(scratch_.data()), kRegionBytes, nullptr};
+    for (uint32_t c = log_.FirstChange(image); c < log_.image(image).change_end_; ++c) {
+      const uint64_t offset = uint64_t{log_.change(c).word_} * 8;
+      place += ", stored to " + FieldAt(region, offset) + " at " + std::to_string(offset);
+      if (c > log_.FirstChange(image) + 4) break;
+    }
+  }
+  std::printf("%s: VIOLATION with seed %llu, image %u of %u (%s): %s\n", name_,
+              static_cast<unsigned long long>(seed), image, log_.image_count(), place.c_str(),
+              fault.c_str());
+  std::fflush(stdout);
+}
+
+uint64_t Campaign::StoresTo(const std::string& field) const {
+  const auto found = fields_.find(field);
+  return found == fields_.end() ? 0 : found->second;
+}
+
+void Campaign::Report() const {
+  std::printf("%s: %llu plays, %llu distinct images, %llu violations; stores:", name_,
+              static_cast<unsigned long long>(plays_),
+              static_cast<unsigned long long>(hashes_.size()),
+              static_cast<unsigned long long>(violations_));
+  for (const auto& [field, count] : fields_) {
+    std::printf(" %s %llu;", field.c_str(), static_cast<unsigned long long>(count));
+  }
+  std::printf("\n");
+  std::fflush(stdout);
+}
+
+}  // namespace hshm::ipc::crash

@@ -1,0 +1,67 @@
+#ifndef HSHM_UNIT_TESTS_CRASH_CAMPAIGN_H_
+#define HSHM_UNIT_TESTS_CRASH_CAMPAIGN_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "crash/oracle.h"
+#include "crash/world.h"
+
+namespace hshm::ipc::crash {
+
+/** The smallest region that is sure to work, and a little: some 55 data pages of 4 KiB. */
+inline constexpr uint64_t kRegionBytes = 264 * 1024;
+
+/**
+ * Runs scenarios in traced children and judges each distinct image that they make: by its hash, so
+ * that a state counts once however often it is reached. The judge is a child as well: a crash or a
+ * hang in it is a verdict.
+ */
+class Campaign {
+ public:
+  /** The play gets a world that lives in a child; what it traces is judged. */
+  using Play = std::function<void(World& world)>;
+
+  explicit Campaign(const char* name);
+
+  /** One play from a seed. `cut_recoverers` of its images are also recovered under the tracer. */
+  void Run(uint64_t seed, const Play& play, uint32_t cut_recoverers = 0);
+  /** `count` plays with seeds from the test's own. */
+  void RunMany(uint32_t count, const Play& play, uint32_t cut_recoverers = 0);
+
+  uint64_t distinct_images() const { return hashes_.size(); }
+  uint64_t violations() const { return violations_; }
+  /** How many stores went to words of this kind, see FieldAt. */
+  uint64_t StoresTo(const std::string& field) const;
+  /** "N distinct images, M violations", and where the cuts were. */
+  void Report() const;
+
+ private:
+  struct Verdicts;
+
+  bool RunChild(uint64_t seed, const Play& play);
+  void SelectImages();
+  void JudgeAll(uint64_t seed);
+  void JudgeFrom(uint32_t first, Verdicts* verdicts);
+  void CountFields();
+  void CutRecoverers(uint64_t seed, uint32_t count);
+  void Complain(uint64_t seed, uint32_t image, const std::string& fault);
+
+  const char* name_;
+  uint64_t first_seed_;
+  TraceLog log_;
+  std::vector<uint64_t> scratch_;
+  std::vector<bool> is_selected_;
+  std::unordered_set<uint64_t> hashes_;
+  std::map<std::string, uint64_t> fields_;
+  uint64_t violations_ = 0;
+  uint64_t plays_ = 0;
+};
+
+}  // namespace hshm::ipc::crash
+
+#endif  // HSHM_UNIT_TESTS_CRASH_CAMPAIGN_H_

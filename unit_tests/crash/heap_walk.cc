@@ -1,0 +1,218 @@
+#include "crash/heap_walk.h"
+
+#include <algorithm>
+#include <cstddef>
+
+namespace hshm::ipc::crash {
+
+using multi_process::HeadWord;
+using multi_process::HeapRecord;
+using multi_process::KindOf;
+using multi_process::kSpanInterior;
+using multi_process::PageEntry;
+using multi_process::PageKind;
+using multi_process::RemoteWord;
+using multi_process::RootHeader;
+using Pages = multi_process::PageTable<Config>;
+
+namespace {
+
+constexpr uint32_t kRecordsPerPage = Config::kPageBytes / sizeof(HeapRecord<Config>);
+
+AllocatorHeader* HeaderOf(const Region& region) {
+  return region.At<AllocatorHeader>(AllocatorOffsetFor(region.size_bytes_));
+}
+
+}  // namespace
+
+Offset CoreOffset(const Region& region) { return HeaderOf(region)->core_offset_; }
+
+HeapWalk::HeapWalk(const Region& region)
+    : region_(region), root_(region, CoreOffset(region), nullptr) {
+  const RootHeader& header = root_.header();
+  data_pages_ = (header.granule_end_ - header.first_granule_) * root_.granule_pages();
+  CollectHeapLists();
+  uint32_t covered = header.first_granule_;
+  root_.ForEachHead([&](uint32_t granule, uint32_t word) {
+    if (granule < covered) Complain("two units overlap", granule);
+    covered = granule + HeadWord::Granules(word);
+    if (covered > header.granule_end_) Complain("a unit ends behind the region", granule);
+    const uint32_t first = root_.FirstPageOf(granule);
+    if (HeadWord::KindOf(word) == HeadWord::kUnit) {
+      WalkUnit(first, root_.FirstPageOf(covered));
+    } else {
+      const uint32_t pages = root_.FirstPageOf(covered) - first;
+      live_.push_back({Pages::OffsetOf(first), pages * Config::kPageBytes, first, pages});
+      live_pages_ += pages;
+    }
+    return complaint_.empty();
+  });
+  std::sort(live_.begin(), live_.end(),
+            [](const LiveBlock& a, const LiveBlock& b) { return a.offset_ < b.offset_; });
+}
+
+uint64_t HeapWalk::LiveBytes() const {
+  uint64_t sum = 0;
+  for (const LiveBlock& block : live_) sum += block.bytes_;
+  return sum;
+}
+
+void HeapWalk::Complain(const char* what, uint64_t where) {
+  if (complaint_.empty()) complaint_ = std::string(what) + " (" + std::to_string(where) + ")";
+}
+
+/** What waits in the class slots of heaps, by the page that it belongs to. */
+void HeapWalk::CollectHeapLists() {
+  root_.ForEachSpan([&](uint32_t page, uint32_t) {
+    if (KindOf(root_.pages().Entry(page)->shape_.Get()) != PageKind::kKindHeaps) return;
+    const auto* records = region_.At<HeapRecord<Config>>(Pages::OffsetOf(page));
+    for (uint32_t i = 0; i < kRecordsPerPage; ++i) {
+      if (records[i].id_.Get() == 0) continue;
+      for (const auto& slot : records[i].free_) {
+        if (slot.Get() == 0) continue;
+        heap_lists_[root_.pages().HeadOf(Pages::PageOf(slot.Get()))].push_back(slot.Get());
+      }
+    }
+  });
+}
+
+void HeapWalk::WalkUnit(uint32_t first, uint32_t end) {
+  for (uint32_t page = first; page < end && complaint_.empty();) {
+    const uint32_t owner = root_.pages().Entry(page)->owner_.Get();
+    if (owner > kSpanInterior) {
+      page += WalkSpan(page);
+      continue;
+    }
+    // An interior page here is of a span that began in the unit before, or of none at all.
+    const bool is_inside = owner == kSpanInterior && !live_.empty() &&
+                           page < live_.back().first_page_ + live_.back().pages_;
+    if (owner == kSpanInterior && !is_inside) ++empty_pages_;
+    ++page;
+  }
+}
+
+uint32_t HeapWalk::WalkSpan(uint32_t page) {
+  const PageEntry* entry = root_.pages().Entry(page);
+  const uint32_t span = std::max(entry->span_.Get(), 1u);
+  for (uint32_t i = 1; i < span; ++i) {
+    const PageEntry* interior = root_.pages().Entry(page + i);
+    if (interior->owner_.Get() != kSpanInterior) Complain("a span is interrupted", page + i);
+    if (interior->back_.Get() != i) Complain("an interior page has lost its head", page + i);
+  }
+  const size_t before = live_.size();
+  switch (KindOf(entry->shape_.Get())) {
+    case PageKind::kKindHeaps:
+      record_pages_ += span;
+      return span;
+    case PageKind::kKindClass:
+    case PageKind::kKindRun:
+      WalkBlocks(page, span);
+      break;
+    case PageKind::kKindNone:
+      break;
+  }
+  (live_.size() > before ? live_pages_ : empty_pages_) += span;
+  return span;
+}
+
+void HeapWalk::WalkBlocks(uint32_t page, uint32_t span) {
+  const PageEntry* entry = root_.pages().Entry(page);
+  const uint32_t carved = entry->carved_.Get();
+  const uint64_t bytes = root_.pages().BlockBytes(page);
+  if (carved > root_.pages().Capacity(page)) return Complain("too many blocks are carved", page);
+  std::vector<bool> free(carved, false);
+  StrikeChain(page, entry->local_.Get(), carved, &free);
+  const uint64_t word = entry->remote_.load();
+  const uint32_t pending = RemoteWord::Pushed(word) - entry->drained_.Get();
+  if (pending != 0) {
+    const uint64_t head =
+        Pages::OffsetOf(page) + uint64_t{RemoteWord::Head(word) - 1} * RemoteWord::kUnit;
+    if (StrikeChain(page, head, pending, &free) != pending) {
+      return Complain("the remote list is too short", page);
+    }
+  }
+  for (const uint64_t first : heap_lists_[page]) StrikeChain(page, first, carved, &free);
+  for (uint32_t i = 0; i < carved; ++i) {
+    if (!free[i]) live_.push_back({Pages::OffsetOf(page) + i * bytes, bytes, page, span});
+  }
+}
+
+/** Follows at most `limit` links. @return blocks struck out */
+uint32_t HeapWalk::StrikeChain(uint32_t page, uint64_t first, uint32_t limit,
+                               std::vector<bool>* free) {
+  uint32_t length = 0;
+  for (uint64_t block = first; block != 0 && length < limit; ++length) {
+    Strike(page, block, free);
+    if (!complaint_.empty()) return length;
+    block = *region_.At<uint64_t>(block);
+  }
+  return length;
+}
+
+void HeapWalk::Strike(uint32_t page, uint64_t block, std::vector<bool>* free) {
+  const uint64_t begin = Pages::OffsetOf(page);
+  const uint64_t bytes = root_.pages().BlockBytes(page);
+  const uint64_t index = (block - begin) / bytes;
+  if (block < begin || index >= free->size() || (block - begin) % bytes != 0) {
+    return Complain("a list leads out of its page", block);
+  }
+  if ((*free)[index]) return Complain("a block is listed twice", block);
+  (*free)[index] = true;
+}
+
+namespace {
+
+std::string PageField(uint64_t place) {
+  struct Name {
+    uint64_t offset_;
+    const char* name_;
+  };
+  static constexpr Name kNames[] = {{offsetof(PageEntry, owner_), "owner_/shape_"},
+                                    {offsetof(PageEntry, span_), "span_/back_"},
+                                    {offsetof(PageEntry, local_), "local_"},
+                                    {offsetof(PageEntry, drained_), "drained_/carved_"},
+                                    {offsetof(PageEntry, used_), "used_/committed_"},
+                                    {offsetof(PageEntry, remote_), "remote_"}};
+  for (const Name& name : kNames) {
+    if (place / 8 == name.offset_ / 8) return name.name_;
+  }
+  return "a reserved word of a page";
+}
+
+std::string RecordField(uint64_t place) {
+  using Record = HeapRecord<Config>;
+  if (place < 8) return "heap id_/lock_";
+  return place < offsetof(Record, free_) ? "heap pending_" : "heap free_";
+}
+
+std::string RootField(uint64_t place) {
+  if (place >= offsetof(RootHeader, lists_)) return "root lists";
+  if (place / 8 == offsetof(RootHeader, lock_) / 8) return "root lock_";
+  if (place / 8 == offsetof(RootHeader, pressure_) / 8) return "pressure_/sweeps_";
+  return "root header";
+}
+
+}  // namespace
+
+std::string FieldAt(const Region& region, uint64_t offset) {
+  const uint64_t allocator = AllocatorOffsetFor(region.size_bytes_);
+  if (offset < kBackendHeaderBytes) return "backend header";
+  if (offset < allocator) return "slot";
+  if (offset < allocator + sizeof(AllocatorHeader)) return "allocator header";
+  const uint64_t core = CoreOffset(region);
+  if (core == 0 || offset < core) return "custom header";
+  const auto* header = region.At<RootHeader>(core);
+  if (offset < core + sizeof(RootHeader)) return RootField(offset - core);
+  if (header->table_offset_ == 0 || offset < header->nodes_offset_) return "head word";
+  if (offset < header->table_offset_) return "root lists";
+  const uint64_t entry = (offset - header->table_offset_) / sizeof(PageEntry);
+  if (entry < header->page_count_) {
+    return PageField((offset - header->table_offset_) % sizeof(PageEntry));
+  }
+  const Root root(region, core, nullptr);
+  const uint32_t page = root.pages().HeadOf(Pages::PageOf(offset));
+  if (KindOf(root.pages().Entry(page)->shape_.Get()) != PageKind::kKindHeaps) return "link";
+  return RecordField(offset % Config::kPageBytes % sizeof(HeapRecord<Config>));
+}
+
+}  // namespace hshm::ipc::crash

@@ -1,0 +1,58 @@
+#ifndef HSHM_UNIT_TESTS_CRASH_ORACLE_H_
+#define HSHM_UNIT_TESTS_CRASH_ORACLE_H_
+
+#include <string>
+#include <vector>
+
+#include "crash/heap_walk.h"
+#include "crash/trace_log.h"
+
+namespace hshm::ipc::crash {
+
+/** One image and what its dead process knew. */
+struct Evidence {
+  const uint64_t* image_;
+  uint64_t region_bytes_;
+  std::vector<ShadowBlock> blocks_;
+  uint32_t unknown_allowed_;
+};
+
+/**
+ * Recovers one image as the next process would and says what promise is broken; an empty string
+ * when all are kept. The letters are those of docs/protocols.md.
+ *
+ *   P2  every certain block is live, whole, and can be freed
+ *   P3  at most unknown_allowed_ blocks live that nobody knows of
+ *   P4  whatever is neither live nor the recoverer's record can be allocated, to the last block
+ *   P5  a death of the recoverer, right after it recovered, changes nothing
+ *
+ * P1, no hang and no crash, is for the caller to watch: it runs this in a child under an alarm.
+ */
+class Oracle {
+ public:
+  explicit Oracle(uint64_t region_bytes);
+  ~Oracle();
+  Oracle(const Oracle&) = delete;
+  Oracle& operator=(const Oracle&) = delete;
+
+  std::string Judge(const Evidence& evidence);
+
+ private:
+  std::string JudgeRecovered(const Evidence& evidence, Allocator* allocator);
+  std::string CompareLive(const Evidence& evidence, const HeapWalk& walk);
+  std::string CheckPatterns(const Evidence& evidence) const;
+  std::string RecoverAgain(const HeapWalk& before);
+  std::string FillUp(const Evidence& evidence, Allocator* allocator);
+  std::string FreeKnown(const Evidence& evidence, Allocator* allocator);
+  std::string FreeLost(Allocator* allocator);
+  std::string CheckCapacity(Allocator* allocator, const char* when);
+  Region RegionOf(char* memory) const;
+
+  uint64_t region_bytes_;
+  char* memory_;  // the image, recovered in place
+  char* second_;  // the recovered image, recovered once more
+};
+
+}  // namespace hshm::ipc::crash
+
+#endif  // HSHM_UNIT_TESTS_CRASH_ORACLE_H_
