@@ -66,13 +66,24 @@ void ProcessBlock<Config>::Dissolve(Heap* heap) noexcept {
     const auto first = static_cast<uint32_t>(unit << thread_unit_log2_);
     if (unit_of_[root_.GranuleOf(std::min(first, root_.header().page_count_ - 1))] != 0 &&
         HomeOf(first) == heap->index() + 1) {
-      SetHome(first, 0);
+      DissolveUnit(heap, first);
     }
   }
+}
+
+/** The pages that the heap uses stay in its hand; all others are listed, or somebody else's. */
+template <typename Config>
+void ProcessBlock<Config>::DissolveUnit(Heap* heap, uint32_t first) noexcept {
+  SetHome(first, 0);
   BuddyEngine engine = heap->Engine();
-  for (uint32_t pages = engine.LargestFree(); pages != 0; pages = engine.LargestFree()) {
-    const uint32_t first = engine.Allocate(pages);
-    ReturnListed(heap->index() + 1, first, pages);
+  const uint32_t end = std::min(first + thread_unit_pages(), root_.header().page_count_);
+  for (uint32_t page = first; page < end; ++page) {
+    // False when it is none of the heap's free pages.
+    static_cast<void>(engine.TakeRange(page, 1));
+    const uint32_t head = pages().HeadOf(page);
+    if (pages().Entry(head)->owner_.GetAcquire() != heap->id()) {
+      ReturnListed(heap->index() + 1, page, 1);
+    }
   }
 }
 

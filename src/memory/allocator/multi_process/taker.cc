@@ -70,16 +70,26 @@ template <typename Config>
 uint32_t Taker<Config>::Winnable(uint32_t page) noexcept {
   const PageEntry* entry = pages_.Entry(page);
   const HeapId owner = entry->owner_.GetAcquire();
-  if (owner == kFreePage) return 1;
+  if (owner == kFreePage) return IsInHand(page) ? 0 : 1;
   if (owner == kSpanInterior || owner == heap_->id()) return 0;
   if (entry->used_.GetAcquire() != PageTable<Config>::Pending(entry)) return 0;
   return IsAlive(SlotOf(owner)) ? std::max(entry->span_.Get(), 1u) : 0;
+}
+
+/** A free page that another heap of this process is about to open, or to return. It must not go
+ * through our hands onto the free list meanwhile: its unit could then be gone when it is opened. */
+template <typename Config>
+bool Taker<Config>::IsInHand(uint32_t page) noexcept {
+  if (!process_->IsOurs(page) || process_->HomeOf(page) != 0) return false;
+  const uint32_t holder = process_->holders_[page];
+  return holder != 0 && holder != heap_->index() + 1;
 }
 
 template <typename Config>
 uint32_t Taker<Config>::Empty(uint32_t begin, uint32_t end) noexcept {
   for (uint32_t page = begin; page < end;) {
     if (pages_.Entry(page)->owner_.GetAcquire() == kFreePage) {
+      if (IsInHand(page)) return page;
       ++page;
       continue;
     }

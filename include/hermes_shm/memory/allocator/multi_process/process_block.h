@@ -34,7 +34,8 @@ enum class DetachMode {
  *   listed   on free_pages_; holder 0
  *   in hand  of one heap: a hint, a page in use, a free page of its thread unit; holder heap + 1
  *   out      opened by somebody else; on lost_ and polled; holder 0
- * Only the holder lists a page. Who takes one from another heap of this process becomes its holder.
+ * Only the holder lists a page. Who takes one from another heap of this process becomes its holder;
+ * a free page in the hand of another heap is left alone, but for those of its thread units.
  */
 template <typename Config>
 class HSHM_API ProcessBlock {
@@ -157,6 +158,7 @@ class HSHM_API ProcessBlock {
   void GiveBackWholeUnits(uint32_t keep) noexcept;
   bool GiveBackUnit(uint32_t granule) noexcept;
   void Dissolve(Heap* heap) noexcept;
+  void DissolveUnit(Heap* heap, uint32_t first) noexcept;
 
   Region region_;
   Membership* membership_;

@@ -34,6 +34,7 @@ class Taker {
   uint32_t UnitEndOfLiving(uint32_t page) noexcept;
   /** Takes and empties every span in [begin, end). The first page that resisted, or end. */
   uint32_t Empty(uint32_t begin, uint32_t end) noexcept;
+  bool IsInHand(uint32_t page) noexcept;
   bool TakeSpan(uint32_t head) noexcept;
   bool Open(uint32_t first, uint32_t pages) noexcept;
   HeapRecord<Config>* FindRecord(HeapId id) noexcept;
