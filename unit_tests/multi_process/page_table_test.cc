@@ -1,0 +1,220 @@
+#include "hermes_shm/memory/allocator/multi_process/page_table.h"
+
+#include <memory>
+#include <set>
+#include <vector>
+
+#include "hermes_shm/memory/backend/malloc_backend.h"
+#include "support/catch.h"
+
+namespace hshm::ipc::multi_process {
+namespace {
+
+using Config = SmallPages;
+
+/** A page table and its pages at the start of a region, without any allocator. */
+class Pages {
+ public:
+  static constexpr uint32_t kCount = 64;
+  static constexpr uint32_t kFirst = 16;  // those before it hold the headers and the table
+  static constexpr Offset kTable = 8 * Config::kPageBytes;
+
+  Pages() {
+    backend_.shm_init(MemoryBackendId(1), kCount * Config::kPageBytes);
+    table_ = PageTable<Config>(backend_.region(), kTable);
+  }
+  const PageTable<Config>* operator->() const { return &table_; }
+  PageEntry* operator[](uint32_t page) const { return table_.Entry(page); }
+
+  /** Opens a page of blocks of 256 bytes, 16 of them. */
+  uint32_t OpenClassPage(HeapId id = kId, uint32_t page = kFirst) const {
+    REQUIRE(table_.OpenSpan(page, 1, id));
+    table_.Entry(page)->shape_.Set(MakeShape(kKindClass, ClassOf(256)));
+    return page;
+  }
+  std::vector<Offset> LocalOf(uint32_t page) const {
+    std::vector<Offset> blocks;
+    for (Offset block = table_.Entry(page)->local_.Get(); block != 0; block = table_.Link(block)) {
+      blocks.push_back(block);
+      REQUIRE(blocks.size() <= 16);
+    }
+    return blocks;
+  }
+  /** Takes all blocks of the page into the caller's hands. */
+  std::vector<Offset> TakeAll(uint32_t page) const {
+    std::vector<Offset> blocks = LocalOf(page);
+    OwnedWord<uint64_t> slot;
+    table_.TakeLocal(page, &slot);
+    return blocks;
+  }
+
+  static constexpr HeapId kId = MakeHeapId(1, kFirstSerial);
+  static constexpr HeapId kOtherId = MakeHeapId(2, kFirstSerial);
+
+ private:
+  MallocBackend backend_;
+  PageTable<Config> table_;
+};
+
+TEST_CASE("Carving lists every block of a page once, and no more") {
+  Pages pages;
+  const uint32_t page = pages.OpenClassPage();
+  std::set<Offset> seen;
+  int carves = 0;
+  for (; pages->Carve(page, 1024); ++carves) {
+    for (Offset block : pages.TakeAll(page)) {
+      REQUIRE(block >= pages->OffsetOf(page));
+      REQUIRE(block + 256 <= pages->OffsetOf(page + 1));
+      REQUIRE(block % 256 == 0);
+      REQUIRE(seen.insert(block).second);
+    }
+    REQUIRE(pages[page]->used_.Get() == pages[page]->carved_.Get());
+  }
+  REQUIRE(carves > 1);
+  REQUIRE(seen.size() == 16);
+}
+
+TEST_CASE("Draining takes every pushed block once, whatever the push count was") {
+  const uint32_t start = GENERATE(0u, 0xfffffffau, 0xffffffffu, 0x7fffffffu);
+  CAPTURE(start);
+  Pages pages;
+  const uint32_t page = pages.OpenClassPage();
+  pages[page]->remote_.store(RemoteWord::Make(0, start));
+  pages[page]->drained_.Set(start);
+  REQUIRE(pages->Carve(page, 4096));
+  for (int round = 0; round < 5; ++round) {
+    const std::vector<Offset> blocks = pages.TakeAll(page);
+    REQUIRE(blocks.size() == 16);
+    for (size_t i = 0; i < blocks.size(); ++i) {
+      pages->Push(page, blocks[i]);
+      if (i % 5 == 0) pages->Drain(page);  // in parts, on top of what is local already
+    }
+    REQUIRE(PageTable<Config>::Pending(pages[page]) == 0);
+    REQUIRE(pages[page]->used_.Get() == 0);
+    const std::vector<Offset> local = pages.LocalOf(page);
+    REQUIRE(std::set<Offset>(local.begin(), local.end()) ==
+            std::set<Offset>(blocks.begin(), blocks.end()));
+    pages->Drain(page);  // nothing is new
+    REQUIRE(pages.LocalOf(page) == local);
+  }
+}
+
+TEST_CASE("A drain that was cut before its count is repeated without harm") {
+  Pages pages;
+  const uint32_t page = pages.OpenClassPage();
+  REQUIRE(pages->Carve(page, 4096));
+  const std::vector<Offset> blocks = pages.TakeAll(page);
+  for (size_t i = 0; i < 6; ++i) pages->Push(page, blocks[i]);
+  const uint32_t drained = pages[page]->drained_.Get();
+  const uint32_t used = pages[page]->used_.Get();
+  pages->Drain(page);
+  const std::vector<Offset> once = pages.LocalOf(page);
+  pages[page]->drained_.Set(drained);  // as if cut after the store of local_
+  pages[page]->used_.Set(used);
+  pages->Recount(page);
+  REQUIRE(pages.LocalOf(page) == once);
+  REQUIRE(pages[page]->used_.Get() == 10);
+  pages[page]->used_.Set(used);  // as if cut before the store of used_
+  pages->Recount(page);
+  REQUIRE(pages[page]->used_.Get() == 10);
+}
+
+TEST_CASE(
+    "Settling gives a class slot's list back in front of the page's own, also when repeated") {
+  Pages pages;
+  const uint32_t page = pages.OpenClassPage();
+  REQUIRE(pages->Carve(page, 1024));
+  OwnedWord<uint64_t> slot;
+  pages->TakeLocal(page, &slot);
+  const Offset first = slot.Get();
+  REQUIRE(pages->Carve(page, 1024));
+  const size_t own = pages.LocalOf(page).size();
+  REQUIRE(pages->Settle(&slot) == page);
+  REQUIRE(slot.Get() == 0);
+  const std::vector<Offset> all = pages.LocalOf(page);
+  REQUIRE(all.size() == pages[page]->carved_.Get());
+  REQUIRE(all.size() > own);
+  slot.Set(first);  // as if cut before the store of the slot
+  REQUIRE(pages->Settle(&slot) == page);
+  REQUIRE(pages.LocalOf(page) == all);
+  REQUIRE(pages->Settle(&slot) == kNoPage);
+  pages->Recount(page);
+  REQUIRE(pages[page]->used_.Get() == 0);
+}
+
+TEST_CASE("A carve that was cut between its two stores is counted by Recount") {
+  Pages pages;
+  const uint32_t page = pages.OpenClassPage();
+  REQUIRE(pages->Carve(page, 1024));
+  const uint32_t carved = pages[page]->carved_.Get();
+  REQUIRE(carved > 1);
+  pages[page]->carved_.Set(0);
+  pages->Recount(page);
+  REQUIRE(pages[page]->carved_.Get() == carved);
+  REQUIRE(pages[page]->used_.Get() == 0);
+}
+
+TEST_CASE("A span opens whole or not at all") {
+  Pages pages;
+  const uint32_t first = Pages::kFirst;
+  REQUIRE(pages->OpenSpan(first + 3, 1, Pages::kOtherId));
+  REQUIRE_FALSE(pages->OpenSpan(first, 5, Pages::kId));
+  for (uint32_t page : {first, first + 1, first + 2, first + 4}) {
+    REQUIRE(pages[page]->owner_.Get() == kFreePage);
+  }
+  REQUIRE(pages[first + 3]->owner_.Get() == Pages::kOtherId);
+  REQUIRE(pages->OpenSpan(first, 3, Pages::kId));
+  for (uint32_t page = first; page < first + 3; ++page) REQUIRE(pages->HeadOf(page) == first);
+  REQUIRE_FALSE(pages->OpenSpan(first + 2, 1, Pages::kOtherId));
+  pages->Retire(first);
+  for (uint32_t page = first; page < first + 3; ++page) {
+    REQUIRE(pages[page]->owner_.Get() == kFreePage);
+  }
+}
+
+TEST_CASE("A span grows into free pages, and shrinks page by page") {
+  Pages pages;
+  const uint32_t first = Pages::kFirst;
+  REQUIRE(pages->OpenSpan(first, 2, Pages::kId));
+  REQUIRE(pages->OpenSpan(first + 4, 1, Pages::kOtherId));
+  REQUIRE(pages->ExtendSpan(first, 4));
+  REQUIRE(pages[first]->span_.Get() == 4);
+  REQUIRE_FALSE(pages->ExtendSpan(first, 5));
+  REQUIRE(pages[first + 4]->owner_.Get() == Pages::kOtherId);
+  pages->ShrinkSpan(first, 1);
+  REQUIRE(pages[first]->span_.Get() == 1);
+  REQUIRE(pages->OpenSpan(first + 1, 3, Pages::kOtherId));
+}
+
+TEST_CASE("An extension that was cut in the middle leaves one page, which is cleared") {
+  Pages pages;
+  const uint32_t first = Pages::kFirst;
+  REQUIRE(pages->OpenSpan(first, 2, Pages::kId));
+  REQUIRE(pages[first + 2]->owner_.CasFrom(kFreePage, kSpanInterior));  // and cut
+  pages->ClearCutExtension(first, first + 2);                           // it is beyond the end
+  REQUIRE(pages[first + 2]->owner_.Get() == kSpanInterior);
+  pages->ClearCutExtension(first, first + 8);
+  REQUIRE(pages[first + 2]->owner_.Get() == kFreePage);
+  REQUIRE(pages[first + 1]->owner_.Get() == kSpanInterior);
+  pages->ClearCutExtension(first, first + 8);  // nothing more to clear
+  REQUIRE(pages[first + 1]->owner_.Get() == kSpanInterior);
+}
+
+TEST_CASE("Deleting empties a page whoever has its blocks, and keeps its push count") {
+  Pages pages;
+  const uint32_t page = pages.OpenClassPage();
+  REQUIRE(pages->Carve(page, 4096));
+  const std::vector<Offset> blocks = pages.TakeAll(page);
+  pages->Push(page, blocks[0]);
+  pages->Push(page, blocks[1]);
+  pages->Delete(page);
+  REQUIRE(pages[page]->owner_.Get() == kFreePage);
+  REQUIRE(PageTable<Config>::Pending(pages[page]) == 0);
+  REQUIRE(RemoteWord::Pushed(pages[page]->remote_.load()) == 2);
+  pages.OpenClassPage(Pages::kOtherId);
+  REQUIRE(pages->Carve(page, 4096));
+  REQUIRE(pages.LocalOf(page).size() == 16);
+}
+
+}  // namespace
+}  // namespace hshm::ipc::multi_process
