@@ -35,7 +35,7 @@ constexpr int kRoundsAfterDeath = 2000;
 /** The custom header. */
 struct Shared {
   hshm::Mutex mutex_;            // [any]
-  hshm::Atomic<uint32_t> done_;  // [any]        survivors that have finished
+  hshm::Atomic<uint32_t> here_;  // [any]        how often a survivor came to a barrier
   uint32_t victim_slot_;         // [init]
   uint64_t gifts_[kGifts];       // [init]       blocks that the victim handed out
   uint64_t left_;                // [lock:mutex] two counters that are equal outside of the lock
@@ -104,27 +104,22 @@ void FreeGifts(const World& world, NodeHeap& heap, Shared* shared, int victim) {
   }
 }
 
-/** A barrier of the survivors; MPI's would wait for the dead one too. */
-void WaitForSurvivors(const World& world, Shared* shared) {
-  const uint32_t survivors = static_cast<uint32_t>(world.size()) - 1;
+/** The survivors' barrier number `turn`, from 1; MPI's would wait for the dead rank too. */
+void WaitForSurvivors(const World& world, Shared* shared, uint32_t turn) {
+  const uint32_t expected = turn * (static_cast<uint32_t>(world.size()) - 1);
   const uint64_t start_us = MonotonicUs();
-  if (shared->done_.fetch_add(1) + 1 == survivors) hshm::FutexWake(&shared->done_, survivors);
-  for (uint32_t done = 0; (done = shared->done_.load()) != survivors;) {
-    hshm::FutexWait(&shared->done_, done, 10'000);
+  if (shared->here_.fetch_add(1) + 1 == expected) hshm::FutexWake(&shared->here_, expected);
+  for (uint32_t here = 0; (here = shared->here_.load()) < expected;) {
+    hshm::FutexWait(&shared->here_, here, 10'000);
     MPI_CHECK(MonotonicUs() - start_us < kWaitLimitUs);
   }
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  const World world(&argc, &argv);
+/** The victim does not come back from it. */
+void LiveOn(const World& world, int victim) {
   const Segments segments;
-  const int asked = argc > 1 ? std::atoi(argv[1]) : -1;
-  const int victim = asked < 0 ? world.size() - 1 : asked;
   const uint32_t seed = std::random_device()();
   std::mt19937 random(seed);
-
   NodeHeapOptions options;
   options.capacity_bytes_ = 256_MiB;
   options.custom_header_bytes_ = sizeof(Shared);
@@ -142,10 +137,21 @@ int main(int argc, char** argv) {
   }
   WorkUntilDeath(heap, shared, random);
   FreeGifts(world, heap, shared, victim);
-  WaitForSurvivors(world, shared);
+  WaitForSurvivors(world, shared, 1);
   if (world.rank() == (victim == 0 ? 1 : 0)) {
-    MPI_CHECK(heap->Check());
+    MPI_CHECK(heap->Check());  // while nobody works
     MPI_CHECK(segments.Count() == 0);
     std::printf("rank_killed: all %d survivors of rank %d ok\n", world.size() - 1, victim);
   }
+  WaitForSurvivors(world, shared, 2);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const World world(&argc, &argv);
+  const int asked = argc > 1 ? std::atoi(argv[1]) : -1;
+  LiveOn(world, asked < 0 ? world.size() - 1 : asked);
+  std::fflush(stdout);
+  std::_Exit(0);  // Open MPI's MPI_Finalize may wait for the dead rank for ever
 }
