@@ -74,7 +74,8 @@ void ProcessBlock<Config>::Start() {
     if (!root.IsHeld()) ThrowHolderStopped(root_.header(), membership_);
     // Our slot may label what an earlier process of it left: swept before we have anything.
     Sweeper<Config>(this, first).Run(Sweeper<Config>::kAlsoOwnSlot);
-    if (!NewUnitFromRoot(1) && free_pages_.free_granules_ == 0) ThrowNoSpace(region_);
+    // Without a unit a free page of another process will do; from there on sleepers' are taken.
+    static_cast<void>(NewUnitFromRoot(1));
   }
   if (!MakeRecord(first)) ThrowNoSpace(region_);
   idle_[first->index()] = true;
@@ -99,6 +100,13 @@ HeapId ProcessBlock<Config>::NewHeapId() noexcept {
 }
 
 template <typename Config>
+bool ProcessBlock<Config>::HasSerials(uint32_t count) const noexcept {
+  // relaxed: ours alone
+  return membership_->entry(slot())->next_serial_.load(std::memory_order_relaxed) + count <=
+         kMaxSerial;
+}
+
+template <typename Config>
 ThreadHeap<Config>* ProcessBlock<Config>::NewHeap(HeapId id) noexcept {
   if (heap_count_ == kMaxThreads) return nullptr;
   try {
@@ -119,7 +127,7 @@ ThreadHeap<Config>* ProcessBlock<Config>::AcquireHeap() noexcept {
     idle_[i] = false;
     return heaps_[i].get();
   }
-  if (membership_->entry(slot())->next_serial_.load() + 2 > kMaxSerial) return nullptr;
+  if (!HasSerials(2)) return nullptr;
   Heap* heap = NewHeap(NewHeapId());
   if (heap == nullptr) return nullptr;
   if (!MakeRecord(heap)) {
@@ -167,13 +175,13 @@ uint32_t ProcessBlock<Config>::OpenRecordPage() noexcept {
   for (;;) {
     uint32_t page = AllocateHint(kRecordsHolder, 1, 1);
     if (page == kNoPage && NewUnit(1)) page = AllocateHint(kRecordsHolder, 1, 1);
-    if (page == kNoPage) return kNoPage;
-    if (!root_.CommitPages(page, 1)) {
+    if (page == kNoPage) {
+      page = OpenFreePageOfLiving();
+      if (page == kNoPage) return kNoPage;
+    } else if (!HasSerials(1) || !root_.CommitPages(page, 1)) {
       ListOrLose(page, 1);
       return kNoPage;
-    }
-    const HeapId id = NewHeapId();
-    if (!pages().OpenSpan(page, 1, id)) {
+    } else if (!pages().OpenSpan(page, 1, NewHeapId())) {
       ListOrLose(page, 1);
       continue;
     }
@@ -185,6 +193,30 @@ uint32_t ProcessBlock<Config>::OpenRecordPage() noexcept {
     entry->carved_.Set(1);
     return page;
   }
+}
+
+/** As a Taker, but for spans: for the records of a heap, without which nobody can take. */
+template <typename Config>
+uint32_t ProcessBlock<Config>::OpenFreePageOfLiving() noexcept {
+  typename RootTier<Config>::Guard root(root_);
+  if (!root.IsHeld()) return kNoPage;
+  uint32_t found = kNoPage;
+  root_.ForEachHead([&](uint32_t granule, uint32_t word) {
+    const uint32_t slot_plus_one = HeadWord::SlotPlusOne(word);
+    if (HeadWord::KindOf(word) != HeadWord::kUnit || slot_plus_one == 0) return true;
+    if (!membership_->IsAlive(slot_plus_one - 1)) return true;
+    const uint32_t end = root_.FirstPageOf(granule + HeadWord::Granules(word));
+    for (uint32_t page = root_.FirstPageOf(granule); page < end; ++page) {
+      if (pages().Entry(page)->owner_.GetAcquire() != kFreePage || IsInHand(page)) continue;
+      if (!HasSerials(1) || !root_.CommitPages(page, 1)) return false;
+      if (!pages().OpenSpan(page, 1, NewHeapId())) continue;
+      Claim(kRecordsHolder, page, 1);
+      found = page;
+      return false;
+    }
+    return true;
+  });
+  return found;
 }
 
 template class ProcessBlock<LargePages>;

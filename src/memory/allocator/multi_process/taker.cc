@@ -76,13 +76,10 @@ uint32_t Taker<Config>::Winnable(uint32_t page) noexcept {
   return IsAlive(SlotOf(owner)) ? std::max(entry->span_.Get(), 1u) : 0;
 }
 
-/** A free page that another heap of this process is about to open, or to return. It must not go
- * through our hands onto the free list meanwhile: its unit could then be gone when it is opened. */
+/** In another heap's hand; what this one returned, or was refused, it may open again. */
 template <typename Config>
 bool Taker<Config>::IsInHand(uint32_t page) noexcept {
-  if (!process_->IsOurs(page) || process_->HomeOf(page) != 0) return false;
-  const uint32_t holder = process_->holders_[page];
-  return holder != 0 && holder != heap_->index() + 1;
+  return process_->IsInHand(page) && process_->holders_[page] != heap_->index() + 1;
 }
 
 template <typename Config>

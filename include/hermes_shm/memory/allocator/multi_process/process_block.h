@@ -133,10 +133,12 @@ class HSHM_API ProcessBlock {
   void FlushIdleHeaps() noexcept;
   BuddyEngine Engine() noexcept;
   HeapId NewHeapId() noexcept;
+  bool HasSerials(uint32_t count) const noexcept;
   Heap* NewHeap(HeapId id) noexcept;
   bool MakeRecord(Heap* heap) noexcept;
   HeapRecord<Config>* FindRecordSlot() noexcept;
   uint32_t OpenRecordPage() noexcept;
+  uint32_t OpenFreePageOfLiving() noexcept;
 
   // With lock_ held:
   uint32_t AllocateHint(uint32_t holder, uint32_t pages, uint32_t alignment) noexcept;
@@ -155,6 +157,11 @@ class HSHM_API ProcessBlock {
   void PollLost(Heap* heap, bool all) noexcept;
   void SetHome(uint32_t page, uint32_t home) noexcept;
   bool IsOurs(uint32_t page) const noexcept { return unit_of_[root_.GranuleOf(page)] != 0; }
+  /** Of a free page: a heap of ours is about to open or to return it. If it went through other
+   * hands onto the free list meanwhile, its unit could be gone when it is opened. */
+  bool IsInHand(uint32_t page) const noexcept {
+    return IsOurs(page) && HomeOf(page) == 0 && holders_[page] != 0;
+  }
   void GiveBackWholeUnits(uint32_t keep) noexcept;
   bool GiveBackUnit(uint32_t granule) noexcept;
   void Dissolve(Heap* heap) noexcept;
