@@ -91,11 +91,12 @@ TEST_CASE("AutoUnits lets a rank that may use no node spread over all of them") 
 }
 
 TEST_CASE("AutoUnits gives the ranks of a crowded node smaller units") {
-  const auto choices = Choose(Request(1_GiB, 2), {Nodes({0}), Nodes({0}), Nodes({0}), Nodes({1})});
-  CHECK(choices[0].ranks_on_node_ == 3);
-  CHECK(choices[0].options_.process_unit_bytes_ == 128_MiB);  // 7/8 GiB / 2 nodes / 3 ranks
-  CHECK(choices[3].ranks_on_node_ == 1);
-  CHECK(choices[3].options_.process_unit_bytes_ == 128_MiB);  // at most 7/8 GiB / 4 ranks
+  const auto choices = Choose(
+      Request(1_GiB, 2), {Nodes({0}), Nodes({0}), Nodes({0}), Nodes({0}), Nodes({0}), Nodes({1})});
+  CHECK(choices[0].ranks_on_node_ == 5);
+  CHECK(choices[0].options_.process_unit_bytes_ == 64_MiB);  // 7/8 GiB / 2 nodes / 5 ranks
+  CHECK(choices[5].ranks_on_node_ == 1);
+  CHECK(choices[5].options_.process_unit_bytes_ == 128_MiB);  // at most 7/8 GiB / 6 ranks
 }
 
 TEST_CASE("AutoUnits describes its choice in one line") {

@@ -1,0 +1,45 @@
+/** FindRoot with its steps drawn apart: the reader is halted anywhere while the roots change. */
+#include <atomic>
+#include <thread>
+
+#include "backend/probe_allocator.h"
+#include "hermes_shm/memory/backend/malloc_backend.h"
+#include "support/catch.h"
+#include "support/halted_thread.h"
+
+namespace hshm::ipc::test {
+namespace {
+
+TEST_CASE("FindRoot gives what a name stands for although roots change between any two steps") {
+  constexpr int kRounds = 4000;
+  MallocBackend backend;
+  backend.shm_init(MemoryBackendId(1), 1 << 20);
+  auto* alloc = backend.MakeAlloc<ProbeAllocator>(AllocatorId(1, 0));
+  const auto a = alloc->Allocate<int>(HSHM_DEFAULT_MEM_CTX, 64);
+  const auto b = alloc->Allocate<int>(HSHM_DEFAULT_MEM_CTX, 64);
+  std::atomic<bool> stop{false};
+  std::atomic<uint64_t> laps{0};
+  std::atomic<uint64_t> wrong{0};
+  std::thread reader([&] {
+    for (; !stop; ++laps) {
+      const auto found = alloc->FindRoot<int>("name of b");
+      if (!found.IsNull() && found.ptr_ != b.ptr_) ++wrong;
+    }
+  });
+  hshm::test::Halter halter;
+  bool is_halted = true;
+  for (int round = 0; round < kRounds && is_halted; ++round) {
+    is_halted = halter.While(reader, laps, [&] {
+      const bool is_a_due = round % 2 == 0;  // both names take turns in the first entry
+      alloc->SetRoot(is_a_due ? "name of b" : "name of a", FullPtr<int>());
+      alloc->SetRoot(is_a_due ? "name of a" : "name of b", is_a_due ? a : b);
+    });
+  }
+  stop = true;
+  reader.join();
+  if (!is_halted) WARN("signals come too late here");
+  CHECK(wrong == 0);
+}
+
+}  // namespace
+}  // namespace hshm::ipc::test
