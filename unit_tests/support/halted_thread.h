@@ -39,9 +39,8 @@ class Halter {
   bool While(std::thread& thread, const std::atomic<uint64_t>& laps, Body body) {
     while (laps == laps_at_last_halt_) sched_yield();
     random_ = random_ * 6364136223846793005 + 1442695040888963407;
-    // seq_cst: only to keep the loop
-    for (uint64_t pause = random_ >> 55; pause != 0; --pause)
-      std::atomic_signal_fence(std::memory_order_seq_cst);
+    volatile uint64_t pause = random_ >> 55;
+    while (pause != 0) pause = pause - 1;
     Step() = kAsked;
     pthread_kill(thread.native_handle(), SIGUSR1);
     const uint64_t deadline_us = MonotonicUs() + 1000 * 1000;
