@@ -1,6 +1,7 @@
 #ifndef HSHM_MEMORY_ALLOCATOR_MULTI_PROCESS_ALLOCATOR_H_
 #define HSHM_MEMORY_ALLOCATOR_MULTI_PROCESS_ALLOCATOR_H_
 
+#include <concepts>
 #include <memory>
 
 #include "hermes_shm/memory/allocator/base_allocator.h"
@@ -55,10 +56,11 @@ class HSHM_API BasicMultiProcessAllocator
 
   /** Joins with units of these sizes, in bytes: spelled as in the requirements. */
   using Base::shm_attach;
-  MemContext shm_attach(const Region& region, uint64_t process_unit, uint64_t thread_unit) {
+  template <std::integral P, std::integral T>
+  MemContext shm_attach(const Region& region, P process_unit, T thread_unit) {
     MultiProcessOptions options;
-    options.process_unit_bytes_ = process_unit;
-    options.thread_unit_bytes_ = thread_unit;
+    options.process_unit_bytes_ = static_cast<uint64_t>(process_unit);
+    options.thread_unit_bytes_ = static_cast<uint64_t>(thread_unit);
     return Base::shm_attach(region, options);
   }
 

@@ -1,0 +1,164 @@
+#include <memory>
+
+#include "hermes_shm/base/error.h"
+#include "multi_process/heap.h"
+
+/** A system that runs out of memory in the middle: null, nothing lost, and on with what is there.
+ */
+namespace hshm::test {
+namespace {
+
+/** The services of a region whose system has memory for so many more Commit calls. */
+class Meter : public ipc::RegionServices {
+ public:
+  explicit Meter(ipc::RegionServices* real) : real_(real) {}
+
+  void Allow(uint64_t commits) { left_ = commits; }
+  uint64_t refused() const { return refused_; }
+
+  bool Commit(Offset offset, uint64_t size_bytes) noexcept override {
+    if (left_ == 0) {
+      ++refused_;
+      return false;
+    }
+    --left_;
+    return real_->Commit(offset, size_bytes);
+  }
+  void Decommit(Offset offset, uint64_t size_bytes) noexcept override {
+    real_->Decommit(offset, size_bytes);
+  }
+  bool HoldSlot(uint32_t slot) noexcept override { return real_->HoldSlot(slot); }
+  void ReleaseSlot(uint32_t slot) noexcept override { real_->ReleaseSlot(slot); }
+  bool IsAlive(uint32_t slot) noexcept override { return real_->IsAlive(slot); }
+
+ private:
+  ipc::RegionServices* real_;
+  uint64_t left_ = ~uint64_t{0};
+  uint64_t refused_ = 0;
+};
+
+constexpr uint64_t kRegion = 32 << 20;
+
+/** A metered region and a handle on it. */
+struct MeteredHeap {
+  MeteredHeap() {
+    backend_.shm_init(ipc::MemoryBackendId(1), kRegion);
+    region_ = backend_.region();
+    meter_ = std::make_unique<Meter>(region_.services_);
+    region_.services_ = meter_.get();
+  }
+  void Make(const MultiProcessOptions& options = {}) { alloc_.shm_init(kId, 0, region_, options); }
+
+  ipc::MallocBackend backend_;
+  std::unique_ptr<Meter> meter_;
+  ipc::Region region_;
+  MultiProcessAllocator alloc_;
+};
+
+TEST_CASE("Refused memory is null, loses nothing, and all is had when there is memory again") {
+  const std::vector<uint64_t> sizes = GENERATE(
+      std::vector<uint64_t>{1000}, std::vector<uint64_t>{40000}, std::vector<uint64_t>{200000},
+      std::vector<uint64_t>{16, 3000, 50000, 100000, 2000000});
+  MultiProcessOptions options;
+  options.process_unit_bytes_ = 1 << 20;  // 2 MB is a large block
+  size_t all = 0;
+  {
+    MeteredHeap whole;
+    whole.Make(options);
+    all = FillUp(&whole.alloc_, sizes).size();
+  }
+  for (uint64_t commits = 0; commits < 60; commits += commits < 12 ? 1 : 7) {
+    CAPTURE(sizes, commits);
+    MeteredHeap heap;
+    heap.Make(options);
+    heap.meter_->Allow(commits);
+    const auto blocks = FillUp(&heap.alloc_, sizes);
+    REQUIRE(heap.meter_->refused() > 0);
+    REQUIRE(heap.alloc_.Check());
+    for (size_t i = 0; i < blocks.size(); ++i) {
+      FillPattern(BytesOf(&heap.alloc_, blocks[i]), std::min<uint64_t>(sizes[0], 1000), i);
+    }
+    FreeAll(&heap.alloc_, blocks);
+    REQUIRE(heap.alloc_.GetCurrentlyAllocatedSize() == 0);
+    heap.meter_->Allow(~uint64_t{0});
+    REQUIRE(FillUp(&heap.alloc_, sizes).size() * 100 >= all * 97);
+    REQUIRE(heap.alloc_.Check());
+  }
+}
+
+TEST_CASE("A reallocation that the system refuses leaves the block as it was") {
+  MultiProcessOptions options;
+  options.process_unit_bytes_ = 1 << 20;
+  for (uint64_t size : {uint64_t{1000}, uint64_t{200000}, uint64_t{3} << 20}) {
+    for (uint64_t commits = 0; commits < 3; ++commits) {
+      CAPTURE(size, commits);
+      MeteredHeap heap;
+      heap.Make(options);
+      const OffsetPtr<> block = heap.alloc_.AllocateOffset(kCtx, size);
+      FillPattern(BytesOf(&heap.alloc_, block), size, 77);
+      const uint64_t before = heap.alloc_.GetCurrentlyAllocatedSize();
+      heap.meter_->Allow(commits);
+      const OffsetPtr<> grown = heap.alloc_.ReallocateOffset(kCtx, block, size + (9 << 20));
+      if (grown.IsNull()) REQUIRE(heap.alloc_.GetCurrentlyAllocatedSize() == before);
+      const OffsetPtr<> now = grown.IsNull() ? block : grown;
+      REQUIRE(HasPattern(BytesOf(&heap.alloc_, now), size, size, 77));
+      REQUIRE(heap.alloc_.Check());
+      heap.meter_->Allow(~uint64_t{0});
+      heap.alloc_.FreeOffset(kCtx, now);
+      REQUIRE(heap.alloc_.GetCurrentlyAllocatedSize() == 0);
+      heap.alloc_.Trim();
+      REQUIRE(LargestBlock(&heap.alloc_, 65536) >= kRegion / 10 * 9);
+    }
+  }
+}
+
+TEST_CASE("Set-up that the system refuses says so, and works when there is memory again") {
+  for (uint64_t commits = 0;; ++commits) {
+    CAPTURE(commits);
+    MeteredHeap heap;
+    heap.meter_->Allow(commits);
+    bool is_made = true;
+    try {
+      heap.Make();
+    } catch (const Error& error) {
+      REQUIRE(error.code() == ErrorCode::kNoSpace);
+      is_made = false;
+    }
+    if (is_made) {
+      REQUIRE(commits > 2);
+      break;
+    }
+    heap.meter_->Allow(~uint64_t{0});
+    heap.Make();
+    REQUIRE(FillUp(&heap.alloc_, {1000}).size() * 1000 >= kRegion / 10 * 8);
+    REQUIRE(heap.alloc_.Check());
+  }
+}
+
+TEST_CASE("Joining that the system refuses says so, and leaves no trace") {
+  MeteredHeap heap;
+  heap.Make();
+  for (uint64_t commits = 0;; ++commits) {
+    CAPTURE(commits);
+    heap.meter_->Allow(commits);
+    MultiProcessAllocator late;
+    bool is_joined = true;
+    try {
+      late.shm_attach(heap.region_);
+    } catch (const Error& error) {
+      REQUIRE(error.code() == ErrorCode::kNoSpace);
+      REQUIRE_FALSE(late.IsAttached());
+      is_joined = false;
+    }
+    heap.meter_->Allow(~uint64_t{0});
+    REQUIRE(heap.alloc_.Check());
+    if (is_joined) break;
+    late.shm_attach(heap.region_);
+    REQUIRE_FALSE(late.AllocateOffset(kCtx, 100).IsNull());
+    late.shm_detach();
+    REQUIRE(heap.alloc_.GetCurrentlyAllocatedSize() == 0);
+  }
+}
+
+}  // namespace
+}  // namespace hshm::test
