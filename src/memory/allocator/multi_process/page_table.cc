@@ -156,6 +156,7 @@ template <typename Config>
 void PageTable<Config>::Delete(uint32_t head) const {
   PageEntry* entry = Entry(head);
   const uint64_t word = entry->remote_.load(std::memory_order_acquire);  // pairs with Push
+  entry->shape_.Set(0);  // commit: what a sweeper finds so is deleted, whatever its lists say
   entry->local_.Set(0);
   entry->drained_.Set(RemoteWord::Pushed(word));
   entry->used_.Set(0);

@@ -1,6 +1,7 @@
 #include "hermes_shm/memory/allocator/multi_process/root_tier.h"
 
 #include <algorithm>
+#include <cstring>
 #include <string>
 
 #include "hermes_shm/base/error.h"
@@ -33,6 +34,20 @@ Geometry MakeGeometry(uint64_t region_bytes, Offset header_offset, uint32_t page
   return g;
 }
 
+/** A maker that died or failed before it published has left words behind; a new region has none. */
+void ClearLeftovers(const Region& region, Offset header_offset, const Geometry& g) {
+  const char* begin = region.At<char>(header_offset);
+  const char* end = region.At<char>(g.table);
+  if (std::all_of(begin, end, [](char byte) { return byte == 0; })) return;
+  const uint64_t table_bytes = g.page_count * sizeof(PageEntry);
+  if (!region.services_->Commit(g.table, table_bytes)) {
+    throw Error(ErrorCode::kNoSpace,
+                "The system has no memory for the " + std::to_string(table_bytes) +
+                    " bytes of the page table: free some, or create the segment again.");
+  }
+  std::memset(region.base_ + header_offset, 0, g.table + table_bytes - header_offset);
+}
+
 }  // namespace
 
 template <typename Config>
@@ -60,6 +75,7 @@ void RootTier<Config>::Init(const Region& region, Offset header_offset) {
                                          " bytes of the allocator's header: free some, or make the "
                                          "shared-memory file system larger.");
   }
+  ClearLeftovers(region, header_offset, g);
   auto* header = region.At<RootHeader>(header_offset);
   header->layout_version_ = kMultiProcessLayoutVersion;
   header->page_shift_ = Config::kPageShift;

@@ -94,7 +94,8 @@ void Sweeper<Config>::SweepPage(uint32_t page, uint32_t unit_end) noexcept {
   PageEntry* entry = pages_.Entry(page);
   const uint32_t shape = entry->shape_.Get();
   const bool is_deleted = deleted_[SlotOf(entry->owner_.Get())] && (shape & kAdopted) == 0;
-  if (KindOf(shape) == kKindHeaps || is_deleted) {
+  // No kind: opened and not used yet, or deleted half.
+  if (KindOf(shape) == kKindHeaps || KindOf(shape) == kKindNone || is_deleted) {
     pages_.Delete(page);
     return;
   }
