@@ -46,7 +46,7 @@ class Campaign {
   bool RunChild(uint64_t seed, const Play& play);
   void SelectImages();
   void JudgeAll(uint64_t seed);
-  void JudgeFrom(uint32_t first, Verdicts* verdicts);
+  void JudgeFrom(Verdicts* verdicts);
   void CountFields();
   void CutRecoverers(uint64_t seed, uint32_t count);
   void Complain(uint64_t seed, uint32_t image, const std::string& fault);

@@ -15,6 +15,7 @@ struct Evidence {
   uint64_t region_bytes_;
   std::vector<ShadowBlock> blocks_;
   uint32_t unknown_allowed_;
+  bool is_thorough_;  // also what costs as much again: a second recovery, a region filled up
 };
 
 /**

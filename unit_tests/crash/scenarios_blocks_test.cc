@@ -5,19 +5,175 @@
 namespace hshm::ipc::crash {
 namespace {
 
+/** Units so small that blocks above 32 KiB are large ones, of the root. */
+MultiProcessOptions SmallUnits() {
+  MultiProcessOptions options;
+  options.process_unit_bytes_ = 32 * 1024;
+  options.thread_unit_bytes_ = 4 * 1024;
+  return options;
+}
+
+/** Units of 16 pages in a process, so that a thread has 4 KiB to call its own. */
+MultiProcessOptions SomeOptions(World& world) {
+  MultiProcessOptions options;
+  switch (world.Random(3)) {
+    case 0:
+      return SmallUnits();
+    case 1:
+      options.process_unit_bytes_ = 128 * 1024;
+      options.thread_unit_bytes_ = 8 * 1024;
+      return options;
+    default:
+      return options;
+  }
+}
+
+/** Two or three processes, up to three threads, and a history. */
+void LiveALittle(World& world, uint32_t operations) {
+  world.Init(SomeOptions(world));
+  world.Attach(SomeOptions(world));
+  if (world.Random(2) == 0) world.Attach(SomeOptions(world));
+  if (world.Random(2) == 0) world.StartThread(0);
+  for (uint32_t i = world.Random(operations); i > 0; --i) world.RandomOperation();
+}
+
+uint32_t SomeActor(World& world) {
+  return world.Random(static_cast<uint32_t>(world.actors().size()));
+}
+
+/** Frees every block of the handle, by an actor of another one. */
+void FreeBlocksOf(World& world, uint32_t handle, uint32_t actor, uint32_t keep_one_in) {
+  for (uint32_t i = static_cast<uint32_t>(world.blocks().size()); i-- > 0;) {
+    if (world.blocks()[i].handle_ != handle || !world.blocks()[i].is_certain_) continue;
+    if (keep_one_in != 0 && i % keep_one_in == 0) continue;
+    world.Free(actor, i);
+  }
+}
+
 TEST_CASE("A death anywhere in random allocations and frees breaks no promise", "[crash]") {
   Campaign campaign("random operations");
-  campaign.RunMany(40, [](World& world) {
-    world.Init();
-    world.Attach();
-    if (world.Random(2) == 0) world.Attach();
-    for (uint32_t i = world.Random(120); i > 0; --i) world.RandomOperation();
+  campaign.RunMany(20, [](World& world) {
+    LiveALittle(world, 120);
     world.Trace(true);
     for (uint32_t i = 0; i < 12; ++i) world.RandomOperation();
   });
   campaign.Report();
   CHECK(campaign.violations() == 0);
+  CHECK(campaign.distinct_images() >= 2000);
+  for (const char* field :
+       {"owner_/shape_", "span_/back_", "local_", "drained_/carved_", "used_/committed_", "remote_",
+        "heap free_", "heap id_/lock_", "head word", "root lists", "root lock_", "link"}) {
+    INFO(field);
+    CHECK(campaign.StoresTo(field) > 0);
+  }
+}
+
+TEST_CASE("A death anywhere in an allocation of any kind loses one block at most", "[crash]") {
+  Campaign campaign("allocate");
+  campaign.RunMany(8, [](World& world) {
+    LiveALittle(world, 60);
+    world.Trace(true);
+    const uint32_t actor = SomeActor(world);
+    for (const uint32_t size_bytes : {16u, 17u, 480u, 700u, 4000u, 5000u, 12000u, 20000u}) {
+      for (uint32_t i = 0; i < 3; ++i) world.Allocate(actor, size_bytes);
+    }
+    world.Allocate(actor, 100, 512);
+    world.Allocate(actor, 5000, 8192);
+  });
+  campaign.Report();
+  CHECK(campaign.violations() == 0);
   CHECK(campaign.distinct_images() >= 1000);
+}
+
+TEST_CASE("A death anywhere in an own free, up to the page's last block, loses one at most",
+          "[crash]") {
+  Campaign campaign("own free");
+  campaign.RunMany(12, [](World& world) {
+    world.Init(SomeOptions(world));
+    const uint32_t actor = world.Attach(SomeOptions(world));
+    const uint32_t size_bytes = world.RandomSize();
+    while (world.blocks().size() < 40 && world.Allocate(actor, size_bytes)) {}
+    world.Trace(true);
+    while (!world.blocks().empty()) {
+      world.Free(actor, world.Random(static_cast<uint32_t>(world.blocks().size())));
+    }
+    world.Trim(actor);
+  });
+  campaign.Report();
+  CHECK(campaign.violations() == 0);
+  CHECK(campaign.StoresTo("owner_/shape_") > 0);
+}
+
+TEST_CASE("A death anywhere in remote frees, their draining and reuse loses one at most",
+          "[crash]") {
+  Campaign campaign("remote free, drain");
+  campaign.RunMany(8, [](World& world) {
+    world.Init(SomeOptions(world));
+    const uint32_t owner = world.Attach(SomeOptions(world));
+    const uint32_t size_bytes = 1 + world.Random(600);
+    while (world.blocks().size() < 60 && world.Allocate(owner, size_bytes)) {}
+    world.Trace(true);
+    for (uint32_t i = 0; i < 10; ++i) {
+      world.Free(0, world.Random(static_cast<uint32_t>(world.blocks().size())));
+    }
+    world.Allocate(owner, 2000);  // looks at other pages, while class slots are full
+    for (uint32_t i = 0; i < 12; ++i) world.Allocate(owner, size_bytes);
+    FreeBlocksOf(world, 1, 0, 9);
+    world.Trim(owner);
+  });
+  campaign.Report();
+  CHECK(campaign.violations() == 0);
+  CHECK(campaign.StoresTo("remote_") > 0);
+  CHECK(campaign.StoresTo("drained_/carved_") > 0);
+}
+
+TEST_CASE("A death anywhere in a large block's life loses one block at most", "[crash]") {
+  Campaign campaign("large blocks");
+  campaign.RunMany(8, [](World& world) {
+    world.Init(SmallUnits());
+    const uint32_t other = world.Attach(SmallUnits());
+    for (uint32_t i = world.Random(20); i > 0; --i) world.RandomOperation();
+    world.Trace(true);
+    for (uint32_t round = 0; round < 3; ++round) {
+      if (world.Allocate(0, 33000 + world.Random(40000))) {
+        const auto last = static_cast<uint32_t>(world.blocks().size() - 1);
+        world.Reallocate(0, last, 33000 + world.Random(60000));
+      }
+      world.Allocate(other, 40000, 16384);
+      const uint32_t block = world.RandomBlock();
+      if (block != World::kMain) world.Free(SomeActor(world), block);
+    }
+  });
+  campaign.Report();
+  CHECK(campaign.violations() == 0);
+  CHECK(campaign.StoresTo("head word") > 0);
+}
+
+TEST_CASE("A death anywhere in a reallocation leaves the old block or one more", "[crash]") {
+  Campaign campaign("reallocate");
+  campaign.RunMany(4, [](World& world) {
+    LiveALittle(world, 40);
+    const uint32_t actor = SomeActor(world);
+    for (const uint32_t size_bytes : {30u, 300u, 600u, 5000u, 9000u}) {
+      world.Allocate(actor, size_bytes);
+    }
+    world.Trace(true);
+    for (uint32_t i = 0; i < 8; ++i) {
+      const uint32_t block = world.RandomBlock();
+      if (block == World::kMain) continue;
+      const uint32_t size_bytes = world.blocks()[block].size_bytes_;
+      world.Reallocate(SomeActor(world), block, size_bytes + world.Random(5000));
+    }
+    for (uint32_t i = 0; i < 8; ++i) {
+      const uint32_t block = world.RandomBlock();
+      if (block == World::kMain) continue;
+      const uint32_t size_bytes = world.blocks()[block].size_bytes_;
+      world.Reallocate(SomeActor(world), block, 1 + world.Random(size_bytes));
+    }
+  });
+  campaign.Report();
+  CHECK(campaign.violations() == 0);
+  CHECK(campaign.StoresTo("span_/back_") > 0);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "hermes_shm/base/check.h"
+#include "hermes_shm/base/error.h"
 
 namespace hshm::ipc::crash {
 
@@ -82,7 +83,14 @@ void World::Reopen() {
 uint32_t World::Attach(const MultiProcessOptions& options) {
   Rest();
   Allocator* allocator = nullptr;
-  Step("attach", 0, [&] { allocator = backend_->AttachAlloc<Allocator>(options); });
+  Step("attach", 0, [&] {
+    try {
+      allocator = backend_->AttachAlloc<Allocator>(options);
+    } catch (const Error& error) {
+      HSHM_CHECK(error.code() == ErrorCode::kNoSpace);  // the region is full, and stays as it is
+    }
+  });
+  if (allocator == nullptr) return kMain;
   return AddHandle(allocator, options, allocator->CreateTls(MemContext()));
 }
 

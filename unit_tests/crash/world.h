@@ -56,7 +56,7 @@ class World {
   // ---- set-up --------------------------------------------------------------------------------
   void Init(const MultiProcessOptions& options = {});
   void Reopen();  // everyone so far is dead for those who attach from now on
-  /** @return the number of the actor */
+  /** @return the number of the actor; kMain when the region is full */
   uint32_t Attach(const MultiProcessOptions& options = {});
   void Detach(uint32_t handle, multi_process::DetachMode mode);
   /** The handle's process is dead, as far as the others can tell. */
