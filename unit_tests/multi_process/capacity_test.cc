@@ -7,7 +7,7 @@
 namespace hshm::test {
 namespace {
 
-constexpr uint64_t kRegion = 32 << 20;
+constexpr uint64_t kRegion = 16 << 20;
 constexpr uint64_t kPage = 65536;
 
 /** What a rank fills the region with, and its successor asks for. */

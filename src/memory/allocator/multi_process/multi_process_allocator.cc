@@ -145,9 +145,9 @@ multi_process::ThreadHeap<Config>* BasicMultiProcessAllocator<Config>::FindHeap(
 template <typename Config>
 void BasicMultiProcessAllocator<Config>::ThreadContext::destroy() noexcept {
   if (allocator_->identity_->epoch_ != epoch_) return;  // detached, or a forked child's copy
-  allocator_->process_->ReleaseHeap(heap_);
   // Other destructors of this thread may still call: they get a heap anew.
   multi_process::cached_heaps[allocator_->cache_index_] = {multi_process::kUnusedEntry, nullptr};
+  allocator_->process_->ReleaseHeap(heap_);  // last: this context is the next thread's from here on
 }
 
 /** One thread joins, others wait for it. The copies of the parent's private memory are dropped. */
