@@ -38,7 +38,7 @@ TEST_CASE("A rank frees what a sleeping rank allocated until null, and has the r
   MultiProcessAllocator* b = heap.Attach();
   const uint64_t at_first = b->GetCurrentlyAllocatedSize();
   const std::vector<OffsetPtr<>> blocks = FillUp(a, sizes);
-  REQUIRE(blocks.size() * BytesOf(sizes) >= kRegion / 4 * 3 * sizes.size());
+  REQUIRE(blocks.size() * BytesOf(sizes) >= kRegion / 10 * 7 * sizes.size());
   FreeAll(b, blocks);
   REQUIRE(b->GetCurrentlyAllocatedSize() == at_first);
   RequireSameRoom(b, sizes, blocks.size());
@@ -50,7 +50,7 @@ TEST_CASE("A rank frees what a sleeping rank allocated until null, and has the r
     for (const auto& others : kSizes) {
       CAPTURE(others);
       const auto again = FillUp(b, others);
-      REQUIRE(again.size() * BytesOf(others) >= kRegion / 4 * 3 * others.size());
+      REQUIRE(again.size() * BytesOf(others) >= kRegion / 10 * 7 * others.size());
       FreeAll(b, again);
     }
   }

@@ -144,6 +144,30 @@ TEST_CASE("A forked child that makes no call, or only leaves, disturbs nothing")
   REQUIRE(alloc->Check());
 }
 
+TEST_CASE("A forked child that finds no room gets null, frees, and has room afterwards") {
+  MultiProcessOptions options;
+  options.process_unit_bytes_ = 1 << 20;
+  SharedHeap<SmallMultiProcessAllocator> heap(4 << 20, options);
+  SmallMultiProcessAllocator* alloc = heap.first();
+  const OffsetPtr<> large = alloc->AllocateOffset(kCtx, 1300000);
+  const auto blocks = FillUp(alloc, {4096, 100});
+  ChildProcess child([=] {
+    for (int i = 0; i < 100; ++i) {
+      if (!alloc->AllocateOffset(kCtx, 100).IsNull()) return 1;
+    }
+    for (size_t i = 0; i < 50; ++i) alloc->FreeOffset(kCtx, blocks[i]);
+    alloc->FreeOffset(kCtx, large);
+    const OffsetPtr<> block = alloc->AllocateOffset(kCtx, 100);
+    if (block.IsNull()) return 2;
+    alloc->shm_detach();
+    return 0;
+  });
+  REQUIRE(child.Wait() == 0);
+  for (size_t i = 50; i < blocks.size(); ++i) alloc->FreeOffset(kCtx, blocks[i]);
+  REQUIRE(alloc->GetCurrentlyAllocatedSize() == 0);
+  REQUIRE(alloc->Check());
+}
+
 TEST_CASE("Blocks of a killed process stay until they are freed, and then are all back") {
   Shared heap(kRegion);
   MultiProcessAllocator* alloc = heap.first();

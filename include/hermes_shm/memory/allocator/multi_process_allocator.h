@@ -127,6 +127,7 @@ class HSHM_API BasicMultiProcessAllocator
     uint64_t epoch_;
     uint32_t slot_plus_one_;
     Atomic<uint32_t> is_joining_;
+    uint32_t has_process_;  // 1: process_ is this child's own, if not started yet
   };
   /** What a thread's storage holds; destroy() runs at the thread's end. */
   struct ThreadContext {

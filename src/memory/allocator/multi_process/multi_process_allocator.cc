@@ -160,18 +160,24 @@ bool BasicMultiProcessAllocator<Config>::RejoinForkedChild() noexcept {
   bool is_joined = identity.epoch_ != multi_process::kNoEpoch;
   if (!is_joined && this->membership_.Rejoin()) {
     try {
-      // The old block's mutexes may be held by threads that do not exist here: never touched again.
-      static_cast<void>(process_.release());
-      static_cast<void>(contexts_.release());
-      process_ = std::make_unique<Process>(this->region_, core_, &this->membership_, options_);
-      contexts_ = std::make_unique<ThreadContext[]>(multi_process::kMaxThreads);
+      if (identity.has_process_ == 0) {
+        auto process =
+            std::make_unique<Process>(this->region_, core_, &this->membership_, options_);
+        auto contexts = std::make_unique<ThreadContext[]>(multi_process::kMaxThreads);
+        // The old block's mutexes may be held by threads that do not exist here: never touched.
+        static_cast<void>(process_.release());
+        static_cast<void>(contexts_.release());
+        process_ = std::move(process);
+        contexts_ = std::move(contexts);
+        identity.has_process_ = 1;
+      }
       process_->Start();
       HSHM_THREAD_MODEL->SetTls(tls_key_, static_cast<ThreadContext*>(nullptr));
       identity.slot_plus_one_ = this->membership_.slot() + 1;
       identity.epoch_ = multi_process::NewEpoch();
       is_joined = true;
     } catch (const std::exception&) {
-      this->membership_.Leave();  // no room: as if this call had not been made
+      // No room: the next call tries again, and a free finds its way without a heap.
     }
   }
   identity.is_joining_.store(0, std::memory_order_release);  // pairs with the exchange

@@ -68,14 +68,17 @@ template <typename Config>
 void ProcessBlock<Config>::Start() {
   const std::lock_guard hold(lock_);
   membership_->entry(slot())->on_death_ = static_cast<uint32_t>(options_.on_death_);
-  Heap* first = NewHeap(NewHeapId());
+  const bool is_again = heap_count_ != 0;  // an earlier attempt found no room
+  Heap* first = is_again ? heaps_[0].get() : NewHeap(NewHeapId());
+  if (first == nullptr) ThrowNoSpace(region_);
   {
     typename RootTier<Config>::Guard root(root_);
     if (!root.IsHeld()) ThrowHolderStopped(root_.header(), membership_);
     // Our slot may label what an earlier process of it left: swept before we have anything.
-    Sweeper<Config>(this, first).Run(Sweeper<Config>::kAlsoOwnSlot);
+    Sweeper<Config>(this, first)
+        .Run(is_again ? Sweeper<Config>::kOthersOnly : Sweeper<Config>::kAlsoOwnSlot);
     // Without a unit a free page of another process will do; from there on sleepers' are taken.
-    static_cast<void>(NewUnitFromRoot(1));
+    if (free_pages_.free_granules_ == 0) static_cast<void>(NewUnitFromRoot(1));
   }
   if (!MakeRecord(first)) ThrowNoSpace(region_);
   idle_[first->index()] = true;

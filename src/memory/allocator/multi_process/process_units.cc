@@ -245,6 +245,7 @@ Offset ProcessBlock<Config>::AllocateLarge(uint64_t size_bytes, uint64_t alignme
 
 template <typename Config>
 void ProcessBlock<Config>::FreeLarge(Offset block) noexcept {
+  if (!membership_->IsMember()) return;  // a forked child that got no slot: the block stays
   const uint32_t granule = root_.GranuleOf(PageTable<Config>::PageOf(block));
   typename RootTier<Config>::Guard root(root_);
   if (!root.IsHeld()) return;  // a stopped holder: the block stays as it is
