@@ -153,17 +153,15 @@ void World::EndThread(uint32_t actor) {
 
 // ---- operations ------------------------------------------------------------------------------
 
-void World::AddBlock(uint32_t actor, uint64_t offset, uint32_t size_bytes) {
-  const ShadowBlock block = {offset, size_bytes, next_seed_++, actors_[actor].handle_, true};
-  FillPattern(region_ + offset, size_bytes, block.seed_);
-  const bool is_certain = handles_[block.handle_].on_death_ == OnDeath::kKeepLive;
-  blocks_.push_back(block);
-  blocks_.back().is_certain_ = is_certain;
+void World::AddBlock(uint32_t handle, uint64_t offset, uint32_t size_bytes) {
+  const bool is_certain = handles_[handle].on_death_ == OnDeath::kKeepLive;
+  blocks_.push_back({offset, size_bytes, next_seed_++, handle, is_certain});
+  FillPattern(region_ + offset, size_bytes, blocks_.back().seed_);
 }
 
 bool World::Allocate(uint32_t actor, uint32_t size_bytes, uint32_t alignment) {
   Rest();
-  const Actor& who = actors_[actor];
+  const Actor who = actors_[actor];
   uint64_t offset = 0;
   Step("allocate", 1, [&] {
     Allocator* allocator = handles_[who.handle_].allocator_;
@@ -172,25 +170,25 @@ bool World::Allocate(uint32_t actor, uint32_t size_bytes, uint32_t alignment) {
                  : allocator->AlignedAllocateOffset(who.context_, size_bytes, alignment).load();
   });
   if (offset == 0) return false;
-  AddBlock(actor, offset, size_bytes);
+  AddBlock(who.handle_, offset, size_bytes);
   return true;
 }
 
 void World::Free(uint32_t actor, uint32_t index) {
   Rest();
-  const Actor& who = actors_[actor];
+  const Actor who = actors_[actor];
   const ShadowBlock block = blocks_[index];
   HSHM_CHECK(HasPattern(region_ + block.offset_, block.size_bytes_, block.seed_));
   blocks_[index].is_certain_ = false;
   Step(who.handle_ == block.handle_ ? "free" : "remote free", 0, [&] {
     handles_[who.handle_].allocator_->FreeOffset(who.context_, OffsetPtr<>(block.offset_));
   });
-  blocks_.erase(blocks_.begin() + index);
+  Forget(block);
 }
 
 void World::Reallocate(uint32_t actor, uint32_t index, uint32_t size_bytes) {
   Rest();
-  const Actor& who = actors_[actor];
+  const Actor who = actors_[actor];
   const ShadowBlock block = blocks_[index];
   blocks_[index].is_certain_ = false;
   uint64_t offset = 0;
@@ -199,19 +197,32 @@ void World::Reallocate(uint32_t actor, uint32_t index, uint32_t size_bytes) {
                  .allocator_->ReallocateOffset(who.context_, OffsetPtr<>(block.offset_), size_bytes)
                  .load();
   });
+  Forget(block);
   if (offset == 0) {
-    blocks_[index].is_certain_ = block.is_certain_;
+    blocks_.push_back(block);
     return;
   }
   HSHM_CHECK(HasPattern(region_ + offset, std::min(size_bytes, block.size_bytes_), block.seed_));
   // In place the block stays its allocator's, who may be another handle than the caller.
-  const bool is_moved = offset != block.offset_;
-  blocks_.erase(blocks_.begin() + index);
-  AddBlock(actor, offset, size_bytes);
-  if (!is_moved) {
-    blocks_.back().handle_ = block.handle_;
-    blocks_.back().is_certain_ = block.is_certain_;
+  AddBlock(offset == block.offset_ ? block.handle_ : who.handle_, offset, size_bytes);
+}
+
+void World::Forget(const ShadowBlock& block) {
+  std::erase_if(blocks_, [&](const ShadowBlock& other) { return other.seed_ == block.seed_; });
+}
+
+std::vector<World::Actor> World::SetAside(uint32_t handle) {
+  std::vector<Actor> aside;
+  for (const Actor& actor : actors_) {
+    if (actor.handle_ == handle) aside.push_back(actor);
   }
+  DropActorsOf(handle);
+  return aside;
+}
+
+uint32_t World::LoseUncertain() {
+  return static_cast<uint32_t>(
+      std::erase_if(blocks_, [](const ShadowBlock& block) { return !block.is_certain_; }));
 }
 
 void World::Recover(uint32_t actor) {
@@ -244,7 +255,7 @@ uint32_t World::RandomBlock() {
     const bool is_reclaimed = std::none_of(actors_.begin(), actors_.end(), [&](const Actor& a) {
       return a.handle_ == blocks_[index].handle_;
     });
-    if (blocks_[index].is_certain_ || !is_reclaimed) return index;
+    if (blocks_[index].is_certain_ || (!is_reclaimed && !is_interrupted_)) return index;
   }
   return kMain;
 }

@@ -65,6 +65,16 @@ class World {
   uint32_t StartThread(uint32_t handle);
   void EndThread(uint32_t actor);
 
+  /** An operation of the handle stands still: takes its actors out of the world, and its blocks in
+   * flight out of reach. */
+  std::vector<Actor> SetAside(uint32_t handle);
+  void Interrupted(bool is_interrupted) { is_interrupted_ = is_interrupted; }
+  void Resume(const std::vector<Actor>& aside) {
+    actors_.insert(actors_.end(), aside.begin(), aside.end());
+  }
+  /** Blocks in flight in an operation that never ends are nobody's. @return how many */
+  uint32_t LoseUncertain();
+
   // ---- operations ----------------------------------------------------------------------------
   /** @return false when there was no room */
   bool Allocate(uint32_t actor, uint32_t size_bytes, uint32_t alignment = 0);
@@ -84,6 +94,7 @@ class World {
   uint32_t RandomBlock();
   Allocator* handle(uint32_t number) const { return handles_[number].allocator_; }
   ArrayBackend& backend() { return *backend_; }
+  Region region() const { return {region_, size_bytes_, nullptr}; }
   char* Address(uint64_t offset) const { return region_ + offset; }
 
  private:
@@ -100,7 +111,8 @@ class World {
     std::thread thread_;
   };
 
-  void AddBlock(uint32_t actor, uint64_t offset, uint32_t size_bytes);
+  void AddBlock(uint32_t handle, uint64_t offset, uint32_t size_bytes);
+  void Forget(const ShadowBlock& block);
   void Snapshot(const char* what, uint32_t unknown_allowed);
   uint32_t AddHandle(Allocator* allocator, const MultiProcessOptions& options, MemContext context);
   void DropActorsOf(uint32_t handle);
@@ -113,6 +125,7 @@ class World {
   std::mt19937_64 rng_;
   bool is_tracing_ = false;
   bool has_base_ = false;
+  bool is_interrupted_ = false;
   uint32_t unknown_ = 0;  // lost in an earlier death
   uint32_t next_seed_ = 1;
   std::unique_ptr<ArrayBackend> backend_;
