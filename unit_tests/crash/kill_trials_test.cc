@@ -63,7 +63,7 @@ class Trader {
     if (block.IsNull()) return false;
     FillPattern(At(block.load()), size_bytes, size_bytes);
     const uint64_t mine = Pack(block.load(), size_bytes);
-    // Release and acquire: the pattern goes with the block.
+    // pairs with the exchange of who takes it: the pattern goes with the block
     return Consume(exchange_->spots_[rng_() % kSpots].exchange(mine, std::memory_order_acq_rel));
   }
 
@@ -79,6 +79,7 @@ class Trader {
   bool ConsumeAll() {
     bool is_good = true;
     for (Atomic<uint64_t>& spot : exchange_->spots_) {
+      // pairs with the exchange in Trade
       is_good = Consume(spot.exchange(0, std::memory_order_acq_rel)) && is_good;
     }
     return is_good;

@@ -168,8 +168,12 @@ std::string Oracle::CheckCapacity(Allocator* allocator, const char* when) {
     return "P4: " + std::to_string(walk.empty_pages()) + " owned pages hold nothing " + when;
   }
   uint32_t expected = (walk.data_pages() - walk.record_pages() - walk.live_pages()) * kFillsPerPage;
+  uint32_t last_page = 0;
   for (const LiveBlock& block : walk.live()) {
-    if (block.bytes_ == kFillBytes) expected += kFillsPerPage - 1;
+    if (block.bytes_ != kFillBytes) continue;
+    if (block.first_page_ != last_page) expected += kFillsPerPage;
+    last_page = block.first_page_;
+    --expected;
   }
   std::vector<OffsetPtr<>> taken;
   for (;;) {
