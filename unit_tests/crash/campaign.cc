@@ -177,6 +177,7 @@ void Campaign::JudgeAll(uint64_t seed) {
 void Campaign::JudgeFrom(Verdicts* verdicts) {
   Replay replay(log_);
   Oracle oracle(kRegionBytes);
+  oracle.Demands(demand_);
   uint32_t applied = 0;
   for (; verdicts->next_ < log_.image_count(); verdicts->next_ += kJudges) {
     while (applied <= verdicts->next_) replay.Apply(applied++);

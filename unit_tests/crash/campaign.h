@@ -6,6 +6,7 @@
 #include <map>
 #include <string>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "crash/oracle.h"
@@ -27,6 +28,9 @@ class Campaign {
   using Play = std::function<void(World& world)>;
 
   explicit Campaign(const char* name);
+
+  /** Holds of every image, beside the promises. */
+  void Demands(Oracle::Demand demand) { demand_ = std::move(demand); }
 
   /** One play from a seed. `cut_recoverers` of its images are also recovered under the tracer. */
   void Run(uint64_t seed, const Play& play, uint32_t cut_recoverers = 0);
@@ -54,6 +58,7 @@ class Campaign {
   const char* name_;
   uint64_t first_seed_;
   TraceLog log_;
+  Oracle::Demand demand_;
   std::vector<uint64_t> scratch_;
   std::vector<bool> is_selected_;
   std::unordered_set<uint64_t> hashes_;

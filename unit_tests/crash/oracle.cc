@@ -63,8 +63,10 @@ std::string Oracle::Judge(const Evidence& evidence) {
 
 std::string Oracle::JudgeRecovered(const Evidence& evidence, Allocator* allocator) {
   if (!allocator->Check()) return "P1: Check() says no after recovery";
+  std::string fault = demand_ ? demand_(*allocator) : std::string();
+  if (!fault.empty()) return fault;
   const HeapWalk walk(RegionOf(memory_));
-  std::string fault = CompareLive(evidence, walk);
+  fault = CompareLive(evidence, walk);
   if (!fault.empty()) return fault;
   if (allocator->GetCurrentlyAllocatedSize() != walk.LiveBytes()) {
     return "the allocator counts " + std::to_string(allocator->GetCurrentlyAllocatedSize()) +

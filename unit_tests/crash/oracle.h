@@ -1,7 +1,9 @@
 #ifndef HSHM_UNIT_TESTS_CRASH_ORACLE_H_
 #define HSHM_UNIT_TESTS_CRASH_ORACLE_H_
 
+#include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "crash/heap_walk.h"
@@ -38,6 +40,10 @@ class Oracle {
 
   std::string Judge(const Evidence& evidence);
 
+  /** What else must hold of a recovered image; says what does not. */
+  using Demand = std::function<std::string(Allocator& allocator)>;
+  void Demands(Demand demand) { demand_ = std::move(demand); }
+
  private:
   std::string JudgeRecovered(const Evidence& evidence, Allocator* allocator);
   std::string CompareLive(const Evidence& evidence, const HeapWalk& walk);
@@ -51,6 +57,7 @@ class Oracle {
 
   uint64_t region_bytes_;
   char* memory_;  // the image, recovered in place
+  Demand demand_;
   char* second_;  // the recovered image, recovered once more
 };
 
