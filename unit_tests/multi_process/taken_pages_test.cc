@@ -1,0 +1,131 @@
+/** Pages that change hands: an owner halted anywhere, frees by others, pages that come home. */
+#include <atomic>
+#include <thread>
+#include <vector>
+
+#include "multi_process/heap.h"
+#include "support/halted_thread.h"
+
+namespace hshm::test {
+namespace {
+
+constexpr uint64_t kPage = 64 << 10;
+constexpr uint64_t kRegion = 8 << 20;
+
+/** As many blocks as can be had, each with its own pattern. */
+template <typename Alloc>
+std::vector<OffsetPtr<>> Grab(Alloc* alloc, uint64_t bytes) {
+  const std::vector<OffsetPtr<>> blocks = FillUp(alloc, {bytes});
+  for (size_t i = 0; i < blocks.size(); ++i) FillPattern(BytesOf(alloc, blocks[i]), bytes, i);
+  return blocks;
+}
+template <typename Alloc>
+bool AreIntact(Alloc* alloc, const std::vector<OffsetPtr<>>& blocks, uint64_t bytes) {
+  for (size_t i = 0; i < blocks.size(); ++i) {
+    if (!HasPattern(BytesOf(alloc, blocks[i]), bytes, bytes, i)) return false;
+  }
+  return true;
+}
+
+TEST_CASE("A rank takes pages of another that is halted anywhere, and both keep their blocks") {
+  constexpr int kRounds = 1500;
+  constexpr uint64_t kOwners = 480;
+  constexpr size_t kPageful = 8;  // so that the owner's page is wholly free between two laps
+  constexpr uint64_t kTakers = 2000;
+  PrivateHeap<SmallMultiProcessAllocator> heap(384 << 10);
+  SmallMultiProcessAllocator* owner = heap.first();
+  SmallMultiProcessAllocator* taker = heap.Attach();
+  std::atomic<bool> stop{false};
+  std::atomic<uint64_t> laps{0};
+  std::atomic<uint64_t> wrong{0};
+  std::thread thread([&] {
+    std::vector<OffsetPtr<>> blocks;
+    while (!stop) {
+      for (uint64_t i = 0; i < kPageful; ++i) {
+        const OffsetPtr<> block = owner->AllocateOffset(kCtx, kOwners);
+        if (block.IsNull()) break;  // the taker has everything
+        FillPattern(BytesOf(owner, block), kOwners, 100 + i);
+        blocks.push_back(block);
+      }
+      for (uint64_t i = 0; i < blocks.size(); ++i) {
+        if (!HasPattern(BytesOf(owner, blocks[i]), kOwners, kOwners, 100 + i)) ++wrong;
+        owner->FreeOffset(kCtx, blocks[i]);
+      }
+      if (blocks.size() == kPageful) ++laps;
+      blocks.clear();
+    }
+  });
+  Halter halter;
+  bool is_halted = true;
+  for (int round = 0; round < kRounds && is_halted && wrong == 0; ++round) {
+    std::vector<OffsetPtr<>> blocks;
+    is_halted = halter.While(thread, laps, [&] { blocks = Grab(taker, kTakers); });
+    const uint64_t before = laps;
+    for (int i = 0; i < 20 && laps == before; ++i) sched_yield();  // the owner goes on meanwhile
+    if (!AreIntact(taker, blocks, kTakers)) ++wrong;
+    FreeAll(taker, blocks);
+    taker->Trim();
+  }
+  stop = true;
+  thread.join();
+  if (!is_halted) WARN("signals come too late here");
+  CHECK(wrong == 0);
+  REQUIRE(taker->Check());
+}
+
+TEST_CASE("What others free is had again by the thread that allocates, and needs no more room") {
+  PrivateHeap<MultiProcessAllocator> heap(kRegion);
+  MultiProcessAllocator* producer = heap.first();
+  MultiProcessAllocator* consumer = heap.Attach();
+  constexpr uint64_t kBytes = 1000;
+  const uint64_t half = kRegion / kBytes / 2;
+  const OffsetPtr<> kept = consumer->AllocateOffset(kCtx, kBytes);
+  for (int round = 0; round < 20; ++round) {
+    CAPTURE(round);
+    std::vector<OffsetPtr<>> blocks;
+    for (uint64_t i = 0; i < half; ++i) blocks.push_back(producer->AllocateOffset(kCtx, kBytes));
+    for (const OffsetPtr<> block : blocks) REQUIRE_FALSE(block.IsNull());
+    FreeAll(consumer, blocks);
+  }
+  consumer->FreeOffset(kCtx, kept);
+  REQUIRE(producer->Check());
+}
+
+TEST_CASE("Runs that were trimmed in place leave no page behind") {
+  PrivateHeap<MultiProcessAllocator> heap(kRegion);
+  MultiProcessAllocator* alloc = heap.first();
+  MultiProcessAllocator* other = heap.Attach();
+  alloc->Trim();
+  const uint64_t at_first = LargestBlock(other, kPage);
+  std::vector<FullPtr<>> runs;
+  for (int i = 0; i < 5; ++i) {
+    runs.push_back(alloc->Allocate(kCtx, 10 * kPage));
+    REQUIRE_FALSE(runs.back().IsNull());
+    const FullPtr<> trimmed = alloc->Reallocate(kCtx, runs.back(), 2 * kPage);
+    REQUIRE(trimmed.ptr_ == runs.back().ptr_);
+  }
+  for (const FullPtr<>& run : runs) alloc->Free(kCtx, run);
+  alloc->Trim();
+  CHECK(LargestBlock(other, kPage) >= at_first);
+}
+
+TEST_CASE("Pages that another rank had for a while come home, and their unit is whole again") {
+  PrivateHeap<MultiProcessAllocator> heap(kRegion);
+  MultiProcessAllocator* a = heap.first();
+  MultiProcessAllocator* b = heap.Attach();
+  b->Trim();
+  a->Trim();
+  const uint64_t at_first = LargestBlock(a, kPage);
+  for (const uint64_t size : {1000, 5000, 100000}) {
+    CAPTURE(size);
+    FreeAll(a, FillUp(a, {size}));  // the units are a's
+    FreeAll(b, FillUp(b, {size}));  // b takes their pages
+    b->Trim();
+    a->Trim();
+    CHECK(LargestBlock(a, kPage) >= at_first);
+    REQUIRE(a->Check());
+  }
+}
+
+}  // namespace
+}  // namespace hshm::test
