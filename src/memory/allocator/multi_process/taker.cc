@@ -135,8 +135,7 @@ bool Taker<Config>::Open(uint32_t first, uint32_t pages) noexcept {
   const typename ThreadHeap<Config>::SlowPath lock(*heap_);
   if (lock.IsHeld() && pages_.OpenSpan(first, pages, heap_->id())) {
     pages_.Entry(first)->used_.Set(1);
-    heap_->Unlist(first);
-    heap_->notes_[first].span_ = pages;
+    heap_->NoteOwned(first, pages);
     process_->Claim(heap_->index() + 1, first, pages);
     return true;
   }

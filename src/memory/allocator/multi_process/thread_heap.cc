@@ -287,10 +287,17 @@ template <typename Config>
 void ThreadHeap<Config>::Adopt(uint32_t page) noexcept {
   const PageEntry* entry = pages_.Entry(page);
   const uint32_t shape = entry->shape_.Get();
-  notes_[page].span_ = std::max(entry->span_.Get(), 1u);
-  ++owned_spans_;
+  NoteOwned(page, std::max(entry->span_.Get(), 1u));
   const bool is_class = KindOf(shape) == kKindClass;
   List(page, is_class ? kRoomy + ClassOfShape(shape) : static_cast<uint32_t>(kRuns));
+}
+
+/** It may have been ours before, and still stand in a list: somebody took it since. */
+template <typename Config>
+void ThreadHeap<Config>::NoteOwned(uint32_t page, uint32_t span) noexcept {
+  if (notes_[page].list_ == 0) ++owned_spans_;
+  Unlist(page);
+  notes_[page].span_ = span;
 }
 
 template <typename Config>

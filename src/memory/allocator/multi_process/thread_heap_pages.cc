@@ -34,10 +34,7 @@ uint32_t ThreadHeap<Config>::OpenPages(uint32_t pages, uint32_t alignment, Effor
   }
   if (effort < Effort::kTake) return kNoPage;
   const uint32_t head = process_->TakeFor(this, pages, alignment);
-  if (head != kNoPage) {
-    ++opened_spans_;
-    ++owned_spans_;
-  }
+  if (head != kNoPage) ++opened_spans_;
   return head;
 }
 
@@ -59,10 +56,8 @@ uint32_t ThreadHeap<Config>::OpenHint(uint32_t first, uint32_t pages) noexcept {
     ReturnPages(first, pages);
     return kNoPage;
   }
-  Unlist(first);  // if it was ours before somebody took it
-  notes_[first].span_ = pages;
+  NoteOwned(first, pages);
   ++opened_spans_;
-  ++owned_spans_;
   return first;
 }
 
