@@ -56,8 +56,7 @@ void DoubleFree(const char* operation, uint64_t offset) noexcept {
 }
 
 void BadAlignment(const char* operation, uint64_t alignment) noexcept {
-  Stop("hshm: BadAlignment: %s was asked for alignment %" PRIu64
-       ", which is not a power of two.\n",
+  Stop("hshm: BadAlignment: %s was asked for alignment %" PRIu64 ", which is not a power of two.\n",
        operation, alignment);
 }
 

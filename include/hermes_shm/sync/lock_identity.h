@@ -32,7 +32,7 @@ struct LockIdentity {
   static constexpr uint32_t kSlotBits = 13;  // slot + 1, so that a word of 0 names nobody
 
   uint32_t slot_ = 0;
-  uint32_t generation_ = 0;    // counts modulo 2^18 in a lock word
+  uint32_t generation_ = 0;     // counts modulo 2^18 in a lock word
   LockPeers* peers_ = nullptr;  // null: nobody; such an identity must not lock
 };
 
