@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cmath>
+#include <cstdio>
 #include <random>
 #include <string>
 #include <vector>
@@ -19,6 +20,8 @@ namespace {
 using Heap = MultiProcessAllocator;
 constexpr uint64_t kMiB = 1024 * 1024;
 constexpr uint32_t kSpots = 64;
+/** For all else in a trial, on a machine that is busy. */
+constexpr uint32_t kTrialSeconds = 60;
 
 /** Takes the segment's name away at the latest when the test ends, however it ends. */
 class Segment {
@@ -42,6 +45,22 @@ class Segment {
   std::string url_;
   PosixShmMmap backend_;
 };
+
+/** Set while an alarm may go off: the name that must not stay behind then. */
+char hung_path[256];
+
+/** Ends the test with its segment's name taken away unless the next call comes in time; 0: never.
+ */
+void WithinSeconds(uint32_t seconds, const Segment& segment) {
+  std::snprintf(hung_path, sizeof(hung_path), "/dev/shm/%s", segment.url().c_str());
+  signal(SIGALRM, [](int) {
+    constexpr char kText[] = "crash_kill_test: P1: the survivor hangs\n";
+    [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, kText, sizeof(kText) - 1);
+    unlink(hung_path);
+    _exit(3);
+  });
+  alarm(seconds);
+}
 
 /** Where two processes exchange blocks: a spot holds {offset:40, size:24} or 0. */
 struct Exchange {
@@ -121,6 +140,7 @@ TEST_CASE("A process killed in an alloc/free loop costs the survivor nothing but
   uint64_t allowed = start_bytes;
   for (uint32_t trial = 0; trial < kTrials; ++trial) {
     INFO("trial " << trial);
+    WithinSeconds(kTrialSeconds, segment);
     test::Signpost begun;
     test::ChildProcess victim([&] {
       return TradeUntilKilled(segment.url(), exchange.shm_.off_.load(), seed + 100 + trial, begun);
@@ -128,9 +148,9 @@ TEST_CASE("A process killed in an alloc/free loop costs the survivor nothing but
     begun.Await();
     for (uint64_t i = 1 + rng() % 400; i > 0; --i) REQUIRE(survivor.Trade());
     REQUIRE(victim.Kill() == -SIGKILL);
-    alarm(2);  // the promise: the survivor is not held up, or it is no more
+    WithinSeconds(2, segment);  // the promise
     REQUIRE(survivor.Trade());
-    alarm(0);
+    WithinSeconds(kTrialSeconds, segment);
     heap->Recover();
     REQUIRE(survivor.ConsumeAll());
     allowed += kMaxTradedBytes;
@@ -140,6 +160,8 @@ TEST_CASE("A process killed in an alloc/free loop costs the survivor nothing but
     allowed = live;  // what is lost by now; the next death may lose one more
   }
   REQUIRE(heap->Check());
+  segment.backend().shm_destroy();
+  WithinSeconds(0, segment);
 }
 
 struct SizeMix {
