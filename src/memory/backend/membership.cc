@@ -92,7 +92,6 @@ int Membership::TryJoin(uint32_t slot) noexcept {
   mine->os_pid_ = ProcessId();
   mine->start_time_ = StartTime(ProcessId());
   mine->pid_namespace_ = PidNamespace();
-  mine->on_death_ = 0;
   // relaxed: as above.
   const uint32_t generation = mine->generation_.load(std::memory_order_relaxed) + 1;
   mine->generation_.store(generation, std::memory_order_release);  // pairs with IsDead

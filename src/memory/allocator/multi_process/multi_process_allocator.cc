@@ -216,9 +216,9 @@ OffsetPtr<> BasicMultiProcessAllocator<Config>::ReallocateOffsetNoNullCheck(
   if (heap == nullptr) return OffsetPtr<>();
   heap->CheckBlock("Reallocate", offset.load());
   if (heap->ResizeInPlace(offset.load(), new_size)) return offset;
-  const OffsetPtr<> moved(heap->Allocate(new_size));
-  if (moved.IsNull()) return moved;
   const uint64_t usable = heap->UsableBytes(offset.load());
+  const OffsetPtr<> moved(heap->Allocate(new_size));
+  if (moved.IsNull()) return new_size <= usable ? offset : moved;  // shrinking needs no room
   std::memcpy(this->region_.base_ + moved.load(), this->region_.base_ + offset.load(),
               usable < new_size ? usable : new_size);
   heap->Free(offset.load());
@@ -253,12 +253,14 @@ bool BasicMultiProcessAllocator<Config>::Check() noexcept {
 
 template <typename Config>
 uint32_t BasicMultiProcessAllocator<Config>::Recover() noexcept {
-  return GetHeap(MemContext()) == nullptr ? 0 : process_->Recover();
+  Heap* heap = GetHeap(MemContext());
+  return heap == nullptr ? 0 : process_->Recover(heap);
 }
 
 template <typename Config>
 bool BasicMultiProcessAllocator<Config>::Reclaim(uint32_t slot, uint32_t generation) noexcept {
-  return GetHeap(MemContext()) != nullptr && process_->Reclaim(slot, generation);
+  Heap* heap = GetHeap(MemContext());
+  return heap != nullptr && process_->Reclaim(heap, slot, generation);
 }
 
 template <typename Config>

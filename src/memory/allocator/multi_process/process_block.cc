@@ -9,6 +9,7 @@
 
 #include "hermes_shm/base/error.h"
 #include "hermes_shm/memory/allocator/multi_process/sweeper.h"
+#include "hermes_shm/memory/allocator/multi_process/taker.h"
 
 namespace hshm::ipc::multi_process {
 namespace {
@@ -67,7 +68,6 @@ ProcessBlock<Config>::~ProcessBlock() = default;
 template <typename Config>
 void ProcessBlock<Config>::Start() {
   const std::lock_guard hold(lock_);
-  membership_->entry(slot())->on_death_ = static_cast<uint32_t>(options_.on_death_);
   const bool is_again = heap_count_ != 0;  // an earlier attempt found no room
   Heap* first = is_again ? heaps_[0].get() : NewHeap(NewHeapId());
   if (first == nullptr) ThrowNoSpace(region_);
@@ -77,6 +77,8 @@ void ProcessBlock<Config>::Start() {
     // Our slot may label what an earlier process of it left: swept before we have anything.
     Sweeper<Config>(this, first)
         .Run(is_again ? Sweeper<Config>::kOthersOnly : Sweeper<Config>::kAlsoOwnSlot);
+    // Not before: until then it says what becomes of the earlier process's blocks.
+    membership_->entry(slot())->on_death_ = static_cast<uint32_t>(options_.on_death_);
     // Without a unit a free page of another process will do; from there on sleepers' are taken.
     if (free_pages_.free_granules_ == 0) static_cast<void>(NewUnitFromRoot(1));
   }
@@ -123,12 +125,20 @@ ThreadHeap<Config>* ProcessBlock<Config>::NewHeap(HeapId id) noexcept {
 template <typename Config>
 ThreadHeap<Config>* ProcessBlock<Config>::AcquireHeap() noexcept {
   const std::lock_guard hold(lock_);
+  Heap* bare = nullptr;  // without a record: left from an attempt that found no room
   for (uint32_t i = 0; i < heap_count_; ++i) {
     if (!idle_[i]) continue;
-    // A heap without a record is left from an attempt that found no room.
-    if (heaps_[i]->record_ == nullptr && !MakeRecord(heaps_[i].get())) return nullptr;
+    if (heaps_[i]->record_ == nullptr) {
+      bare = heaps_[i].get();
+      continue;
+    }
     idle_[i] = false;
     return heaps_[i].get();
+  }
+  if (bare != nullptr) {
+    if (!MakeRecord(bare)) return nullptr;
+    idle_[bare->index()] = false;
+    return bare;
   }
   if (!HasSerials(2)) return nullptr;
   Heap* heap = NewHeap(NewHeapId());
@@ -149,7 +159,7 @@ void ProcessBlock<Config>::ReleaseHeap(Heap* heap) noexcept {
 /** lock_ held. The record's memory is zero before id_ names it. */
 template <typename Config>
 bool ProcessBlock<Config>::MakeRecord(Heap* heap) noexcept {
-  HeapRecord<Config>* record = FindRecordSlot();
+  HeapRecord<Config>* record = FindRecordSlot(heap);
   if (record == nullptr) return false;
   heap->record_ = record;
   record->id_.Set(heap->id());
@@ -157,7 +167,7 @@ bool ProcessBlock<Config>::MakeRecord(Heap* heap) noexcept {
 }
 
 template <typename Config>
-HeapRecord<Config>* ProcessBlock<Config>::FindRecordSlot() noexcept {
+HeapRecord<Config>* ProcessBlock<Config>::FindRecordSlot(Heap* heap) noexcept {
   constexpr uint32_t kPerPage = Config::kPageBytes / sizeof(HeapRecord<Config>);
   for (uint32_t attempt = 0; attempt < 2; ++attempt) {
     if (record_page_ != kNoPage) {
@@ -166,7 +176,7 @@ HeapRecord<Config>* ProcessBlock<Config>::FindRecordSlot() noexcept {
         if (records[i].id_.Get() == 0) return &records[i];
       }
     }
-    if (attempt == 0) record_page_ = OpenRecordPage();
+    if (attempt == 0) record_page_ = OpenRecordPage(heap);
     if (record_page_ == kNoPage) return nullptr;
   }
   return nullptr;
@@ -174,12 +184,12 @@ HeapRecord<Config>* ProcessBlock<Config>::FindRecordSlot() noexcept {
 
 /** The page has an id of its own, so that it is no heap's; its words keep takers away. */
 template <typename Config>
-uint32_t ProcessBlock<Config>::OpenRecordPage() noexcept {
+uint32_t ProcessBlock<Config>::OpenRecordPage(Heap* heap) noexcept {
   for (;;) {
     uint32_t page = AllocateHint(kRecordsHolder, 1, 1);
     if (page == kNoPage && NewUnit(1)) page = AllocateHint(kRecordsHolder, 1, 1);
     if (page == kNoPage) {
-      page = OpenFreePageOfLiving();
+      page = OpenPageOfLiving(heap);
       if (page == kNoPage) return kNoPage;
     } else if (!HasSerials(1) || !root_.CommitPages(page, 1)) {
       ListOrLose(page, 1);
@@ -198,28 +208,18 @@ uint32_t ProcessBlock<Config>::OpenRecordPage() noexcept {
   }
 }
 
-/** As a Taker, but for spans: for the records of a heap, without which nobody can take. */
+/** For the records of a heap, which itself cannot take yet. */
 template <typename Config>
-uint32_t ProcessBlock<Config>::OpenFreePageOfLiving() noexcept {
+uint32_t ProcessBlock<Config>::OpenPageOfLiving(Heap* heap) noexcept {
   typename RootTier<Config>::Guard root(root_);
   if (!root.IsHeld()) return kNoPage;
-  uint32_t found = kNoPage;
-  root_.ForEachHead([&](uint32_t granule, uint32_t word) {
-    const uint32_t slot_plus_one = HeadWord::SlotPlusOne(word);
-    if (HeadWord::KindOf(word) != HeadWord::kUnit || slot_plus_one == 0) return true;
-    if (!membership_->IsAlive(slot_plus_one - 1)) return true;
-    const uint32_t end = root_.FirstPageOf(granule + HeadWord::Granules(word));
-    for (uint32_t page = root_.FirstPageOf(granule); page < end; ++page) {
-      if (pages().Entry(page)->owner_.GetAcquire() != kFreePage || IsInHand(page)) continue;
-      if (!HasSerials(1) || !root_.CommitPages(page, 1)) return false;
-      if (!pages().OpenSpan(page, 1, NewHeapId())) continue;
-      Claim(kRecordsHolder, page, 1);
-      found = page;
-      return false;
-    }
-    return true;
-  });
-  return found;
+  for (;;) {
+    const uint32_t page = Taker<Config>(this, heap).FreeOnePage();
+    if (page == kNoPage || !HasSerials(1)) return kNoPage;
+    if (!pages().OpenSpan(page, 1, NewHeapId())) continue;  // its own process was faster
+    Claim(kRecordsHolder, page, 1);
+    return page;
+  }
 }
 
 template class ProcessBlock<LargePages>;

@@ -5,38 +5,24 @@
 namespace hshm::ipc::multi_process {
 
 template <typename Config>
-uint32_t ProcessBlock<Config>::Recover() noexcept {
-  Heap* heap = AcquireHeap();  // adopts; idle again afterwards
-  if (heap == nullptr) return 0;
-  uint32_t dead = 0;
-  {
-    const std::lock_guard hold(lock_);
-    typename RootTier<Config>::Guard root(root_);
-    if (root.IsHeld()) dead = Sweeper<Config>(this, heap).Run(Sweeper<Config>::kOthersOnly);
-  }
-  ReleaseHeap(heap);
-  return dead;
+uint32_t ProcessBlock<Config>::Recover(Heap* heap) noexcept {
+  const std::lock_guard hold(lock_);
+  typename RootTier<Config>::Guard root(root_);
+  return root.IsHeld() ? Sweeper<Config>(this, heap).Run(Sweeper<Config>::kOthersOnly) : 0;
 }
 
 template <typename Config>
-bool ProcessBlock<Config>::Reclaim(uint32_t slot, uint32_t generation) noexcept {
+bool ProcessBlock<Config>::Reclaim(Heap* heap, uint32_t slot, uint32_t generation) noexcept {
   if (slot >= membership_->slot_count() || !membership_->IsDead(slot, generation)) return false;
-  Heap* heap = AcquireHeap();
-  if (heap == nullptr) return false;
-  bool is_found = false;
-  {
-    const std::lock_guard hold(lock_);
-    typename RootTier<Config>::Guard root(root_);
-    if (root.IsHeld()) {
-      Sweeper<Config> sweeper(this, heap);
-      // Asked under the mutex: who joins the slot meanwhile sweeps its label first.
-      is_found = !membership_->IsAlive(slot) &&
-                 membership_->entry(slot)->generation_.load() == generation &&
-                 sweeper.HasLabel(slot);
-      if (is_found) sweeper.DeleteSlot(slot);
-    }
-  }
-  ReleaseHeap(heap);
+  const std::lock_guard hold(lock_);
+  typename RootTier<Config>::Guard root(root_);
+  if (!root.IsHeld()) return false;
+  Sweeper<Config> sweeper(this, heap);
+  // Asked under the mutex: who joins the slot meanwhile sweeps its label first.
+  const bool is_found = !membership_->IsAlive(slot) &&
+                        membership_->entry(slot)->generation_.load() == generation &&
+                        sweeper.HasLabel(slot);
+  if (is_found) sweeper.DeleteSlot(slot);
   return is_found;
 }
 
@@ -44,6 +30,7 @@ template <typename Config>
 void ProcessBlock<Config>::Trim() noexcept {
   FlushIdleHeaps();
   const std::lock_guard hold(lock_);
+  PollLost(nullptr, true);
   GiveBackWholeUnits(0);
 }
 
@@ -53,6 +40,8 @@ void ProcessBlock<Config>::Leave(DetachMode mode) noexcept {
     {
       const std::lock_guard hold(lock_);
       for (uint32_t i = 0; i < heap_count_; ++i) idle_[i] = true;  // their threads are gone
+      // Who sweeps what stays takes this for a death, but it is none.
+      membership_->entry(slot())->on_death_ = static_cast<uint32_t>(OnDeath::kKeepLive);
     }
     Trim();
     return;
@@ -74,7 +63,9 @@ uint64_t ProcessBlock<Config>::LiveBytes() noexcept {
     const PageEntry* entry = pages().Entry(page);
     const PageKind kind = KindOf(entry->shape_.Get());
     if (kind == kKindClass || kind == kKindRun) {
-      used += (entry->used_.Get() - PageTable<Config>::Pending(entry)) * pages().BlockBytes(page);
+      const uint32_t held = entry->used_.Get();
+      const uint32_t pending = PageTable<Config>::Pending(entry);  // more, if some came in between
+      used += (held > pending ? held - pending : 0) * pages().BlockBytes(page);
       return;
     }
     if (kind != kKindHeaps) return;

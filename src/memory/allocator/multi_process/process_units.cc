@@ -16,7 +16,8 @@ uint32_t ProcessBlock<Config>::HintFor(Heap* heap, uint32_t pages, uint32_t alig
   *gave_unit = false;
   PollLost(heap, false);
   for (uint32_t attempt = 0; attempt < 2; ++attempt) {
-    if (pages * 2 <= thread_unit_pages() && GiveThreadUnit(heap)) {
+    const bool fits_unit = pages * 2 <= thread_unit_pages() && alignment <= thread_unit_pages();
+    if (fits_unit && GiveThreadUnit(heap)) {
       *gave_unit = true;
       return kNoPage;
     }
@@ -113,6 +114,14 @@ void ProcessBlock<Config>::ReturnListed(uint32_t holder, uint32_t first, uint32_
   }
 }
 
+/** Pages that a heap still counted as its own when somebody had taken them long ago. */
+template <typename Config>
+void ProcessBlock<Config>::DropFromHand(uint32_t holder, uint32_t first, uint32_t pages) noexcept {
+  for (uint32_t page = first; page < first + pages; ++page) {
+    if (IsOurs(page) && HomeOf(page) == 0) ReturnListed(holder, page, 1);
+  }
+}
+
 /** Pages in hand become listed when their owner word is 0, else lost. */
 template <typename Config>
 void ProcessBlock<Config>::ListOrLose(uint32_t first, uint32_t pages) noexcept {
@@ -201,7 +210,7 @@ template <typename Config>
 void ProcessBlock<Config>::FreeRemote(Offset block) noexcept {
   const RootHeader& header = root_.header();
   const uint32_t page = PageTable<Config>::PageOf(block);
-  if (block >= region_.size_bytes_ || page < header.first_page_) {
+  if (block >= PageTable<Config>::OffsetOf(header.page_count_) || page < header.first_page_) {
     defect::ForeignPointer("Free", block, region_.size_bytes_);
   }
   if (pages().Entry(page)->owner_.Get() == kFreePage) {
@@ -244,15 +253,18 @@ Offset ProcessBlock<Config>::AllocateLarge(uint64_t size_bytes, uint64_t alignme
 }
 
 template <typename Config>
+bool ProcessBlock<Config>::IsLargeBlock(uint32_t granule, Offset block) const noexcept {
+  return HeadWord::KindOf(root_.Head(granule)) == HeadWord::kLarge &&
+         block == PageTable<Config>::OffsetOf(root_.FirstPageOf(granule));
+}
+
+template <typename Config>
 void ProcessBlock<Config>::FreeLarge(Offset block) noexcept {
   if (!membership_->IsMember()) return;  // a forked child that got no slot: the block stays
   const uint32_t granule = root_.GranuleOf(PageTable<Config>::PageOf(block));
   typename RootTier<Config>::Guard root(root_);
   if (!root.IsHeld()) return;  // a stopped holder: the block stays as it is
-  if (HeadWord::KindOf(root_.Head(granule)) != HeadWord::kLarge ||
-      block != PageTable<Config>::OffsetOf(root_.FirstPageOf(granule))) {
-    defect::InvalidFree("Free", block);
-  }
+  if (!IsLargeBlock(granule, block)) defect::InvalidFree("Free", block);
   root_.GiveBack(granule);
 }
 
@@ -265,6 +277,7 @@ bool ProcessBlock<Config>::ResizeLarge(Offset block, uint64_t new_bytes) noexcep
   {
     typename RootTier<Config>::Guard root(root_);
     if (!root.IsHeld()) return false;
+    if (!IsLargeBlock(granule, block)) defect::InvalidFree("Reallocate", block);
     present = HeadWord::Granules(root_.Head(granule));
     if (!root_.ResizeLarge(granule, static_cast<uint32_t>(granules))) return false;
   }
@@ -334,7 +347,7 @@ void ProcessBlock<Config>::PollLost(Heap* heap, bool all) noexcept {
     if (home == 0) {
       ForgetLost(page);
       if (holders_[page] == 0 && !Engine().IsFree(page)) AddFree(page, 1);
-    } else if (home == heap->index() + 1) {
+    } else if (heap != nullptr && home == heap->index() + 1) {
       ForgetLost(page);
       if (!heap->Engine().IsFree(page)) heap->Engine().Free(page, 1);
     }

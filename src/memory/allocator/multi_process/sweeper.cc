@@ -12,7 +12,7 @@ uint32_t Sweeper<Config>::Run(Whom whom) noexcept {
   for (uint32_t slot = 0; slot < members.slot_count(); ++slot) {
     if (!labels[slot]) continue;
     dead_[slot] = slot == own ? whom == kAlsoOwnSlot : !members.IsAlive(slot);
-    deleted_[slot] = dead_[slot] && slot != own && IsDeletedOnDeath(slot);
+    deleted_[slot] = dead_[slot] && IsDeletedOnDeath(slot);
   }
   if (dead_.none()) return 0;
   SettleHeaps();

@@ -20,16 +20,15 @@ uint32_t Taker<Config>::Take(uint32_t pages, uint32_t alignment) noexcept {
 template <typename Config>
 uint32_t Taker<Config>::Search(uint32_t begin, uint32_t end, uint32_t pages,
                                uint32_t alignment) noexcept {
-  uint32_t run = begin;       // pages [run, page) can be won
-  uint32_t unit_end = begin;  // of the unit that covers page
+  end = std::min(end, root_.FirstPageOf(root_.header().granule_end_));
+  uint32_t run = begin;  // pages [run, page) can be won
+  // Of what covers the page looked at last. Scanning may start in the middle of a unit.
+  uint32_t cover_end = root_.header().first_page_;
   for (uint32_t page = begin; page < end;) {
-    if (page >= unit_end) {
-      unit_end = UnitEndOfLiving(page);
-      if (unit_end == 0) {
-        page = root_.FirstPageOf(root_.GranuleOf(page) + 1);
-        run = page;
-        continue;
-      }
+    if (page >= cover_end && !IsInUnitOfLiving(page, &cover_end)) {
+      page = cover_end;
+      run = page;
+      continue;
     }
     const uint32_t won = Winnable(page);
     page += std::max(won, 1u);
@@ -38,22 +37,54 @@ uint32_t Taker<Config>::Search(uint32_t begin, uint32_t end, uint32_t pages,
     if (page < first + pages || won == 0) continue;
     const uint32_t resisted = Empty(run, page);
     if (resisted == page && Open(first, pages)) return first;
-    run = resisted == page ? first + 1 : resisted + 1;
-    page = std::max(run, page);
+    // What lies behind the page that resisted may still begin a run.
+    if (resisted != page) page = std::min(page, resisted + SpanAt(resisted));
     run = page;
   }
   return kNoPage;
 }
 
 template <typename Config>
-uint32_t Taker<Config>::UnitEndOfLiving(uint32_t page) noexcept {
-  // Scanning starts in the middle of a unit only when it starts at the cursor: walk back to a head.
+uint32_t Taker<Config>::FreeOnePage() noexcept {
+  const RootHeader& header = root_.header();
+  const uint32_t end = root_.FirstPageOf(header.granule_end_);
+  uint32_t cover_end = header.first_page_;
+  for (uint32_t page = cover_end; page < end;) {
+    if (page >= cover_end && !IsInUnitOfLiving(page, &cover_end)) {
+      page = cover_end;
+      continue;
+    }
+    const uint32_t won = Winnable(page);
+    if (won != 0 && Empty(page, page + won) == page + won) {
+      if (root_.CommitPages(page, 1)) return page;
+      is_memory_gone_ = true;  // from here on only a page that has its memory will do
+    }
+    page += std::max(won, 1u);
+  }
+  return kNoPage;
+}
+
+template <typename Config>
+bool Taker<Config>::IsInUnitOfLiving(uint32_t page, uint32_t* cover_end) noexcept {
+  // What covers the page begins here at the earliest.
+  const uint32_t border = root_.GranuleOf(*cover_end);
   uint32_t granule = root_.GranuleOf(page);
-  while (granule > root_.header().first_granule_ && root_.Head(granule) == 0) --granule;
+  *cover_end = root_.FirstPageOf(granule + 1);
+  while (granule > border && root_.Head(granule) == 0) --granule;
   const uint32_t word = root_.Head(granule);
-  if (HeadWord::KindOf(word) != HeadWord::kUnit || HeadWord::SlotPlusOne(word) == 0) return 0;
+  if (word == 0) return false;
   const uint32_t end = root_.FirstPageOf(granule + HeadWord::Granules(word));
-  return page < end && IsAlive(HeadWord::SlotPlusOne(word) - 1) ? end : 0;
+  if (page >= end) return false;
+  *cover_end = end;
+  const uint32_t slot_plus_one = HeadWord::SlotPlusOne(word);
+  return HeadWord::KindOf(word) == HeadWord::kUnit && slot_plus_one != 0 &&
+         IsAlive(slot_plus_one - 1);
+}
+
+template <typename Config>
+uint32_t Taker<Config>::SpanAt(uint32_t page) const noexcept {
+  const PageEntry* entry = pages_.Entry(page);
+  return entry->owner_.GetAcquire() > kSpanInterior ? std::max(entry->span_.Get(), 1u) : 1;
 }
 
 template <typename Config>
@@ -70,7 +101,10 @@ template <typename Config>
 uint32_t Taker<Config>::Winnable(uint32_t page) noexcept {
   const PageEntry* entry = pages_.Entry(page);
   const HeapId owner = entry->owner_.GetAcquire();
-  if (owner == kFreePage) return IsInHand(page) ? 0 : 1;
+  if (owner == kFreePage) {
+    const bool is_usable = !is_memory_gone_ || entry->committed_.Get() != 0;
+    return is_usable && !IsInHand(page) ? 1 : 0;
+  }
   if (owner == kSpanInterior || owner == heap_->id()) return 0;
   if (entry->used_.GetAcquire() != PageTable<Config>::Pending(entry)) return 0;
   return IsAlive(SlotOf(owner)) ? std::max(entry->span_.Get(), 1u) : 0;
@@ -112,9 +146,7 @@ bool Taker<Config>::TakeSpan(uint32_t head) noexcept {
   if (is_free) entry->owner_.SetRelease(heap_->id());  // commit
   record->lock_.Unlock(me);
   if (!is_free) return false;
-  const typename ThreadHeap<Config>::SlowPath lock(
-      *heap_);  // takers need the root mutex, we have it
-  if (!lock.IsHeld()) return false;
+  // Ours, and takers need the root mutex, which we have: nobody else looks at it.
   pages_.Drain(head);
   HSHM_CHECK(entry->used_.Get() == 0);
   const uint32_t span = std::max(entry->span_.Get(), 1u);
@@ -131,11 +163,15 @@ bool Taker<Config>::TakeSpan(uint32_t head) noexcept {
 
 template <typename Config>
 bool Taker<Config>::Open(uint32_t first, uint32_t pages) noexcept {
-  if (!root_.CommitPages(first, pages)) return false;
+  if (!root_.CommitPages(first, pages)) {
+    is_memory_gone_ = true;
+    return false;
+  }
   const typename ThreadHeap<Config>::SlowPath lock(*heap_);
   if (lock.IsHeld() && pages_.OpenSpan(first, pages, heap_->id())) {
     pages_.Entry(first)->used_.Set(1);
-    heap_->NoteOwned(first, pages);
+    const uint32_t behind = heap_->NoteOwned(first, pages);
+    process_->DropFromHand(heap_->index() + 1, first + pages, behind);
     process_->Claim(heap_->index() + 1, first, pages);
     return true;
   }
@@ -145,26 +181,36 @@ bool Taker<Config>::Open(uint32_t first, uint32_t pages) noexcept {
 template <typename Config>
 HeapRecord<Config>* Taker<Config>::FindRecord(HeapId id) noexcept {
   if (record_of_ == id) return record_;
-  constexpr uint32_t kPerPage = Config::kPageBytes / sizeof(HeapRecord<Config>);
   record_of_ = id;
-  record_ = nullptr;
+  // Where the last one of this process was; taking page by page does not scan for each.
+  uint32_t& hint = process_->record_hints_[SlotOf(id)];
+  record_ = hint != 0 ? RecordIn(hint, id) : nullptr;
+  if (record_ != nullptr) return record_;
   root_.ForEachHead([&](uint32_t granule, uint32_t word) {
     if (HeadWord::KindOf(word) != HeadWord::kUnit) return true;
     const uint32_t end = root_.FirstPageOf(granule + HeadWord::Granules(word));
     for (uint32_t page = root_.FirstPageOf(granule); page < end && record_ == nullptr; ++page) {
-      const PageEntry* entry = pages_.Entry(page);
-      if (entry->owner_.GetAcquire() <= kSpanInterior) continue;
-      if (SlotOf(entry->owner_.Get()) != SlotOf(id)) continue;
-      if (KindOf(entry->shape_.Get()) != kKindHeaps) continue;
-      auto* records =
-          process_->region_.template At<HeapRecord<Config>>(PageTable<Config>::OffsetOf(page));
-      for (uint32_t i = 0; i < kPerPage; ++i) {
-        if (records[i].id_.Get() == id) record_ = &records[i];
-      }
+      record_ = RecordIn(page, id);
+      if (record_ != nullptr) hint = page;
     }
     return record_ == nullptr;
   });
   return record_;
+}
+
+/** The page is or was in a unit. While it holds records of the living its memory is there. */
+template <typename Config>
+HeapRecord<Config>* Taker<Config>::RecordIn(uint32_t page, HeapId id) const noexcept {
+  const HeapId owner = pages_.Entry(page)->owner_.GetAcquire();
+  if (owner <= kSpanInterior || SlotOf(owner) != SlotOf(id)) return nullptr;
+  if (KindOf(pages_.Entry(page)->shape_.Get()) != kKindHeaps) return nullptr;
+  constexpr uint32_t kPerPage = Config::kPageBytes / sizeof(HeapRecord<Config>);
+  auto* records =
+      process_->region_.template At<HeapRecord<Config>>(PageTable<Config>::OffsetOf(page));
+  for (uint32_t i = 0; i < kPerPage; ++i) {
+    if (records[i].id_.Get() == id) return &records[i];
+  }
+  return nullptr;
 }
 
 template class Taker<LargePages>;

@@ -105,10 +105,11 @@ class HSHM_API ProcessBlock {
 
   // ---- death and leaving ---------------------------------------------------------------------
 
-  /** Looks for the dead and adopts what they left. @return how many processes were found dead */
-  uint32_t Recover() noexcept;
+  /** Looks for the dead; the calling thread's heap adopts what they left. @return how many
+   * processes were found dead */
+  uint32_t Recover(Heap* heap) noexcept;
   /** Deletes the blocks of a dead process that nobody has adopted. False when there is none. */
-  bool Reclaim(uint32_t slot, uint32_t generation) noexcept;
+  bool Reclaim(Heap* heap, uint32_t slot, uint32_t generation) noexcept;
   /** Afterwards only the destructor may be called. The slot itself is the caller's to release. */
   void Leave(DetachMode mode) noexcept;
   /** Gives back everything that can be: heaps that no thread uses, whole units. */
@@ -136,9 +137,9 @@ class HSHM_API ProcessBlock {
   bool HasSerials(uint32_t count) const noexcept;
   Heap* NewHeap(HeapId id) noexcept;
   bool MakeRecord(Heap* heap) noexcept;
-  HeapRecord<Config>* FindRecordSlot() noexcept;
-  uint32_t OpenRecordPage() noexcept;
-  uint32_t OpenFreePageOfLiving() noexcept;
+  HeapRecord<Config>* FindRecordSlot(Heap* heap) noexcept;
+  uint32_t OpenRecordPage(Heap* heap) noexcept;
+  uint32_t OpenPageOfLiving(Heap* heap) noexcept;
 
   // With lock_ held:
   uint32_t AllocateHint(uint32_t holder, uint32_t pages, uint32_t alignment) noexcept;
@@ -149,12 +150,14 @@ class HSHM_API ProcessBlock {
   void AddFree(uint32_t first, uint32_t pages) noexcept;
   void CountFree(uint32_t first, uint32_t pages, int64_t sign) noexcept;
   void ReturnListed(uint32_t holder, uint32_t first, uint32_t pages) noexcept;
+  void DropFromHand(uint32_t holder, uint32_t first, uint32_t pages) noexcept;
   void ListOrLose(uint32_t first, uint32_t pages) noexcept;
   void NoteLost(uint32_t page) noexcept;
   void ForgetLost(uint32_t page) noexcept;
   uint32_t HolderOf(HeapId owner) const noexcept;
   void Claim(uint32_t holder, uint32_t first, uint32_t pages) noexcept;
   void PollLost(Heap* heap, bool all) noexcept;
+  bool IsLargeBlock(uint32_t granule, Offset block) const noexcept;
   void SetHome(uint32_t page, uint32_t home) noexcept;
   bool IsOurs(uint32_t page) const noexcept { return unit_of_[root_.GranuleOf(page)] != 0; }
   /** Of a free page: a heap of ours is about to open or to return it. If it went through other
@@ -179,6 +182,7 @@ class HSHM_API ProcessBlock {
   uint32_t whole_units_ = 0;        // units all of whose pages are on our lists
   uint32_t hints_since_poll_ = 0;
   uint32_t take_cursor_ = 0;  // where the last search for a sleeper's pages ended
+  std::array<uint32_t, kMaxSlots> record_hints_{};  // by slot: page where a Taker found records
   BuddyLists free_pages_{};
   PrivatePages<BuddyNode> nodes_;         // by page number, for our lists and those of our heaps
   PrivatePages<Atomic<uint32_t>> homes_;  // by thread unit number

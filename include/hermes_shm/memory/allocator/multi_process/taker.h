@@ -25,19 +25,24 @@ class Taker {
 
   /** An open span of the heap with used_ 1 from pages of the living; kNoPage when there is none. */
   uint32_t Take(uint32_t pages, uint32_t alignment) noexcept;
+  /** A free page with its memory, not open, for a heap that has no record yet, or kNoPage. */
+  uint32_t FreeOnePage() noexcept;
 
  private:
   uint32_t Search(uint32_t begin, uint32_t end, uint32_t pages, uint32_t alignment) noexcept;
   /** Pages from here on that one step can win: a free page, a wholly free span; 0 if neither. */
   uint32_t Winnable(uint32_t page) noexcept;
-  /** First page behind the unit that covers this one when its process lives; 0 otherwise. */
-  uint32_t UnitEndOfLiving(uint32_t page) noexcept;
+  /** Whether the page is in a unit whose process lives. *cover_end: a page up to here at which a
+   * unit, a large block or a free granule ends; afterwards the end of what covers the page. */
+  bool IsInUnitOfLiving(uint32_t page, uint32_t* cover_end) noexcept;
+  uint32_t SpanAt(uint32_t page) const noexcept;
   /** Takes and empties every span in [begin, end). The first page that resisted, or end. */
   uint32_t Empty(uint32_t begin, uint32_t end) noexcept;
   bool IsInHand(uint32_t page) noexcept;
   bool TakeSpan(uint32_t head) noexcept;
   bool Open(uint32_t first, uint32_t pages) noexcept;
   HeapRecord<Config>* FindRecord(HeapId id) noexcept;
+  HeapRecord<Config>* RecordIn(uint32_t page, HeapId id) const noexcept;
   bool IsAlive(uint32_t slot) noexcept;
 
   ProcessBlock<Config>* process_;
@@ -46,7 +51,8 @@ class Taker {
   const PageTable<Config>& pages_;
   SlotSet asked_;
   SlotSet alive_;
-  HeapId record_of_ = 0;  // whose record FindRecord found last
+  bool is_memory_gone_ = false;  // the system refused some: only pages that have theirs will do
+  HeapId record_of_ = 0;         // whose record FindRecord found last
   HeapRecord<Config>* record_ = nullptr;
 };
 
