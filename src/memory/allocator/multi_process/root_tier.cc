@@ -131,18 +131,7 @@ void RootTier<Config>::GiveBack(uint32_t granule) {
   const uint32_t granules = HeadWord::Granules(Head(granule));
   const uint32_t first = FirstPageOf(granule);
   const uint32_t end = FirstPageOf(granule + granules);
-  // The marks go before the memory: a cut in between leaves memory that is committed twice.
-  for (uint32_t page = first; page < end;) {
-    uint32_t run = page;
-    while (run < end && pages_.Entry(run)->committed_.Get() != 0) {
-      pages_.Entry(run++)->committed_.Set(0);
-    }
-    if (run > page) {
-      region_.services_->Decommit(PageTable<Config>::OffsetOf(page),
-                                  uint64_t{run - page} * Config::kPageBytes);
-    }
-    page = run + 1;
-  }
+  DecommitPages(first, end);
   heads_[granule].Set(0);
   Engine().Free(granule, granules);
 }
@@ -164,6 +153,7 @@ bool RootTier<Config>::ResizeLarge(uint32_t granule, uint32_t granules) {
   } else if (granules < present) {
     heads_[granule].Set(resized);
     Engine().Free(granule + granules, present - granules);
+    DecommitPages(FirstPageOf(granule + granules), FirstPageOf(granule + present));
   }
   return true;
 }
@@ -185,6 +175,22 @@ bool RootTier<Config>::AllPagesFree(uint32_t granule, uint32_t granules) const {
     if (pages_.Entry(page)->owner_.GetAcquire() != kFreePage) return false;
   }
   return true;
+}
+
+/** The marks go before the memory: a cut in between leaves memory that is committed twice. */
+template <typename Config>
+void RootTier<Config>::DecommitPages(uint32_t first, uint32_t end) {
+  for (uint32_t page = first; page < end;) {
+    uint32_t run = page;
+    while (run < end && pages_.Entry(run)->committed_.Get() != 0) {
+      pages_.Entry(run++)->committed_.Set(0);
+    }
+    if (run > page) {
+      region_.services_->Decommit(PageTable<Config>::OffsetOf(page),
+                                  uint64_t{run - page} * Config::kPageBytes);
+    }
+    page = run + 1;
+  }
 }
 
 template <typename Config>

@@ -152,13 +152,13 @@ bool ThreadHeap<Config>::FillFrom(uint32_t page, uint32_t size_class) noexcept {
 
 template <typename Config>
 bool ThreadHeap<Config>::StartClassPage(uint32_t head, uint32_t size_class) noexcept {
-  const SlowPath lock(*this);
-  if (!lock.IsHeld()) return false;
+  // used_ is 1, which keeps takers away. Listed first: without the lock a later refill finds it.
   PageEntry* entry = pages_.Entry(head);
   entry->shape_.Set(MakeShape(kKindClass, size_class));
   List(head, kRoomy + size_class);
   HSHM_ASSERT(record_->free_[size_class].Get() == 0);
-  return FillFrom(head, size_class);
+  const SlowPath lock(*this);
+  return lock.IsHeld() && FillFrom(head, size_class);
 }
 
 // ---- free ------------------------------------------------------------------------------------
@@ -287,17 +287,21 @@ template <typename Config>
 void ThreadHeap<Config>::Adopt(uint32_t page) noexcept {
   const PageEntry* entry = pages_.Entry(page);
   const uint32_t shape = entry->shape_.Get();
-  NoteOwned(page, std::max(entry->span_.Get(), 1u));
+  const uint32_t span = std::max(entry->span_.Get(), 1u);
+  process_->DropFromHand(index_ + 1, page + span, NoteOwned(page, span));
   const bool is_class = KindOf(shape) == kKindClass;
   List(page, is_class ? kRoomy + ClassOfShape(shape) : static_cast<uint32_t>(kRuns));
 }
 
 /** It may have been ours before, and still stand in a list: somebody took it since. */
 template <typename Config>
-void ThreadHeap<Config>::NoteOwned(uint32_t page, uint32_t span) noexcept {
-  if (notes_[page].list_ == 0) ++owned_spans_;
+uint32_t ThreadHeap<Config>::NoteOwned(uint32_t page, uint32_t span) noexcept {
+  const bool is_listed = notes_[page].list_ != 0;
+  const uint32_t former = is_listed ? notes_[page].span_ : span;
+  if (!is_listed) ++owned_spans_;
   Unlist(page);
   notes_[page].span_ = span;
+  return former > span ? former - span : 0;
 }
 
 template <typename Config>

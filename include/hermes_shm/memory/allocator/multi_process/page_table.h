@@ -117,6 +117,7 @@ class HSHM_API PageTable {
   uint32_t Walk(uint32_t page, uint64_t first, uint32_t limit, Visit visit) const {
     const Offset begin = OffsetOf(page);
     const uint64_t bytes = BlockBytes(page);
+    if (bytes == 0) return kBroken;  // the page went free while we looked
     uint32_t length = 0;
     for (uint64_t block = first; block != 0 && length < limit; block = Link(block), ++length) {
       const uint64_t index = (block - begin) / bytes;

@@ -68,7 +68,8 @@ class HSHM_API RootTier {
   /** Gives a unit or large block back, and its memory to the system. All its pages must be free. */
   void GiveBack(uint32_t granule);
 
-  /** Granules of a large block: more or fewer, in place. False when the next ones are in use. */
+  /** Granules of a large block: more or fewer, in place; the memory of those that go is given
+   * back. False when the next ones are in use. */
   bool ResizeLarge(uint32_t granule, uint32_t granules);
 
   /** True when a process unit covers the page; only then its entry has memory for sure. */
@@ -120,6 +121,7 @@ class HSHM_API RootTier {
                        header_->granule_end_ - header_->first_granule_, 0, kBuddyMaxOrder);
   }
   void Rebuild();
+  void DecommitPages(uint32_t first, uint32_t end);
   bool CommitTable(uint32_t granule, uint32_t granules) const;
 
   Region region_;
