@@ -48,6 +48,8 @@ class Mutant:
         if not match:
             raise BadPatch(f'{self.name}: cannot read "# found by: {found_by}"')
         self.test, self.case = match.groups()
+        tries = re.search(r'^# tries: (\d+)$', self.text, re.M)
+        self.tries = int(tries.group(1)) if tries else 1
         # hshm_add_mpi_test makes the tests NAME_np2, NAME_np4 ... of the target NAME.
         self.target = re.sub(r'_np\d+$', '', self.test)
         self.hunks = self.read_hunks()
@@ -242,7 +244,10 @@ def try_mutant(copy, mutant, timeout, seen):
         if complaint:
             print(complaint, flush=True)
             return 'DOES NOT BUILD'
-        ended, _ = copy.run(mutant, timeout)
+        for _ in range(mutant.tries):
+            ended, _ = copy.run(mutant, timeout)
+            if ended != 'passed':
+                break
     finally:
         for path, text in original.items():
             path.write_text(text)
