@@ -96,7 +96,6 @@ template <typename Config>
 void PageTable<Config>::Recount(uint32_t page) const {
   Drain(page);
   PageEntry* entry = Entry(page);
-  const uint64_t bytes = BlockBytes(page);
   uint32_t highest = entry->carved_.Get();
   const uint32_t limit = Capacity(page) + 1;
   const uint32_t length = Walk(page, entry->local_.Get(), limit, [&](uint32_t index) {
@@ -104,7 +103,6 @@ void PageTable<Config>::Recount(uint32_t page) const {
     return true;
   });
   if (length >= limit) defect::Corruption("the local list of a page", OffsetOf(page));
-  static_cast<void>(bytes);
   entry->carved_.Set(highest);
   entry->used_.Set(highest - length);
 }

@@ -146,8 +146,9 @@ class HSHM_API ThreadHeap {
   void Adopt(uint32_t page) noexcept;
   /** Takes a page out of whatever list has it. */
   void Unlist(uint32_t page) noexcept;
-  /** A span that carries our id from now on; in no list yet. */
-  void NoteOwned(uint32_t page, uint32_t span) noexcept;
+  /** A span that carries our id from now on; in no list yet. @return pages behind it that a longer
+   * span of ours had here when somebody took it: they may still be in our hand */
+  uint32_t NoteOwned(uint32_t page, uint32_t span) noexcept;
   void List(uint32_t page, uint32_t list) noexcept {
     ListOf(list).PushFront(notes_.data(), page, list);
   }
