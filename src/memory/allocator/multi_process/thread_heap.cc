@@ -110,7 +110,11 @@ template <typename Config>
 bool ThreadHeap<Config>::RefillFromOwned(uint32_t size_class) noexcept {
   const uint32_t pressure =
       process_->root().header().pressure_.load(std::memory_order_relaxed);  // relaxed: a hint
-  if (HSHM_UNLIKELY(pressure != seen_pressure_)) {
+  ++refills_since_flush_;
+  if (HSHM_UNLIKELY(pressure != seen_pressure_) && refills_since_flush_ > owned_spans_ / 16) {
+    // A flush is paid for by the refills since the last one: a rank that asks again and again in
+    // vain must not make the others do nothing else.
+    refills_since_flush_ = 0;
     seen_pressure_ = pressure;
     Flush();
   }

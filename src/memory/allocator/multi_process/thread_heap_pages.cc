@@ -145,7 +145,9 @@ bool ThreadHeap<Config>::ResizeInPlace(Offset block, uint64_t new_bytes) noexcep
   const auto pages = static_cast<uint32_t>(bits::DivideUp(new_bytes, Config::kPageBytes));
   const uint32_t present = entry->span_.Get();
   if (pages == present) return true;
-  if (entry->owner_.Get() != id_) return pages < present;  // only its owner may change the span
+  if (entry->owner_.Get() != id_) {
+    return pages < present && 2 * pages >= present;  // only its owner may change the span
+  }
   if (pages < present) {
     pages_.ShrinkSpan(head, pages);
     notes_[head].span_ = pages;

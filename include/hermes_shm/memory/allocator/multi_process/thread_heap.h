@@ -172,6 +172,7 @@ class HSHM_API ThreadHeap {
   uint32_t commit_pages_ = 1;  // pages to make usable at the next fresh one; doubles to 2 MiB
   uint32_t opened_spans_ = 0;  // since the last Collect
   uint32_t owned_spans_ = 0;
+  uint32_t refills_since_flush_ = 0;
   bool is_out_of_memory_ = false;  // the last OpenHint failed for want of memory
   BuddyLists free_pages_{};        // of its thread units; hints
   PrivatePages<PageNote> notes_;   // by page number
