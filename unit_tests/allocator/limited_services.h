@@ -49,6 +49,10 @@ class LimitedRegion : private hshm::ipc::RegionServices {
   void Decommit(hshm::ipc::Offset offset, uint64_t size_bytes) noexcept override {
     real_->Decommit(offset, size_bytes);
   }
+  bool Bind(hshm::ipc::Offset offset, uint64_t size_bytes, uint32_t node) noexcept override {
+    return real_->Bind(offset, size_bytes, node);
+  }
+  bool IsShared() const noexcept override { return real_->IsShared(); }
   bool HoldSlot(uint32_t slot) noexcept override { return real_->HoldSlot(slot); }
   void ReleaseSlot(uint32_t slot) noexcept override { real_->ReleaseSlot(slot); }
   bool IsAlive(uint32_t slot) noexcept override { return real_->IsAlive(slot); }

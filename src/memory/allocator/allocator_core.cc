@@ -138,6 +138,12 @@ const char* AllocatorTypeName(AllocatorType type) noexcept {
       return "a MultiProcessAllocator";
     case AllocatorType::kMultiProcessSmallPages:
       return "a MultiProcessAllocator with small pages";
+    case AllocatorType::kMalloc:
+      return "a MallocAllocator";
+    case AllocatorType::kScalablePage:
+      return "a ScalablePageAllocator";
+    case AllocatorType::kThreadLocal:
+      return "a ThreadLocalAllocator";
   }
   return "an unknown allocator";
 }

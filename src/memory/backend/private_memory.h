@@ -23,6 +23,8 @@ class PrivateMemory : public BackendMemory {
   void Decommit(Offset offset, uint64_t size_bytes) noexcept final {
     HSHM_CHECK(offset <= size_bytes_ && size_bytes <= size_bytes_ - offset);  // the bytes stay
   }
+  bool Bind(Offset, uint64_t, uint32_t) noexcept override { return false; }  // not our pages
+  bool IsShared() const noexcept final { return false; }
   bool HoldSlot(uint32_t slot) noexcept final {
     errno = EAGAIN;
     return slots_.TryHold(slot);

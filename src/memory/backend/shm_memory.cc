@@ -55,6 +55,8 @@ void ShmMemory::Decommit(Offset offset, uint64_t size_bytes) noexcept {
   static_cast<void>(PunchHole(segment_.file_.get(), begin, end - begin));
 }
 
+bool ShmMemory::Bind(Offset, uint64_t, uint32_t) noexcept { return false; }
+
 bool ShmMemory::HoldSlot(uint32_t slot) noexcept {
   HSHM_CHECK(slot < slots_.size());
   if (!HasDescriptor()) {

@@ -17,6 +17,9 @@ enum class AllocatorType : uint32_t {
   kBuddy = 2,
   kMultiProcess = 3,
   kMultiProcessSmallPages = 4,  // the same with 4 KiB pages, for tests on small regions
+  kMalloc = 5,
+  kScalablePage = 6,
+  kThreadLocal = 7,
 };
 
 inline constexpr uint32_t kMaxRoots = 63;

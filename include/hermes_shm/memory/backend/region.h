@@ -8,6 +8,9 @@
 
 namespace hshm::ipc {
 
+/** For Bind: wherever the system puts it. */
+inline constexpr uint32_t kAnyNode = ~uint32_t{0};
+
 /**
  * What an allocator may ask of the backend under its region. Lies in private memory, one per
  * backend object; all calls may come from several threads at once.
@@ -27,6 +30,17 @@ class RegionServices {
    * again. On memory that cannot be given back (arrays, malloc) nothing happens: the bytes stay.
    */
   virtual void Decommit(Offset offset, uint64_t size_bytes) noexcept = 0;
+
+  /**
+   * Asks the system to place the pages of the range on a NUMA node when they are committed: before
+   * Commit, pages that are there may stay where they are. `node` counts as Topology does;
+   * kAnyNode takes the wish back. Best effort: a full node gives way to others, and false (no such
+   * node, no way to place memory here) is no reason to stop.
+   */
+  virtual bool Bind(Offset offset, uint64_t size_bytes, uint32_t node) noexcept = 0;
+
+  /** True when other processes can have the same memory; false for what one process has alone. */
+  virtual bool IsShared() const noexcept = 0;
 
   /**
    * Takes byte lock `slot` for this process, without waiting. False with errno EAGAIN when another

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "hermes_shm/base/units.h"
+#include "hermes_shm/memory/backend/region.h"
 
 namespace hshm::ipc {
 
@@ -21,6 +22,8 @@ struct MultiProcessOptions {
   uint64_t thread_unit_bytes_ = 16_MiB;
   /** Processes that will share the region; 0 when unknown (units then start small and double). */
   uint32_t expected_processes_ = 0;
+  /** NUMA node, counted as Topology does, on which this process's units should lie. */
+  uint32_t numa_node_ = kAnyNode;
   OnDeath on_death_ = OnDeath::kKeepLive;
 };
 
