@@ -6,6 +6,7 @@
 #include "hermes_shm/base/bits.h"
 #include "hermes_shm/memory/backend/posix_shm_mmap.h"
 #include "hermes_shm/platform/page.h"
+#include "memory/backend/bind_range.h"
 
 namespace hshm::ipc {
 
@@ -55,7 +56,9 @@ void ShmMemory::Decommit(Offset offset, uint64_t size_bytes) noexcept {
   static_cast<void>(PunchHole(segment_.file_.get(), begin, end - begin));
 }
 
-bool ShmMemory::Bind(Offset, uint64_t, uint32_t) noexcept { return false; }
+bool ShmMemory::Bind(Offset offset, uint64_t size_bytes, uint32_t node) noexcept {
+  return BindRange(&placer_, *this, offset, size_bytes, node);
+}
 
 bool ShmMemory::HoldSlot(uint32_t slot) noexcept {
   HSHM_CHECK(slot < slots_.size());

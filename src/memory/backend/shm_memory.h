@@ -7,6 +7,7 @@
 #include "hermes_shm/memory/backend/memory_backend.h"
 #include "hermes_shm/platform/byte_lock.h"
 #include "hermes_shm/platform/file_descriptor.h"
+#include "hermes_shm/platform/memory_placement.h"
 #include "hermes_shm/platform/shared_memory.h"
 
 namespace hshm::ipc {
@@ -52,6 +53,7 @@ class ShmMemory final : public BackendMemory {
   SegmentFile segment_;
   char* base_ = nullptr;
   uint64_t size_bytes_;
+  MemoryPlacer placer_;
   std::vector<HeldByte> slots_;  // [i] is written by who just got, or has, byte i
 };
 

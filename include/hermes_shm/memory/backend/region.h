@@ -32,10 +32,11 @@ class RegionServices {
   virtual void Decommit(Offset offset, uint64_t size_bytes) noexcept = 0;
 
   /**
-   * Asks the system to place the pages of the range on a NUMA node when they are committed: before
-   * Commit, pages that are there may stay where they are. `node` counts as Topology does;
-   * kAnyNode takes the wish back. Best effort: a full node gives way to others, and false (no such
-   * node, no way to place memory here) is no reason to stop.
+   * Asks the system to place the whole system pages of the range on a NUMA node when they are
+   * committed: before Commit, for pages that are there stay where they are. `node` counts as
+   * Topology does; kAnyNode takes the wish back, whichever process it was of. Best effort: a full
+   * node gives way to others, and false (no such node, no way to place memory here) is no reason to
+   * stop. See MemoryPlacer.
    */
   virtual bool Bind(Offset offset, uint64_t size_bytes, uint32_t node) noexcept = 0;
 
