@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "hermes_shm/base/error.h"
 #include "hermes_shm/base/types.h"
 #include "hermes_shm/memory/backend/backend_header.h"
 #include "hermes_shm/memory/backend/region.h"
