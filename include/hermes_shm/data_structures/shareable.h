@@ -1,0 +1,21 @@
+#ifndef HSHM_DATA_STRUCTURES_SHAREABLE_H_
+#define HSHM_DATA_STRUCTURES_SHAREABLE_H_
+
+#include <type_traits>
+
+namespace hshm::ipc {
+
+/**
+ * What vector, list and map hold: values that are the same bytes in every process and that may be
+ * moved as bytes. That excludes addresses (T*, references, virtual functions, most std:: types) and
+ * rel_ptr, which means another place wherever it is copied to as bytes. OffsetPtr is fine. Of an
+ * address inside a struct the language cannot tell: that is the user's part.
+ */
+template <typename T>
+concept Shareable =
+    std::is_trivially_copyable_v<T> && std::is_object_v<T> && !std::is_pointer_v<T> &&
+    !std::is_const_v<T> && !std::is_volatile_v<T>;
+
+}  // namespace hshm::ipc
+
+#endif  // HSHM_DATA_STRUCTURES_SHAREABLE_H_
