@@ -3,7 +3,8 @@
 
 /**
  * One behaviour suite for all allocators, over all backends that make sense. One file per allocator
- * includes contract/harness.h, says which allocator it is, and then includes this:
+ * includes contract/harness.h, says which allocator it is, and then includes this (or, where other
+ * processes cannot join, those of the headers below that hold for it):
  *
  *     #define HSHM_CONTRACT_NAME "StackAllocator"
  *     namespace {
@@ -15,6 +16,7 @@
 
 #include "contract/block_claims.h"
 #include "contract/misuse_claims.h"
+#include "contract/region_claims.h"
 #include "contract/shared_claims.h"
 
 #endif  // HSHM_UNIT_TESTS_CONTRACT_CONTRACT_SUITE_H_

@@ -46,6 +46,10 @@ struct Defaults {
   static constexpr int kKills = 50;
   /** Share of the region, in percent, that blocks of 1000 bytes get before null. */
   static constexpr uint64_t kLeastUsablePercent = 60;
+  /** The blocks lie in the region, so its size is the limit and offsets are aligned. */
+  static constexpr bool kBlocksLieInRegion = true;
+  /** Backends that the allocator works on: TestBackend's kinds. */
+  static bool WorksOn(int /*kind*/) { return true; }
 };
 
 /** One region of one kind; a shared segment gets a name of this process and goes at the end. */
@@ -81,6 +85,8 @@ class TestBackend {
     constexpr const char* kNames[] = {"ArrayBackend", "MallocBackend", "PosixShmMmap"};
     return kNames[kind];
   }
+  /** Another process can have the same memory. */
+  static bool IsShared(int kind) { return kind == kShm; }
 
  private:
   static std::string NewName() {

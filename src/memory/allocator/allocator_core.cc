@@ -225,13 +225,10 @@ void* AllocatorCore::CustomHeader(size_t size_bytes) {
   return region_.base_ + header_->custom_header_offset_;
 }
 
-bool AllocatorCore::SetRoot(std::string_view name, OffsetPtr<> offset) noexcept {
+bool AllocatorCore::SetRootOffset(std::string_view name, OffsetPtr<> offset) noexcept {
   if (!IsAttached()) defect::NotAttached("SetRoot");
   RootName words;
   if (!MakeRootName(name, &words)) return false;
-  if (!offset.IsNull() && !region_.Contains(Offset{offset.load()})) {
-    defect::ForeignPointer("SetRoot", offset.load(), region_.size_bytes_);
-  }
   const LockIdentity me = membership_.IdentityOrRejoin();
   if (me.peers_ == nullptr) return false;
   // After kOwnerDied nothing is to be repaired: an entry cut in the middle has no offset, is free.

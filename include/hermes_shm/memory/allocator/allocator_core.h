@@ -62,26 +62,12 @@ class HSHM_API AllocatorCore {
   /** Address in this process; null for null. */
   template <typename T>
   T* Convert(OffsetPtr<T> offset) const noexcept {
-    return offset.IsNull() ? nullptr : reinterpret_cast<T*>(region_.base_ + offset.load());
+    return offset.IsNull() ? nullptr : reinterpret_cast<T*>(region_.AddressOf(offset.load()));
   }
   template <typename T>
   T* Convert(const ShmPtr<T>& ptr) const noexcept {
     return Convert(OffsetPtr<T>(ptr.off_.load()));
   }
-
-  /**
-   * Leaves an offset under a name (1 to 55 bytes) for every rank to find; a null offset takes the
-   * name away; a name that is there already gets the new offset. False when the name is bad or all
-   * 63 entries are taken.
-   *
-   * Invariant  An entry with offset_ != 0 has its whole name, which changes while it is 0.
-   * Ordering   The version is raised before a change, offset_ is released last. Readers hold no
-   *            lock: they acquire the offset, then the name, and look for another version.
-   * ABA        While the version stays, at most one change is under way: offset and name belong
-   *            together.
-   * Crash      Between name and offset: the entry is free.
-   */
-  bool SetRoot(std::string_view name, OffsetPtr<> offset) noexcept;
 
   /** Null when nothing was left under the name. */
   OffsetPtr<> FindRootOffset(std::string_view name) noexcept;
@@ -95,6 +81,20 @@ class HSHM_API AllocatorCore {
   void AbandonInit() noexcept;
   Offset BeginAttach(AllocatorType type, const Region& region);
   void EndAttachment() noexcept;
+
+  /**
+   * Leaves an offset under a name (1 to 55 bytes) for every rank to find; a null offset takes the
+   * name away; a name that is there already gets the new offset. False when the name is bad or all
+   * 63 entries are taken.
+   *
+   * Invariant  An entry with offset_ != 0 has its whole name, which changes while it is 0.
+   * Ordering   The version is raised before a change, offset_ is released last. Readers hold no
+   *            lock: they acquire the offset, then the name, and look for another version.
+   * ABA        While the version stays, at most one change is under way: offset and name belong
+   *            together.
+   * Crash      Between name and offset: the entry is free.
+   */
+  bool SetRootOffset(std::string_view name, OffsetPtr<> offset) noexcept;
 
   Region region_;
   AllocatorId id_;

@@ -188,12 +188,17 @@ class BaseAllocator : public AllocatorCore {
 
   // ---- names ---------------------------------------------------------------------------------
 
-  /** Leaves an object for other ranks to find. See AllocatorCore::SetRoot. */
+  /** Leaves an object for other ranks to find. See AllocatorCore::SetRootOffset. */
   template <typename T>
   bool SetRoot(std::string_view name, const FullPtr<T>& ptr) noexcept {
-    return AllocatorCore::SetRoot(name, OffsetPtr<>(ptr.shm_.off_.load()));
+    return SetRoot(name, OffsetPtr<>(ptr.shm_.off_.load()));
   }
-  using AllocatorCore::SetRoot;
+  bool SetRoot(std::string_view name, OffsetPtr<> offset) noexcept {
+    if (IsAttached() && !offset.IsNull() && !self().Contains(offset)) {
+      defect::ForeignPointer("SetRoot", offset.load(), region_.size_bytes_);
+    }
+    return SetRootOffset(name, offset);
+  }
 
   /** What was left under the name; null when nothing was. */
   template <typename T>
@@ -205,7 +210,7 @@ class BaseAllocator : public AllocatorCore {
   template <typename T>
   HSHM_INLINE FullPtr<T> ToFullPtr(OffsetPtr<> offset) const noexcept {
     if (HSHM_UNLIKELY(offset.IsNull())) return FullPtr<T>();
-    return FullPtr<T>(id_, reinterpret_cast<T*>(region_.base_ + offset.load()), offset.load());
+    return FullPtr<T>(id_, reinterpret_cast<T*>(region_.AddressOf(offset.load())), offset.load());
   }
 
  private:

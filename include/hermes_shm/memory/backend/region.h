@@ -74,7 +74,11 @@ struct Region {
     return reinterpret_cast<T*>(base_ + offset);
   }
   HSHM_INLINE_CROSS_FUN Offset OffsetOf(const void* ptr) const {
-    return static_cast<Offset>(static_cast<const char*>(ptr) - base_);
+    return reinterpret_cast<uintptr_t>(ptr) - reinterpret_cast<uintptr_t>(base_);
+  }
+  /** Address of an offset, which may lie outside of the region: it counts modulo 2^64 then. */
+  HSHM_INLINE_CROSS_FUN char* AddressOf(Offset offset) const {
+    return reinterpret_cast<char*>(reinterpret_cast<uintptr_t>(base_) + offset);
   }
   HSHM_INLINE_CROSS_FUN bool Contains(Offset offset) const { return offset < size_bytes_; }
   HSHM_INLINE_CROSS_FUN bool Contains(const void* ptr) const { return Contains(OffsetOf(ptr)); }
