@@ -39,17 +39,19 @@ using multi_process::DetachMode;
  * A process that ends without shm_detach is treated as shm_detach(kKeepLive) by the next one that
  * joins or finds no room. A forked child joins as a process of its own with its first call.
  */
-template <typename Config>
+template <typename Config, multi_process::Sharing kSharing = multi_process::Sharing::kManyProcesses>
 class HSHM_API BasicMultiProcessAllocator
-    : public BaseAllocator<BasicMultiProcessAllocator<Config>> {
-  using Base = BaseAllocator<BasicMultiProcessAllocator<Config>>;
+    : public BaseAllocator<BasicMultiProcessAllocator<Config, kSharing>> {
+  using Base = BaseAllocator<BasicMultiProcessAllocator<Config, kSharing>>;
   using Heap = multi_process::ThreadHeap<Config>;
   using Process = multi_process::ProcessBlock<Config>;
 
  public:
-  static constexpr AllocatorType kType = Config::kPageShift == multi_process::LargePages::kPageShift
-                                             ? AllocatorType::kMultiProcess
-                                             : AllocatorType::kMultiProcessSmallPages;
+  static constexpr AllocatorType kType =
+      kSharing == multi_process::Sharing::kOneProcess ? AllocatorType::kThreadLocal
+      : Config::kPageShift == multi_process::LargePages::kPageShift
+          ? AllocatorType::kMultiProcess
+          : AllocatorType::kMultiProcessSmallPages;
 
   BasicMultiProcessAllocator();
   ~BasicMultiProcessAllocator();
@@ -175,6 +177,8 @@ class HSHM_API BasicMultiProcessAllocator
 
 extern template class BasicMultiProcessAllocator<multi_process::LargePages>;
 extern template class BasicMultiProcessAllocator<multi_process::SmallPages>;
+extern template class BasicMultiProcessAllocator<multi_process::LargePages,
+                                                 multi_process::Sharing::kOneProcess>;
 
 /** What applications use: 64 KiB pages. */
 using MultiProcessAllocator = BasicMultiProcessAllocator<multi_process::LargePages>;

@@ -26,29 +26,30 @@ uint64_t NewEpoch() {
 }  // namespace
 }  // namespace multi_process
 
-template <typename Config>
-typename BasicMultiProcessAllocator<Config>::Identity BasicMultiProcessAllocator<Config>::kDetached;
+template <typename Config, multi_process::Sharing kSharing>
+typename BasicMultiProcessAllocator<Config, kSharing>::Identity
+    BasicMultiProcessAllocator<Config, kSharing>::kDetached;
 
-template <typename Config>
-BasicMultiProcessAllocator<Config>::BasicMultiProcessAllocator() = default;
+template <typename Config, multi_process::Sharing kSharing>
+BasicMultiProcessAllocator<Config, kSharing>::BasicMultiProcessAllocator() = default;
 
-template <typename Config>
-BasicMultiProcessAllocator<Config>::~BasicMultiProcessAllocator() {
+template <typename Config, multi_process::Sharing kSharing>
+BasicMultiProcessAllocator<Config, kSharing>::~BasicMultiProcessAllocator() {
   mode_ = DetachMode::kKeepLive;
   if (this->IsAttached()) Detach();
   HSHM_THREAD_MODEL->DestroyTls(tls_key_);
 }
 
-template <typename Config>
-MemContext BasicMultiProcessAllocator<Config>::Init(Offset core,
-                                                    const MultiProcessOptions& options) {
+template <typename Config, multi_process::Sharing kSharing>
+MemContext BasicMultiProcessAllocator<Config, kSharing>::Init(Offset core,
+                                                              const MultiProcessOptions& options) {
   multi_process::RootTier<Config>::Init(this->region_, core);
   return Start(core, options);
 }
 
-template <typename Config>
-MemContext BasicMultiProcessAllocator<Config>::Attach(Offset core,
-                                                      const MultiProcessOptions& options) {
+template <typename Config, multi_process::Sharing kSharing>
+MemContext BasicMultiProcessAllocator<Config, kSharing>::Attach(
+    Offset core, const MultiProcessOptions& options) {
   const auto* root = this->region_.template At<multi_process::RootHeader>(core);
   if (root->layout_version_ != multi_process::kMultiProcessLayoutVersion) {
     throw Error(ErrorCode::kVersionMismatch,
@@ -65,16 +66,17 @@ MemContext BasicMultiProcessAllocator<Config>::Attach(Offset core,
   return Start(core, options);
 }
 
-template <typename Config>
-MemContext BasicMultiProcessAllocator<Config>::Start(Offset core,
-                                                     const MultiProcessOptions& options) {
+template <typename Config, multi_process::Sharing kSharing>
+MemContext BasicMultiProcessAllocator<Config, kSharing>::Start(Offset core,
+                                                               const MultiProcessOptions& options) {
   core_ = core;
   options_ = options;
   if (const int error = page_.Map(); error != 0) {
     throw Error(ErrorCode::kSystem, "The system has no page for the process's identity.", error);
   }
   try {
-    process_ = std::make_unique<Process>(this->region_, core, &this->membership_, options);
+    process_ =
+        std::make_unique<Process>(this->region_, core, &this->membership_, options, kSharing);
     contexts_ = std::make_unique<ThreadContext[]>(multi_process::kMaxThreads);
   } catch (const std::bad_alloc&) {
     throw Error(ErrorCode::kSystem,
@@ -97,8 +99,8 @@ MemContext BasicMultiProcessAllocator<Config>::Start(Offset core,
   return ContextOf(heap);
 }
 
-template <typename Config>
-void BasicMultiProcessAllocator<Config>::Detach() {
+template <typename Config, multi_process::Sharing kSharing>
+void BasicMultiProcessAllocator<Config, kSharing>::Detach() {
   // In a forked child that did not allocate or free, nothing in process_ is ours to leave, whether
   // or not a lock made the child a member.
   const bool is_ours = identity_->epoch_ != multi_process::kNoEpoch;
@@ -113,18 +115,20 @@ void BasicMultiProcessAllocator<Config>::Detach() {
 
 // ---- contexts --------------------------------------------------------------------------------
 
-template <typename Config>
-MemContext BasicMultiProcessAllocator<Config>::ContextOf(const Heap* heap) const noexcept {
+template <typename Config, multi_process::Sharing kSharing>
+MemContext BasicMultiProcessAllocator<Config, kSharing>::ContextOf(
+    const Heap* heap) const noexcept {
   return MemContext(this->membership_.slot(), heap->index());
 }
 
-template <typename Config>
-void BasicMultiProcessAllocator<Config>::Cache(Heap* heap) noexcept {
+template <typename Config, multi_process::Sharing kSharing>
+void BasicMultiProcessAllocator<Config, kSharing>::Cache(Heap* heap) noexcept {
   multi_process::cached_heaps[cache_index_] = {identity_->epoch_, heap};
 }
 
-template <typename Config>
-multi_process::ThreadHeap<Config>* BasicMultiProcessAllocator<Config>::FindHeap() noexcept {
+template <typename Config, multi_process::Sharing kSharing>
+multi_process::ThreadHeap<Config>*
+BasicMultiProcessAllocator<Config, kSharing>::FindHeap() noexcept {
   if (process_ == nullptr || identity_ == &kDetached) defect::NotAttached("A call");
   if (identity_->epoch_ == multi_process::kNoEpoch && !RejoinForkedChild()) return nullptr;
   auto* context = HSHM_THREAD_MODEL->template GetTls<ThreadContext>(tls_key_);
@@ -142,8 +146,8 @@ multi_process::ThreadHeap<Config>* BasicMultiProcessAllocator<Config>::FindHeap(
   return context->heap_;
 }
 
-template <typename Config>
-void BasicMultiProcessAllocator<Config>::ThreadContext::destroy() noexcept {
+template <typename Config, multi_process::Sharing kSharing>
+void BasicMultiProcessAllocator<Config, kSharing>::ThreadContext::destroy() noexcept {
   if (allocator_->identity_->epoch_ != epoch_) return;  // detached, or a forked child's copy
   // Other destructors of this thread may still call: they get a heap anew.
   multi_process::cached_heaps[allocator_->cache_index_] = {multi_process::kUnusedEntry, nullptr};
@@ -151,8 +155,8 @@ void BasicMultiProcessAllocator<Config>::ThreadContext::destroy() noexcept {
 }
 
 /** One thread joins, others wait for it. The copies of the parent's private memory are dropped. */
-template <typename Config>
-bool BasicMultiProcessAllocator<Config>::RejoinForkedChild() noexcept {
+template <typename Config, multi_process::Sharing kSharing>
+bool BasicMultiProcessAllocator<Config, kSharing>::RejoinForkedChild() noexcept {
   Identity& identity = *identity_;
   while (identity.is_joining_.exchange(1, std::memory_order_acquire) != 0) {  // pairs with store
     HSHM_THREAD_MODEL->Yield();
@@ -162,7 +166,7 @@ bool BasicMultiProcessAllocator<Config>::RejoinForkedChild() noexcept {
     try {
       if (identity.has_process_ == 0) {
         auto process =
-            std::make_unique<Process>(this->region_, core_, &this->membership_, options_);
+            std::make_unique<Process>(this->region_, core_, &this->membership_, options_, kSharing);
         auto contexts = std::make_unique<ThreadContext[]>(multi_process::kMaxThreads);
         // The old block's mutexes may be held by threads that do not exist here: never touched.
         static_cast<void>(process_.release());
@@ -184,14 +188,14 @@ bool BasicMultiProcessAllocator<Config>::RejoinForkedChild() noexcept {
   return is_joined;
 }
 
-template <typename Config>
-MemContext BasicMultiProcessAllocator<Config>::CreateTls(const MemContext& ctx) noexcept {
+template <typename Config, multi_process::Sharing kSharing>
+MemContext BasicMultiProcessAllocator<Config, kSharing>::CreateTls(const MemContext& ctx) noexcept {
   Heap* heap = GetHeap(ctx);
   return heap == nullptr ? MemContext() : ContextOf(heap);
 }
 
-template <typename Config>
-void BasicMultiProcessAllocator<Config>::FreeTls(const MemContext&) noexcept {
+template <typename Config, multi_process::Sharing kSharing>
+void BasicMultiProcessAllocator<Config, kSharing>::FreeTls(const MemContext&) noexcept {
   auto* context = HSHM_THREAD_MODEL->template GetTls<ThreadContext>(tls_key_);
   if (context == nullptr) return;
   HSHM_THREAD_MODEL->SetTls(tls_key_, static_cast<ThreadContext*>(nullptr));
@@ -200,17 +204,16 @@ void BasicMultiProcessAllocator<Config>::FreeTls(const MemContext&) noexcept {
 
 // ---- blocks ----------------------------------------------------------------------------------
 
-template <typename Config>
-OffsetPtr<> BasicMultiProcessAllocator<Config>::AlignedAllocateOffset(const MemContext& ctx,
-                                                                      size_t size,
-                                                                      size_t alignment) noexcept {
+template <typename Config, multi_process::Sharing kSharing>
+OffsetPtr<> BasicMultiProcessAllocator<Config, kSharing>::AlignedAllocateOffset(
+    const MemContext& ctx, size_t size, size_t alignment) noexcept {
   if (!bits::IsPowerOfTwo(alignment)) defect::BadAlignment("AlignedAllocateOffset", alignment);
   Heap* heap = GetHeap(ctx);
   return OffsetPtr<>(heap == nullptr ? 0 : heap->AllocateAligned(size, alignment));
 }
 
-template <typename Config>
-OffsetPtr<> BasicMultiProcessAllocator<Config>::ReallocateOffsetNoNullCheck(
+template <typename Config, multi_process::Sharing kSharing>
+OffsetPtr<> BasicMultiProcessAllocator<Config, kSharing>::ReallocateOffsetNoNullCheck(
     const MemContext& ctx, OffsetPtr<> offset, size_t new_size) noexcept {
   Heap* heap = GetHeap(ctx);
   if (heap == nullptr) return OffsetPtr<>();
@@ -225,14 +228,14 @@ OffsetPtr<> BasicMultiProcessAllocator<Config>::ReallocateOffsetNoNullCheck(
   return moved;
 }
 
-template <typename Config>
-void BasicMultiProcessAllocator<Config>::FreeWithoutHeap(Offset block) noexcept {
+template <typename Config, multi_process::Sharing kSharing>
+void BasicMultiProcessAllocator<Config, kSharing>::FreeWithoutHeap(Offset block) noexcept {
   // The thread has no heap and gets none: the block is pushed, or is a large one.
   process_->FreeRemote(block);
 }
 
-template <typename Config>
-size_t BasicMultiProcessAllocator<Config>::GetUsableSize(OffsetPtr<> offset) noexcept {
+template <typename Config, multi_process::Sharing kSharing>
+size_t BasicMultiProcessAllocator<Config, kSharing>::GetUsableSize(OffsetPtr<> offset) noexcept {
   Heap* heap = GetHeap(MemContext());
   if (heap == nullptr) return 0;
   heap->CheckBlock("GetUsableSize", offset.load());
@@ -241,30 +244,31 @@ size_t BasicMultiProcessAllocator<Config>::GetUsableSize(OffsetPtr<> offset) noe
 
 // ---- everything ------------------------------------------------------------------------------
 
-template <typename Config>
-size_t BasicMultiProcessAllocator<Config>::GetCurrentlyAllocatedSize() noexcept {
+template <typename Config, multi_process::Sharing kSharing>
+size_t BasicMultiProcessAllocator<Config, kSharing>::GetCurrentlyAllocatedSize() noexcept {
   return GetHeap(MemContext()) == nullptr ? 0 : process_->LiveBytes();
 }
 
-template <typename Config>
-bool BasicMultiProcessAllocator<Config>::Check() noexcept {
+template <typename Config, multi_process::Sharing kSharing>
+bool BasicMultiProcessAllocator<Config, kSharing>::Check() noexcept {
   return GetHeap(MemContext()) != nullptr && process_->Check();
 }
 
-template <typename Config>
-uint32_t BasicMultiProcessAllocator<Config>::Recover() noexcept {
+template <typename Config, multi_process::Sharing kSharing>
+uint32_t BasicMultiProcessAllocator<Config, kSharing>::Recover() noexcept {
   Heap* heap = GetHeap(MemContext());
   return heap == nullptr ? 0 : process_->Recover(heap);
 }
 
-template <typename Config>
-bool BasicMultiProcessAllocator<Config>::Reclaim(uint32_t slot, uint32_t generation) noexcept {
+template <typename Config, multi_process::Sharing kSharing>
+bool BasicMultiProcessAllocator<Config, kSharing>::Reclaim(uint32_t slot,
+                                                           uint32_t generation) noexcept {
   Heap* heap = GetHeap(MemContext());
   return heap != nullptr && process_->Reclaim(heap, slot, generation);
 }
 
-template <typename Config>
-void BasicMultiProcessAllocator<Config>::Trim() noexcept {
+template <typename Config, multi_process::Sharing kSharing>
+void BasicMultiProcessAllocator<Config, kSharing>::Trim() noexcept {
   Heap* heap = GetHeap(MemContext());
   if (heap == nullptr) return;
   heap->Flush();
@@ -273,5 +277,7 @@ void BasicMultiProcessAllocator<Config>::Trim() noexcept {
 
 template class BasicMultiProcessAllocator<multi_process::LargePages>;
 template class BasicMultiProcessAllocator<multi_process::SmallPages>;
+template class BasicMultiProcessAllocator<multi_process::LargePages,
+                                          multi_process::Sharing::kOneProcess>;
 
 }  // namespace hshm::ipc

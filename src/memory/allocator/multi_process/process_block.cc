@@ -32,10 +32,11 @@ namespace {
 
 template <typename Config>
 ProcessBlock<Config>::ProcessBlock(const Region& region, Offset root_offset, Membership* membership,
-                                   const MultiProcessOptions& options)
+                                   const MultiProcessOptions& options, Sharing sharing)
     : region_(region),
       membership_(membership),
       options_(options),
+      sharing_(sharing),
       root_(region, root_offset, membership) {
   const RootHeader& header = root_.header();
   const uint64_t data_pages = header.page_count_ - header.first_page_;
@@ -74,6 +75,8 @@ void ProcessBlock<Config>::Start() {
   {
     typename RootTier<Config>::Guard root(root_);
     if (!root.IsHeld()) ThrowHolderStopped(root_.header(), membership_);
+    // Private memory is this process's alone; in a forked child's copy its parent only seems to be.
+    if (sharing_ == Sharing::kOneProcess && region_.services_->IsShared()) RequireAlone();
     // Our slot may label what an earlier process of it left: swept before we have anything.
     Sweeper<Config>(this, first)
         .Run(is_again ? Sweeper<Config>::kOthersOnly : Sweeper<Config>::kAlsoOwnSlot);
@@ -84,6 +87,20 @@ void ProcessBlock<Config>::Start() {
   }
   if (!MakeRecord(first)) ThrowNoSpace(region_);
   idle_[first->index()] = true;
+}
+
+/**
+ * Root mutex held. Who has started labels a record page at least, and asked under the same mutex:
+ * of several processes that come at once the first to get it stays.
+ */
+template <typename Config>
+void ProcessBlock<Config>::RequireAlone() {
+  const uint32_t other = Sweeper<Config>(this, nullptr).LivingStranger();
+  if (other == Mutex::kNoSlot) return;
+  throw Error(ErrorCode::kUnsupported,
+              "This heap serves the threads of one process at a time, and " +
+                  membership_->Describe(other) +
+                  " has it: use a MultiProcessAllocator, or wait until that process has left.");
 }
 
 template <typename Config>

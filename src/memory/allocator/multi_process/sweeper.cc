@@ -40,6 +40,22 @@ bool Sweeper<Config>::HasLabel(uint32_t slot) noexcept {
 }
 
 template <typename Config>
+uint32_t Sweeper<Config>::LivingStranger() noexcept {
+  const SlotSet labels = FindLabels();
+  Membership& members = *process_->membership_;
+  const SlotEntry& me = *members.entry(process_->slot());
+  for (uint32_t slot = 0; slot < members.slot_count(); ++slot) {
+    if (!labels[slot] || !members.IsAlive(slot)) continue;
+    const SlotEntry& other = *members.entry(slot);
+    if (other.os_pid_ != me.os_pid_ || other.start_time_ != me.start_time_ ||
+        other.pid_namespace_ != me.pid_namespace_) {
+      return slot;
+    }
+  }
+  return Mutex::kNoSlot;
+}
+
+template <typename Config>
 bool Sweeper<Config>::IsDeletedOnDeath(uint32_t slot) const noexcept {
   return process_->membership_->entry(slot)->on_death_ == static_cast<uint32_t>(OnDeath::kReclaim);
 }

@@ -22,6 +22,12 @@ enum class DetachMode {
   kKeepLive,  // those that others may hold stay valid
 };
 
+/** Who may join a heap. */
+enum class Sharing {
+  kManyProcesses,  // any process that has the region
+  kOneProcess,     // one at a time, with any number of handles and threads
+};
+
 /**
  * The process tier: this process's units, its free pages, its heaps. All in private memory; what
  * others must know stands in head words and page entries. Protocols: docs/protocols.md, D and E.
@@ -43,13 +49,14 @@ class HSHM_API ProcessBlock {
   using Heap = ThreadHeap<Config>;
 
   ProcessBlock(const Region& region, Offset root_offset, Membership* membership,
-               const MultiProcessOptions& options);
+               const MultiProcessOptions& options, Sharing sharing);
   ~ProcessBlock();
   ProcessBlock(const ProcessBlock&) = delete;
   ProcessBlock& operator=(const ProcessBlock&) = delete;
 
   /** Adopts what the dead left, takes the first unit, makes the first heap and leaves it idle.
-   * @throws Error kNoSpace, kHolderStopped */
+   * @throws Error kNoSpace, kHolderStopped; kUnsupported when another process has a heap that
+   * serves one at a time */
   void Start();
 
   /** A heap for the calling thread; null when there is no room or kMaxThreads have one. */
@@ -131,6 +138,7 @@ class HSHM_API ProcessBlock {
     uint32_t free_pages_;  // on the process's lists
   };
 
+  void RequireAlone();
   void FlushIdleHeaps() noexcept;
   BuddyEngine Engine() noexcept;
   HeapId NewHeapId() noexcept;
@@ -173,6 +181,7 @@ class HSHM_API ProcessBlock {
   Region region_;
   Membership* membership_;
   MultiProcessOptions options_;
+  Sharing sharing_;
   RootTier<Config> root_;
   std::mutex lock_;
   uint32_t thread_unit_log2_ = 0;  // in pages

@@ -41,6 +41,10 @@ class Sweeper {
   /** True when a unit or page carries the slot's label. */
   bool HasLabel(uint32_t slot) noexcept;
 
+  /** A slot that labels something and that a living process other than this one has; else
+   * Mutex::kNoSlot. */
+  uint32_t LivingStranger() noexcept;
+
  private:
   SlotSet FindLabels() noexcept;
   void SettleHeaps() noexcept;
