@@ -10,6 +10,27 @@ std::string Text(AllocatorId id) {
   return "(" + std::to_string(id.major_) + ", " + std::to_string(id.minor_) + ")";
 }
 
+template <typename BackendT>
+std::unique_ptr<MemoryBackend> AttachedAs(const std::string& url) {
+  auto backend = std::make_unique<BackendT>();
+  backend->shm_attach(url);
+  return backend;
+}
+
+std::unique_ptr<MemoryBackend> Attached(MemoryBackendType type, const std::string& url) {
+  switch (type) {
+    case MemoryBackendType::kPosixShmMmap:
+      return AttachedAs<PosixShmMmap>(url);
+    case MemoryBackendType::kPosixMmap:
+      return AttachedAs<PosixMmap>(url);
+    default:
+      throw Error(ErrorCode::kUnsupported,
+                  std::string("AttachBackend cannot join a ") + BackendTypeName(type) +
+                      ": of the backends of this build only PosixShmMmap and the files of PosixMmap "
+                      "are shared by name.");
+  }
+}
+
 }  // namespace
 
 MemoryManager* MemoryManager::Get() {
@@ -18,15 +39,9 @@ MemoryManager* MemoryManager::Get() {
 }
 
 MemoryBackend* MemoryManager::AttachBackend(MemoryBackendType type, const std::string& url) {
-  if (type != MemoryBackendType::kPosixShmMmap) {
-    throw Error(ErrorCode::kUnsupported,
-                std::string("AttachBackend cannot join a ") + BackendTypeName(type) +
-                    ": of the backends of this build only PosixShmMmap is shared by name.");
-  }
   std::lock_guard guard(mutex_);
   Entry& entry = RequireRoom();
-  auto backend = std::make_unique<PosixShmMmap>();
-  backend->shm_attach(url);
+  std::unique_ptr<MemoryBackend> backend = Attached(type, url);
   RequireFree(backend->GetId());
   Entry joined;
   joined.backend_ = std::move(backend);

@@ -19,6 +19,10 @@ int MapPrivate(uint64_t size_bytes, ForkRule rule, void** base) noexcept {
   return 0;
 }
 
+void DropPrivate(void* base, uint64_t size_bytes) noexcept {
+  madvise(base, size_bytes, MADV_DONTNEED);  // fails for locked pages alone: they stay
+}
+
 void UnmapPrivate(void* base, uint64_t size_bytes) noexcept { munmap(base, size_bytes); }
 
 }  // namespace hshm

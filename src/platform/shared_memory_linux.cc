@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,6 +14,7 @@
 #include <cstdlib>
 
 #include "hermes_shm/platform/cancellation.h"
+#include "hermes_shm/platform/page.h"
 
 namespace hshm {
 namespace {
@@ -22,6 +24,8 @@ constexpr mode_t kPrivateMode = S_IRUSR | S_IWUSR;
 // One fallocate starts over when a signal interrupts it, so it must end within the period of a
 // profiler's timer: tmpfs clears 2 MiB in half a millisecond.
 constexpr uint64_t kCommitStepBytes = uint64_t{2} << 20;
+
+constexpr int64_t kHugetlbfsMagic = 0x958458f6;  // statfs(2)
 
 /** Repeats a system call that a signal interrupted. @return 0 or the errno */
 template <typename Call>
@@ -58,6 +62,18 @@ bool ExceedsLimit(uint64_t offset, uint64_t size_bytes) noexcept {
   return size_bytes > limit || offset > limit - size_bytes;
 }
 
+/** Addresses that nobody uses, a multiple of `alignment`; null when there are none. */
+char* FindAligned(uint64_t size_bytes, uint64_t alignment) noexcept {
+  const uint64_t room = size_bytes + alignment;
+  if (room < size_bytes) return nullptr;
+  void* const found =
+      mmap(nullptr, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (found == MAP_FAILED) return nullptr;
+  munmap(found, room);
+  const auto address = reinterpret_cast<uintptr_t>(found);
+  return static_cast<char*>(found) + (alignment - address % alignment) % alignment;
+}
+
 }  // namespace
 
 std::string SharedMemoryDirectory() {
@@ -89,6 +105,25 @@ int OpenFile(const std::string& path, FileDescriptor* file) {
   return OpenWith(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, file);
 }
 
+int CreateNamedFile(const std::string& path, FileDescriptor* file) {
+  FileDescriptor made;
+  int error = OpenWith(path, O_CREAT | O_EXCL | O_NOFOLLOW | O_RDWR | O_CLOEXEC, &made);
+  if (error != 0) return error;
+  error = Retried([&] { return fchmod(made.get(), kPrivateMode); });
+  if (error == 0) {
+    *file = std::move(made);
+  } else {
+    static_cast<void>(UnlinkFile(path));
+  }
+  return error;
+}
+
+int RenameFile(const std::string& from, const std::string& to) {
+  return Retried([&] {
+    return renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE);
+  });
+}
+
 int UnlinkFile(const std::string& path) {
   return Retried([&] { return unlink(path.c_str()); });
 }
@@ -107,18 +142,24 @@ int StatusOfPath(const std::string& path, FileStatus* status) {
   return 0;
 }
 
+uint64_t FilePageBytes(int fd) noexcept {
+  struct statfs found = {};
+  const bool is_huge = fstatfs(fd, &found) == 0 && found.f_type == kHugetlbfsMagic;
+  return is_huge ? static_cast<uint64_t>(found.f_bsize) : SystemPageBytes();
+}
+
 int SetFileBytes(int fd, uint64_t size_bytes) noexcept {
   if (ExceedsLimit(0, size_bytes)) return EFBIG;
   return Retried([&] { return ftruncate(fd, static_cast<off_t>(size_bytes)); });
 }
 
-int CommitFile(int fd, uint64_t offset, uint64_t size_bytes) noexcept {
+int CommitFile(int fd, uint64_t offset, uint64_t size_bytes, FileGrowth growth) noexcept {
   if (ExceedsLimit(offset, size_bytes)) return EFBIG;
+  const int mode = growth == FileGrowth::kNone ? FALLOC_FL_KEEP_SIZE : 0;
   while (size_bytes > 0) {
     const uint64_t step = std::min(size_bytes, kCommitStepBytes);
     const int error = Retried([&] {
-      return fallocate(fd, FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
-                       static_cast<off_t>(step));
+      return fallocate(fd, mode, static_cast<off_t>(offset), static_cast<off_t>(step));
     });
     if (error != 0) return error;
     offset += step;
@@ -134,14 +175,38 @@ int PunchHole(int fd, uint64_t offset, uint64_t size_bytes) noexcept {
   });
 }
 
-int MapShared(int fd, uint64_t size_bytes, void* hint, char** base) noexcept {
-  void* mapped = mmap(hint, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+int MapShared(int fd, uint64_t size_bytes, void* hint, char** base, uint64_t alignment) noexcept {
+  // No reserve: hugetlbfs would take pages for the whole capacity. Commit takes what is needed.
+  constexpr int kFlags = MAP_SHARED | MAP_NORESERVE;
+  constexpr int kAccess = PROT_READ | PROT_WRITE;
+  if (reinterpret_cast<uintptr_t>(hint) % alignment != 0) hint = nullptr;
+  void* mapped = mmap(hint, size_bytes, kAccess, kFlags, fd, 0);
+  // Another thread may take what was found, so look again; never over what is there.
+  for (int i = 0; i < 8 && mapped != MAP_FAILED; ++i) {
+    if (reinterpret_cast<uintptr_t>(mapped) % alignment == 0) break;
+    char* const aligned = FindAligned(size_bytes, alignment);
+    if (aligned == nullptr) break;
+    munmap(mapped, size_bytes);
+    mapped = mmap(aligned, size_bytes, kAccess, kFlags, fd, 0);
+  }
   if (mapped == MAP_FAILED) return errno;
   *base = static_cast<char*>(mapped);
   return 0;
 }
 
 void UnmapShared(char* base, uint64_t size_bytes) noexcept { munmap(base, size_bytes); }
+
+int SyncMapping(char* base, uint64_t size_bytes) noexcept {
+  return Retried([&] { return msync(base, size_bytes, MS_SYNC); });
+}
+
+int SyncDirectory(const std::string& directory) {
+  FileDescriptor opened;
+  const int error = OpenWith(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC, &opened);
+  if (error != 0) return error;
+  const int synced = Retried([&] { return fsync(opened.get()); });
+  return synced == EINVAL ? 0 : synced;  // fsync(2): names are not written apart there
+}
 
 int RoomOf(const std::string& directory, FileSystemRoom* room) {
   struct statvfs found = {};

@@ -18,6 +18,7 @@
 #include "hermes_shm/intrusive/offset_ptr.h"
 #include "hermes_shm/memory/backend/array_backend.h"
 #include "hermes_shm/memory/backend/malloc_backend.h"
+#include "hermes_shm/memory/backend/posix_mmap.h"
 #include "hermes_shm/memory/backend/posix_shm_mmap.h"
 #include "support/catch.h"
 
@@ -55,7 +56,7 @@ struct Defaults {
 /** One region of one kind; a shared segment gets a name of this process and goes at the end. */
 class TestBackend {
  public:
-  enum Kind { kArray, kMalloc, kShm, kKinds };
+  enum Kind { kArray, kMalloc, kPrivate, kShm, kFile, kKinds };
 
   TestBackend(int kind, uint64_t size_bytes) : name_(NewName()) {
     const MemoryBackendId id(1);
@@ -67,6 +68,15 @@ class TestBackend {
     } else if (kind == kMalloc) {
       auto backend = std::make_unique<hshm::ipc::MallocBackend>();
       backend->shm_init(id, size_bytes);
+      backend_ = std::move(backend);
+    } else if (kind == kPrivate) {
+      auto backend = std::make_unique<hshm::ipc::PosixMmap>();
+      backend->shm_init(id, size_bytes);
+      backend_ = std::move(backend);
+    } else if (kind == kFile) {
+      // Grows from its first commit on, in a file of the file system that tests may fill.
+      auto backend = std::make_unique<hshm::ipc::PosixMmap>();
+      backend->shm_init(id, size_bytes / 2, "/dev/shm/" + name_, {.max_size_bytes_ = size_bytes});
       backend_ = std::move(backend);
     } else {
       auto backend = std::make_unique<hshm::ipc::PosixShmMmap>();
@@ -82,7 +92,8 @@ class TestBackend {
   const std::string& name() const { return name_; }
 
   static const char* KindName(int kind) {
-    constexpr const char* kNames[] = {"ArrayBackend", "MallocBackend", "PosixShmMmap"};
+    constexpr const char* kNames[] = {"ArrayBackend", "MallocBackend", "private PosixMmap",
+                                      "PosixShmMmap", "growing PosixMmap"};
     return kNames[kind];
   }
   /** Another process can have the same memory. */

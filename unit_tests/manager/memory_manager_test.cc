@@ -160,8 +160,8 @@ TEST_CASE("Manager: the wrong class is WrongAllocator, joined or not") {
 TEST_CASE("Manager: backends that one process has alone cannot be attached by name") {
   MemoryManager manager;
   for (auto type : {MemoryBackendType::kMallocBackend, MemoryBackendType::kArrayBackend,
-                    MemoryBackendType::kPosixMmap, MemoryBackendType::kGpuMalloc,
-                    MemoryBackendType::kGpuShmMmap, static_cast<MemoryBackendType>(77)}) {
+                    MemoryBackendType::kGpuMalloc, MemoryBackendType::kGpuShmMmap,
+                    static_cast<MemoryBackendType>(77)}) {
     REQUIRE(CodeOf([&] { manager.AttachBackend(type, "any"); }) == ErrorCode::kUnsupported);
   }
   REQUIRE(CodeOf([&] { manager.AttachBackend(MemoryBackendType::kPosixShmMmap, "a/b"); }) ==

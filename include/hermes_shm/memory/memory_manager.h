@@ -17,6 +17,7 @@
 #include "hermes_shm/memory/backend/array_backend.h"
 #include "hermes_shm/memory/backend/malloc_backend.h"
 #include "hermes_shm/memory/backend/memory_backend.h"
+#include "hermes_shm/memory/backend/posix_mmap.h"
 #include "hermes_shm/memory/backend/posix_shm_mmap.h"
 
 /**
@@ -65,7 +66,8 @@ class HSHM_API MemoryManager {
   }
 
   /**
-   * Joins the region that another process made; its header tells the id.
+   * Joins the region that another process made; its header tells the id. `url` is the name of a
+   * PosixShmMmap, the path of a PosixMmap's file.
    * @throws Error kIdInUse when the id, or that of its allocator, names something else here;
    * kUnsupported for a kind of memory that one process has alone; what shm_attach throws
    */

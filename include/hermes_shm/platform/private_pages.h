@@ -20,6 +20,9 @@ enum class ForkRule {
 [[nodiscard]] HSHM_API int MapPrivate(uint64_t size_bytes, ForkRule rule, void** base) noexcept;
 HSHM_API void UnmapPrivate(void* base, uint64_t size_bytes) noexcept;
 
+/** Gives whole pages back to the system; when touched again they are supplied anew, zeroed. */
+HSHM_API void DropPrivate(void* base, uint64_t size_bytes) noexcept;
+
 /**
  * Owns an array in private pages, all elements zeroed at first: room for the largest case, paid for
  * as it is used, at an address that never changes.

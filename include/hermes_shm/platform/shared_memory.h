@@ -48,31 +48,58 @@ struct FileStatus {
  */
 [[nodiscard]] HSHM_API int OpenFile(const std::string& path, FileDescriptor* file);
 
+/**
+ * A new empty file as CreateUnnamedFile makes it, but under a name, for file systems that know no
+ * others. @return 0, EEXIST, ...
+ */
+[[nodiscard]] HSHM_API int CreateNamedFile(const std::string& path, FileDescriptor* file);
+
+/** Gives a file another name, in one step, unless that is taken. @return 0, EEXIST, ENOENT, EINVAL
+ * or ENOSYS when the file system cannot */
+[[nodiscard]] HSHM_API int RenameFile(const std::string& from, const std::string& to);
+
 [[nodiscard]] HSHM_API int UnlinkFile(const std::string& path);
 
 [[nodiscard]] HSHM_API int StatusOfFile(int fd, FileStatus* status) noexcept;
 [[nodiscard]] HSHM_API int StatusOfPath(const std::string& path, FileStatus* status);
 
+/** Unit in which the file's memory is mapped, taken and given back: a huge page on hugetlbfs, a page
+ * of the system everywhere else. */
+[[nodiscard]] HSHM_API uint64_t FilePageBytes(int fd) noexcept;
+
 /** Sets the size; nothing is committed by it. @return 0, EFBIG above RLIMIT_FSIZE */
 [[nodiscard]] HSHM_API int SetFileBytes(int fd, uint64_t size_bytes) noexcept;
 
+enum class FileGrowth {
+  kNone,      // the file keeps its size
+  kToTheEnd,  // a file that ends before the range is made longer; it is never made shorter
+};
+
 /**
- * Takes room for [offset, offset + size_bytes) from the file system, inside the file's size: after
- * that touching it cannot fail. What was there stays. Repeatable; after a failure a part may have
- * been committed.
+ * Takes room for [offset, offset + size_bytes) from the file system: after that touching it inside
+ * the file's size cannot fail. What was there stays. Repeatable, by several processes at once; after
+ * a failure a part may have been committed.
  * @return 0, ENOSPC, EFBIG above RLIMIT_FSIZE (no SIGXFSZ), EOPNOTSUPP when the file system cannot
  */
-[[nodiscard]] HSHM_API int CommitFile(int fd, uint64_t offset, uint64_t size_bytes) noexcept;
+[[nodiscard]] HSHM_API int CommitFile(int fd, uint64_t offset, uint64_t size_bytes,
+                                      FileGrowth growth = FileGrowth::kNone) noexcept;
 
 /** Gives the whole pages inside the range back, for all processes at once; they read as zero. */
 [[nodiscard]] HSHM_API int PunchHole(int fd, uint64_t offset, uint64_t size_bytes) noexcept;
 
 /**
- * Maps the first size_bytes of the file, shared, for reading and writing. `hint` is where it is
- * wanted; it goes elsewhere when something is there.
+ * Maps the first size_bytes of the file, which may still be shorter, shared, for reading and
+ * writing. `hint` is where it is wanted; it goes elsewhere when something is there, or the hint is
+ * no multiple of `alignment`, a power of two.
  */
-[[nodiscard]] HSHM_API int MapShared(int fd, uint64_t size_bytes, void* hint, char** base) noexcept;
+[[nodiscard]] HSHM_API int MapShared(int fd, uint64_t size_bytes, void* hint, char** base,
+                                     uint64_t alignment = 1) noexcept;
 HSHM_API void UnmapShared(char* base, uint64_t size_bytes) noexcept;
+
+/** Returns when what the mapping held at the call is on the storage of its file. */
+[[nodiscard]] HSHM_API int SyncMapping(char* base, uint64_t size_bytes) noexcept;
+/** Returns when the names in a directory are on its storage. */
+[[nodiscard]] HSHM_API int SyncDirectory(const std::string& directory);
 
 /** Room on the file system of a directory, for its user. Not limited when total_bytes_ is 0. */
 struct FileSystemRoom {

@@ -21,16 +21,25 @@ uint32_t ChecksumOf(const BackendHeader& header) noexcept {
 
 std::string Bytes(uint64_t count) { return std::to_string(count) + " bytes"; }
 
+/** How long the file must be at least. Of a growing one only what was ever committed. */
+uint64_t LeastBytes(const BackendHeader& copy) noexcept {
+  if ((copy.flags_ & kGrowingFile) == 0) return copy.region_bytes_;
+  return copy.grown_bytes_.load(std::memory_order_relaxed);  // relaxed: a private copy
+}
+
 void CheckSize(const BackendHeader& copy, uint64_t actual_bytes, const std::string& name) {
-  if (actual_bytes < copy.region_bytes_) {
-    throw Error(ErrorCode::kTruncated, name + " has " + Bytes(actual_bytes) + ", its header says " +
-                                           Bytes(copy.region_bytes_) +
-                                           ": it was cut short; create it again.");
+  const uint64_t least_bytes = LeastBytes(copy);
+  if (actual_bytes < least_bytes) {
+    throw Error(ErrorCode::kTruncated,
+                name + " has " + Bytes(actual_bytes) + ", its header says " + Bytes(least_bytes) +
+                    ": it was cut short; create it again.");
   }
   if (actual_bytes > copy.region_bytes_) {
-    throw Error(ErrorCode::kSizeMismatch, name + " has " + Bytes(actual_bytes) +
-                                              ", its header says " + Bytes(copy.region_bytes_) +
-                                              ": it was changed from outside; create it again.");
+    throw Error(ErrorCode::kSizeMismatch,
+                name + " has " + Bytes(actual_bytes) + ", its header says " +
+                    ((copy.flags_ & kGrowingFile) != 0 ? "that it grows to at most " : "") +
+                    Bytes(copy.region_bytes_) +
+                    ": it was changed from outside; create it again.");
   }
 }
 
@@ -58,7 +67,8 @@ void CheckVersion(const BackendHeader& copy, const std::string& name) {
 bool GeometryIsRight(const BackendHeader& copy) noexcept {
   return copy.region_bytes_ >= kMinRegionBytes && copy.slots_offset_ == kBackendHeaderBytes &&
          copy.slot_count_ == SlotCountFor(copy.region_bytes_) &&
-         copy.allocator_offset_ == AllocatorOffsetFor(copy.region_bytes_);
+         copy.allocator_offset_ == AllocatorOffsetFor(copy.region_bytes_) &&
+         LeastBytes(copy) >= copy.allocator_offset_ && LeastBytes(copy) <= copy.region_bytes_;
 }
 
 }  // namespace
@@ -78,7 +88,7 @@ void CheckRegionSize(uint64_t region_bytes) {
 }
 
 void FillHeader(BackendHeader* header, MemoryBackendType type, MemoryBackendId id,
-                uint64_t region_bytes) {
+                uint64_t region_bytes, uint32_t flags, uint64_t file_bytes) {
   header->magic_ = kBackendMagic;
   header->endian_ = kEndianMark;
   header->layout_version_ = kBackendLayoutVersion;
@@ -95,8 +105,9 @@ void FillHeader(BackendHeader* header, MemoryBackendType type, MemoryBackendId i
   const std::string boot_id = BootId();
   std::memcpy(header->boot_id_, boot_id.data(),
               std::min(boot_id.size(), sizeof(header->boot_id_) - 1));
-  header->flags_ = 0;
+  header->flags_ = flags;
   header->crc32c_ = ChecksumOf(*header);
+  header->grown_bytes_.store(file_bytes, std::memory_order_relaxed);  // relaxed: nobody sees it yet
 }
 
 void CheckHeader(const BackendHeader& copy, MemoryBackendType type, uint64_t actual_bytes,

@@ -45,8 +45,12 @@ void MemoryBackend::shm_detach() noexcept {
 }
 
 void MemoryBackend::shm_destroy() noexcept {
-  if (IsOpen() && is_owner_) memory_->Unlink();
+  if (is_owner_) Unlink();
   shm_detach();
+}
+
+void MemoryBackend::Unlink() noexcept {
+  if (IsOpen()) memory_->Unlink();
 }
 
 void MemoryBackend::RequireClosed(const char* operation) const {

@@ -20,7 +20,7 @@ class PrivateMemory : public BackendMemory {
   bool Commit(Offset offset, uint64_t size_bytes) noexcept final {
     return offset <= size_bytes_ && size_bytes <= size_bytes_ - offset;
   }
-  void Decommit(Offset offset, uint64_t size_bytes) noexcept final {
+  void Decommit(Offset offset, uint64_t size_bytes) noexcept override {
     HSHM_CHECK(offset <= size_bytes_ && size_bytes <= size_bytes_ - offset);  // the bytes stay
   }
   bool Bind(Offset, uint64_t, uint32_t) noexcept override { return false; }  // not our pages

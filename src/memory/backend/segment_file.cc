@@ -4,6 +4,8 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -41,6 +43,8 @@ ErrorCode CodeOf(int os_errno) {
     case EFBIG:
     case EDQUOT:
       return ErrorCode::kNoSpace;
+    case ENAMETOOLONG:
+      return ErrorCode::kBadName;
     case EOPNOTSUPP:
       return ErrorCode::kUnsupported;
     default:
@@ -65,7 +69,10 @@ const char* AdviceFor(ErrorCode code) {
     case ErrorCode::kNoSpace:
       return "ask for less, or raise the limit of file sizes (ulimit -f)";
     case ErrorCode::kUnsupported:
-      return "its file system cannot make unnamed files; set HSHM_SHM_DIR to a tmpfs";
+      return "its file system cannot reserve memory for a file (fallocate); use a tmpfs, ext4, xfs "
+             "or btrfs";
+    case ErrorCode::kBadName:
+      return "choose a shorter path";
     default:
       return "see the system's reason";
   }
@@ -149,6 +156,21 @@ std::string SegmentPath(const std::string& url) {
   return SharedMemoryDirectory() + "/" + url;
 }
 
+std::string FilePath(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  const std::string name = slash == std::string::npos ? path : path.substr(slash + 1);
+  const bool is_good = !name.empty() && name.size() <= PosixShmMmap::kMaxNameBytes &&
+                       path.find('\0') == std::string::npos && name != "." && name != "..";
+  std::error_code error;
+  const std::string absolute =
+      is_good ? std::filesystem::absolute(path, error).string() : std::string();
+  if (is_good && !error) return absolute;
+  throw Error(ErrorCode::kBadName,
+              "\"" + path.substr(0, PosixShmMmap::kMaxNameBytes) +
+                  "\" cannot be the path of a file: use DIRECTORY/NAME, with a name of 1 to 200 "
+                  "bytes that is not \".\" or \"..\".");
+}
+
 std::string HumanBytes(uint64_t bytes) {
   constexpr const char* kUnits[] = {"bytes", "KB", "MB", "GB", "TB", "PB", "EB"};
   size_t unit = 0;
@@ -169,9 +191,8 @@ Error FileError(const std::string& what, int os_errno) {
   return Error(code, what + " failed: " + AdviceFor(code) + ".", os_errno);
 }
 
-void CopyHeader(int fd, uint64_t file_bytes, BackendHeader* copy) {
+void CopyHeader(int fd, BackendHeader* copy) {
   std::memset(static_cast<void*>(copy), 0, sizeof(*copy));
-  if (file_bytes < kBackendHeaderBytes) return;
   const int error = ReadFile(fd, 0, copy, sizeof(*copy));
   if (error != 0) std::memset(static_cast<void*>(copy), 0, sizeof(*copy));
 }
@@ -201,16 +222,16 @@ void PauseBeforeRetry() noexcept {
   FutexWait(&never_woken, 0, kPollUs);
 }
 
-SegmentFile JoinSegmentFile(const std::string& path, uint64_t deadline_us, FileStatus* status) {
+SegmentFile JoinSegmentFile(const std::string& path, uint64_t deadline_us) {
   constexpr uint32_t kWrongWrite = 0022;  // group and others
   for (;;) {
     SegmentFile segment;
     segment.path_ = path;
-    *status = OpenSegmentFile(path, &segment.file_);
-    segment.identity_ = status->identity_;
-    if ((status->mode_ & kWrongWrite) != 0) {
+    FileStatus status = OpenSegmentFile(path, &segment.file_);
+    segment.identity_ = status.identity_;
+    if ((status.mode_ & kWrongWrite) != 0) {
       char mode[16];
-      std::snprintf(mode, sizeof(mode), "%04o", status->mode_);
+      std::snprintf(mode, sizeof(mode), "%04o", status.mode_);
       throw Error(ErrorCode::kUnsafeMode, path + " has mode " + mode +
                                               ", so other users may write to it: it is not "
                                               "trusted; create it again.");
@@ -219,7 +240,7 @@ SegmentFile JoinSegmentFile(const std::string& path, uint64_t deadline_us, FileS
                                              ByteLockMode::kShared);
     if (error != 0 && error != EAGAIN) throw FileError("Locking a byte of " + path, error);
     // Without a name it was replaced between the two steps: look again who has the name now.
-    if (error == 0 && StatusOfFile(segment.file_.get(), status) == 0 && status->links_ > 0) {
+    if (error == 0 && StatusOfFile(segment.file_.get(), &status) == 0 && status.links_ > 0) {
       return segment;
     }
     if (MonotonicUs() >= deadline_us) {
@@ -240,7 +261,7 @@ Removal RemoveDeadSegment(const std::string& path, IfExists if_exists, std::stri
     throw;
   }
   BackendHeader header;
-  CopyHeader(file.get(), status.size_bytes_, &header);
+  CopyHeader(file.get(), &header);
   if (header.magic_ != kBackendMagic) throw NoSegment(path);
   if (if_exists == IfExists::kFail) {
     throw Error(ErrorCode::kAlreadyExists,

@@ -8,11 +8,14 @@
 #include "hermes_shm/memory/backend/posix_shm_mmap.h"
 #include "memory/backend/shm_memory.h"
 
-/** Finding, judging and naming the files of PosixShmMmap. */
+/** Finding and judging the files of PosixShmMmap and PosixMmap. */
 namespace hshm::ipc {
 
 /** Where the segment lies. @throws Error kBadName */
 std::string SegmentPath(const std::string& url);
+
+/** The path as it will be meant also when the working directory changes. @throws Error kBadName */
+std::string FilePath(const std::string& path);
 
 /** "61 MB", "1 GB", "1.5 GB": whole binary units where it can. */
 std::string HumanBytes(uint64_t bytes);
@@ -30,10 +33,10 @@ FileStatus OpenSegmentFile(const std::string& path, FileDescriptor* file);
  * Opens a segment and says that this process is here. @throws as OpenSegmentFile; kUnsafeMode;
  * kNotReady when a replacer holds the file until the deadline
  */
-SegmentFile JoinSegmentFile(const std::string& path, uint64_t deadline_us, FileStatus* status);
+SegmentFile JoinSegmentFile(const std::string& path, uint64_t deadline_us);
 
 /** Copies the front of a segment; zeros when it is not all there. */
-void CopyHeader(int fd, uint64_t file_bytes, BackendHeader* copy);
+void CopyHeader(int fd, BackendHeader* copy);
 
 /** Lets half a millisecond pass, for another process to finish what it is doing. */
 void PauseBeforeRetry() noexcept;

@@ -5,20 +5,19 @@
 
 #include "hermes_shm/base/bits.h"
 #include "hermes_shm/memory/backend/posix_shm_mmap.h"
-#include "hermes_shm/platform/page.h"
 #include "memory/backend/bind_range.h"
 
 namespace hshm::ipc {
 
-ShmMemory::ShmMemory(SegmentFile segment, uint64_t size_bytes)
-    : segment_(std::move(segment)), size_bytes_(size_bytes), slots_(SlotCountFor(size_bytes)) {}
+ShmMemory::ShmMemory(SegmentFile segment, const SegmentShape& shape)
+    : segment_(std::move(segment)), shape_(shape), slots_(SlotCountFor(shape.region_bytes_)) {}
 
 ShmMemory::~ShmMemory() {
-  if (base_ != nullptr) UnmapShared(base_, size_bytes_);
+  if (base_ != nullptr) UnmapShared(base_, shape_.region_bytes_);
 }
 
 int ShmMemory::Map(void* hint) noexcept {
-  return MapShared(segment_.file_.get(), size_bytes_, hint, &base_);
+  return MapShared(segment_.file_.get(), shape_.region_bytes_, hint, &base_, shape_.page_bytes_);
 }
 
 bool ShmMemory::HasDescriptor() const noexcept {
@@ -38,19 +37,34 @@ void ShmMemory::Unlink() noexcept {
 }
 
 bool ShmMemory::Commit(Offset offset, uint64_t size_bytes) noexcept {
-  if (offset > size_bytes_ || size_bytes > size_bytes_ - offset) return false;
-  const uint64_t page = SystemPageBytes();
-  const uint64_t begin = bits::AlignDown(offset, page);
-  const uint64_t end = bits::AlignUp(offset + size_bytes, page);
-  return HasDescriptor() && CommitFile(segment_.file_.get(), begin, end - begin) == 0;
+  const uint64_t region_bytes = shape_.region_bytes_;
+  if (offset > region_bytes || size_bytes > region_bytes - offset) return false;
+  const uint64_t begin = bits::AlignDown(offset, shape_.page_bytes_);
+  const uint64_t end = bits::AlignUp(offset + size_bytes, shape_.page_bytes_);
+  const FileGrowth growth = shape_.is_growing_ ? FileGrowth::kToTheEnd : FileGrowth::kNone;
+  if (!HasDescriptor() || CommitFile(segment_.file_.get(), begin, end - begin, growth) != 0) {
+    return false;
+  }
+  if (shape_.is_growing_) NoteGrowth(end);
+  return true;
+}
+
+/** The file is that long already. */
+void ShmMemory::NoteGrowth(uint64_t file_bytes) noexcept {
+  Atomic<uint64_t>& grown = reinterpret_cast<BackendHeader*>(base_)->grown_bytes_;
+  uint64_t seen = grown.load(std::memory_order_relaxed);  // relaxed: the CAS looks again
+  while (seen < file_bytes &&
+         !grown.compare_exchange_weak(seen, file_bytes,
+                                      std::memory_order_release,    // pairs with CheckSegment
+                                      std::memory_order_relaxed)) {  // failure reads only
+  }
 }
 
 void ShmMemory::Decommit(Offset offset, uint64_t size_bytes) noexcept {
-  HSHM_CHECK(offset <= size_bytes_);
-  HSHM_CHECK(size_bytes <= size_bytes_ - offset);
-  const uint64_t page = SystemPageBytes();
-  const uint64_t begin = bits::AlignUp(offset, page);
-  const uint64_t end = bits::AlignDown(offset + size_bytes, page);
+  HSHM_CHECK(offset <= shape_.region_bytes_);
+  HSHM_CHECK(size_bytes <= shape_.region_bytes_ - offset);
+  const uint64_t begin = bits::AlignUp(offset, shape_.page_bytes_);
+  const uint64_t end = bits::AlignDown(offset + size_bytes, shape_.page_bytes_);
   if (begin >= end || !HasDescriptor()) return;
   // Fails only where the file system cannot punch holes: the memory then stays committed.
   static_cast<void>(PunchHole(segment_.file_.get(), begin, end - begin));

@@ -20,6 +20,13 @@ struct SegmentFile {
   HeldByte presence_;
 };
 
+/** How a segment's file is mapped and its memory taken. */
+struct SegmentShape {
+  uint64_t region_bytes_ = 0;  // capacity, a multiple of page_bytes_; all of it is mapped
+  uint64_t page_bytes_ = 0;    // unit in which memory is taken and given back: FilePageBytes
+  bool is_growing_ = false;    // kGrowingFile
+};
+
 /**
  * A mapped segment and its services. The descriptor carries no lock of its own. An application may
  * have closed it and got its number back for another file: it is checked before each use, and when
@@ -27,16 +34,16 @@ struct SegmentFile {
  */
 class ShmMemory final : public BackendMemory {
  public:
-  ShmMemory(SegmentFile segment, uint64_t size_bytes);
+  ShmMemory(SegmentFile segment, const SegmentShape& shape);
   ~ShmMemory() override;
 
   /** Maps the whole segment; before anything else is called. @return 0 or the errno */
   [[nodiscard]] int Map(void* hint) noexcept;
   const std::string& path() const noexcept { return segment_.path_; }
-  int fd() const noexcept { return segment_.file_.get(); }
+  const SegmentFile& segment() const noexcept { return segment_; }
 
   char* base() const noexcept override { return base_; }
-  uint64_t size_bytes() const noexcept override { return size_bytes_; }
+  uint64_t size_bytes() const noexcept override { return shape_.region_bytes_; }
   void Unlink() noexcept override;
 
   bool Commit(Offset offset, uint64_t size_bytes) noexcept override;
@@ -49,11 +56,16 @@ class ShmMemory final : public BackendMemory {
 
  private:
   bool HasDescriptor() const noexcept;
+  void NoteGrowth(uint64_t file_bytes) noexcept;
 
   SegmentFile segment_;
+  SegmentShape shape_;
   char* base_ = nullptr;
+<<<<<<< HEAD
   uint64_t size_bytes_;
   MemoryPlacer placer_;
+=======
+>>>>>>> d81ed35 (PosixMmap: private pages, and files that outlive their processes; segments that grow)
   std::vector<HeldByte> slots_;  // [i] is written by who just got, or has, byte i
 };
 

@@ -21,7 +21,7 @@ enum class MemoryBackendType : uint32_t {
 };
 
 inline constexpr uint64_t kBackendMagic = 0x31524d4853484d48;  // "HMHSHMR1" in memory order
-inline constexpr uint32_t kBackendLayoutVersion = 1;
+inline constexpr uint32_t kBackendLayoutVersion = 2;
 inline constexpr uint64_t kBackendHeaderBytes = 4096;
 inline constexpr uint64_t kMinRegionBytes = 256 * 1024;
 inline constexpr uint32_t kMaxSlots = 4096;
@@ -41,6 +41,12 @@ struct SlotEntry {
 };
 static_assert(std::is_standard_layout_v<SlotEntry>);
 static_assert(sizeof(SlotEntry) == 64);  // frozen by kBackendLayoutVersion
+
+/** What may stand in BackendHeader::flags_. */
+enum BackendFlag : uint32_t {
+  kGrowingFile = 1,  // the file is made longer as memory is committed, up to region_bytes_
+  kHugePages = 2,    // members ask for transparent huge pages, and commit by touching
+};
 
 /**
  * The first 4 KiB of every region, private ones included:
@@ -62,9 +68,11 @@ struct BackendHeader {
   uint64_t allocator_offset_;    // [init] where an allocator's header begins
   uint64_t creator_start_time_;  // [init] for messages
   char boot_id_[40];             // [init] /proc/sys/kernel/random/boot_id, zero-padded
-  uint32_t flags_;               // [init]
+  uint32_t flags_;               // [init] BackendFlag
   uint32_t crc32c_;              // [init] over all bytes above this word
   Atomic<uint32_t> ready_;       // [any]  1 once the segment is published
+  uint32_t padding_;
+  Atomic<uint64_t> grown_bytes_;  // [any]  of kGrowingFile: the file is at least so long; only rises
 };
 static_assert(std::is_standard_layout_v<BackendHeader>);
 static_assert(sizeof(BackendHeader) <= kBackendHeaderBytes);

@@ -122,6 +122,13 @@ class HSHM_API MemoryBackend {
    */
   void shm_destroy() noexcept;
 
+  /**
+   * Takes the region's name away, when it has one and that still leads to it: nobody can join any
+   * more, and the memory goes with its last process. Repeatable. Members other than the creator may
+   * call it too. Does nothing where there is no name.
+   */
+  void Unlink() noexcept;
+
  protected:
   explicit MemoryBackend(MemoryBackendType type) noexcept : type_(type) {}
 

@@ -6,14 +6,9 @@
 #include <string>
 
 #include "hermes_shm/memory/backend/memory_backend.h"
+#include "hermes_shm/memory/backend/segment_options.h"
 
 namespace hshm::ipc {
-
-/** What creating does with a segment of the same name that is there already. */
-enum class IfExists {
-  kReplaceDead,  // replaced when nobody lives in it, refused otherwise
-  kFail,         // refused
-};
 
 struct PosixShmOptions {
   IfExists if_exists_ = IfExists::kReplaceDead;
@@ -21,21 +16,31 @@ struct PosixShmOptions {
   bool allow_overcommit_ = false;
   /** Where the region is wanted in this process; elsewhere when something is there. */
   void* address_hint_ = nullptr;
+  /**
+   * Capacity in bytes up to which the segment grows while processes are in it; 0: `size`, so that it
+   * does not. Every process maps the whole capacity once. Only `size` needs to be free at creation.
+   */
+  uint64_t max_size_bytes_ = 0;
 };
 
-struct PosixShmAttachOptions {
-  /** How long to wait for a creator or a replacer to finish, in milliseconds. */
-  uint64_t timeout_ms_ = 1000;
-  void* address_hint_ = nullptr;
-};
+using PosixShmAttachOptions = SegmentAttachOptions;
 
 /**
  * A region in POSIX shared memory: the segment `url` in $HSHM_SHM_DIR or /dev/shm, mapped whole by
  * every process, with memory committed as it is used.
  *
- * A segment is made in a file that has no name and gets its name, finished, in one step. Each
- * object holds a shared byte lock on it (kPresenceByte) and each allocator handle one on its slot;
- * the segment is dead when no byte is locked, whatever its pids say.
+ * A segment is made in a file that has no name (or, where the file system knows no such, a hidden
+ * one) and gets its name, finished, in one step. Each object holds a shared byte lock on it
+ * (kPresenceByte) and each allocator handle one on its slot; the segment is dead when no byte is
+ * locked, whatever its pids say.
+ *
+ * A segment with a max_size_bytes_ starts with a short file, which Commit makes longer:
+ * Invariant  The header's grown_bytes_ <= the file's size <= the capacity; nothing beyond
+ *            grown_bytes_ is in use. So a file shorter than grown_bytes_ was cut from outside.
+ * Ordering   The file is longer before grown_bytes_ says so. Who attaches copies the header first
+ *            and asks for the file's size afterwards.
+ * ABA        None: both only rise; the kernel takes the maximum of what several ask for.
+ * Crash      Between the two the file is longer than anybody uses: the next Commit goes on from it.
  *
  * Replacing a dead segment, and attaching meanwhile:
  * Invariant  Only who holds the presence byte of a file exclusively, or is a member of it and holds
@@ -52,17 +57,18 @@ class HSHM_API PosixShmMmap : public MemoryBackend {
   static constexpr MemoryBackendType kType = MemoryBackendType::kPosixShmMmap;
   static constexpr uint64_t kPresenceByte = uint64_t{1} << 40;
   static constexpr uint64_t kNamingByte = kPresenceByte + 1;
-  static constexpr size_t kMaxNameBytes = 200;
+  static constexpr size_t kMaxNameBytes = 200;  // room for what stands around it in hidden names
 
   PosixShmMmap() noexcept : MemoryBackend(kType) {}
 
   /**
-   * Creates a segment of `size` bytes, rounded up to whole pages; only its headers are committed.
+   * Creates a segment of `size` bytes, rounded up to whole pages, or one that grows from there to
+   * options.max_size_bytes_; only its headers are committed.
    * Says on stderr when it replaced a dead segment, and when a control group's memory limit is
    * below the size. `url` has 1 to 200 bytes, no '/', and is not "." or "..".
    * @throws Error kBadName, kOutOfRange, kNoSpace, kAlreadyExists (naming who lives in it),
    * kIsSymlink, kNotRegularFile, kNotOwner, kPermission, kFdLimit, kNotFound (the directory),
-   * kUnsupported (a file system without O_TMPFILE), kSystem
+   * kUnsupported (a file system that cannot reserve memory), kSystem
    */
   void shm_init(MemoryBackendId id, size_t size, const std::string& url,
                 const PosixShmOptions& options = {});
@@ -73,12 +79,6 @@ class HSHM_API PosixShmMmap : public MemoryBackend {
    * kNotOwner, kUnsafeMode, the errors of CheckHeader, kStaleBoot, kSystem; in this order
    */
   void shm_attach(const std::string& url, const PosixShmAttachOptions& options = {});
-
-  /**
-   * Takes the name away, when it still leads to this segment: nobody can join any more, and the
-   * memory goes with its last process. Repeatable. Members other than the creator may call it too.
-   */
-  void Unlink() noexcept;
 };
 static_assert(Backend<PosixShmMmap>);
 

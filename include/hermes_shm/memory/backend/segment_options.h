@@ -1,0 +1,24 @@
+#ifndef HSHM_MEMORY_BACKEND_SEGMENT_OPTIONS_H_
+#define HSHM_MEMORY_BACKEND_SEGMENT_OPTIONS_H_
+
+#include <cstdint>
+
+/** What PosixShmMmap and PosixMmap can be told alike. */
+namespace hshm::ipc {
+
+/** What creating does with a segment of the same name that is there already. */
+enum class IfExists {
+  kReplaceDead,  // replaced when nobody lives in it, refused otherwise
+  kFail,         // refused
+};
+
+struct SegmentAttachOptions {
+  /** How long to wait for a creator or a replacer to finish, in milliseconds. */
+  uint64_t timeout_ms_ = 1000;
+  /** Where the region is wanted in this process; elsewhere when something is there. */
+  void* address_hint_ = nullptr;
+};
+
+}  // namespace hshm::ipc
+
+#endif  // HSHM_MEMORY_BACKEND_SEGMENT_OPTIONS_H_

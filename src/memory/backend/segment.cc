@@ -1,0 +1,212 @@
+#include "memory/backend/segment.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <utility>
+
+#include "hermes_shm/base/bits.h"
+#include "hermes_shm/base/error.h"
+#include "hermes_shm/memory/backend/header_rules.h"
+#include "hermes_shm/platform/futex.h"
+#include "hermes_shm/platform/memory_limit.h"
+#include "hermes_shm/platform/process.h"
+#include "memory/backend/new_file.h"
+#include "memory/backend/segment_file.h"
+
+namespace hshm::ipc {
+namespace {
+
+/** How long a creator waits for another that is replacing the same name, and may be stopped. */
+constexpr uint64_t kReplaceTimeoutUs = 5 * 1000 * 1000;
+
+/** A year: longer waits would not fit into microseconds. */
+constexpr uint64_t kLongestTimeoutMs = uint64_t{365} * 24 * 3600 * 1000;
+
+/** The region's header, its slots, and the first page of an allocator's header. */
+uint64_t FirstCommitBytes(const SegmentShape& shape) {
+  return bits::AlignUp(AllocatorOffsetFor(shape.region_bytes_), shape.page_bytes_) +
+         shape.page_bytes_;
+}
+
+Error NoRoom(const NewSegment& wanted) {
+  const std::string directory = DirectoryOf(wanted.path_);
+  FileSystemRoom room;
+  std::string text = directory + " is full";
+  if (RoomOf(directory, &room) == 0) {
+    text = directory + " has " + HumanBytes(room.free_bytes_) + " free of " +
+           HumanBytes(room.total_bytes_);
+  }
+  text += ", " + HumanBytes(wanted.size_bytes_) + " was asked for: ";
+  if (wanted.type_ == MemoryBackendType::kPosixShmMmap) {
+    text += "run the container with --shm-size=" + std::to_string((wanted.size_bytes_ >> 30) + 1) +
+            "g, ask for less, or set HSHM_SHM_DIR to a larger tmpfs.";
+  } else {
+    text += "ask for less, or choose a file system with more room.";
+  }
+  return Error(ErrorCode::kNoSpace, text);
+}
+
+void CheckRoom(const NewSegment& wanted) {
+  const std::string directory = DirectoryOf(wanted.path_);
+  FileSystemRoom room;
+  const int error = RoomOf(directory, &room);
+  if (error != 0) throw FileError("Looking at " + directory, error);
+  if (room.total_bytes_ != 0 && wanted.size_bytes_ > room.free_bytes_) throw NoRoom(wanted);
+}
+
+/** Files that lie on a disk count as cache, which the system drops instead of killing. */
+void WarnOfMemoryLimit(const std::string& path, uint64_t region_bytes) {
+  const uint64_t limit = MemoryLimitBytes();
+  if (limit >= region_bytes) return;
+  std::fprintf(stderr,
+               "hshm: the control group allows %s of memory, the segment %s may grow to %s: a "
+               "process that goes beyond is killed, not refused.\n",
+               HumanBytes(limit).c_str(), path.c_str(), HumanBytes(region_bytes).c_str());
+}
+
+std::unique_ptr<ShmMemory> MapSegment(SegmentFile segment, const SegmentShape& shape, void* hint) {
+  auto memory = std::make_unique<ShmMemory>(std::move(segment), shape);
+  const int error = memory->Map(hint);
+  if (error == 0) return memory;
+  throw Error(ErrorCode::kSystem,
+              "Mapping " + HumanBytes(shape.region_bytes_) + " of " + memory->path() +
+                  " failed: raise the limit of the address space (ulimit -v) or ask for less.",
+              error);
+}
+
+/** @throws Error kOutOfRange */
+SegmentShape ShapeOf(const NewSegment& wanted, uint64_t page_bytes) {
+  const uint64_t capacity =
+      wanted.max_size_bytes_ == 0 ? wanted.size_bytes_ : wanted.max_size_bytes_;
+  CheckRegionSize(wanted.size_bytes_);
+  CheckRegionSize(capacity);
+  if (capacity < wanted.size_bytes_) {
+    throw Error(ErrorCode::kOutOfRange,
+                "A segment of " + HumanBytes(wanted.size_bytes_) + " that grows to " +
+                    HumanBytes(capacity) +
+                    " was asked for: max_size_bytes_ must be 0 or at least the size.");
+  }
+  SegmentShape shape;
+  shape.region_bytes_ = bits::AlignUp(capacity, page_bytes);
+  shape.page_bytes_ = page_bytes;
+  shape.is_growing_ = capacity > wanted.size_bytes_;
+  return shape;
+}
+
+/** Size and first memory for a new file. @return the file's size in bytes */
+uint64_t GiveSize(const NewSegment& wanted, const SegmentShape& shape, int fd) {
+  const uint64_t first_bytes = FirstCommitBytes(shape);
+  uint64_t file_bytes = shape.region_bytes_;
+  if (shape.is_growing_) {
+    file_bytes = bits::AlignUp(std::max(wanted.size_bytes_, first_bytes), shape.page_bytes_);
+  }
+  int error = SetFileBytes(fd, file_bytes);
+  if (error != 0) {
+    throw FileError("Giving " + wanted.path_ + " " + HumanBytes(file_bytes), error);
+  }
+  // Before anything is touched: a page that the file system has no room for would be SIGBUS.
+  error = CommitFile(fd, 0, first_bytes);
+  if (error == ENOSPC) throw NoRoom(wanted);
+  if (error != 0) throw FileError("Taking memory for " + wanted.path_, error);
+  return file_bytes;
+}
+
+/** A finished region in a file that nobody finds, and this process present in it. */
+std::unique_ptr<ShmMemory> MakeUnseen(const NewSegment& wanted, HiddenName* hidden) {
+  SegmentFile segment = MakeFile(wanted.path_, hidden);
+  const int fd = segment.file_.get();
+  const SegmentShape shape = ShapeOf(wanted, FilePageBytes(fd));
+  const uint64_t file_bytes = GiveSize(wanted, shape, fd);
+  std::unique_ptr<ShmMemory> memory = MapSegment(std::move(segment), shape, wanted.address_hint_);
+  auto* header = reinterpret_cast<BackendHeader*>(memory->base());
+  FillHeader(header, wanted.type_, wanted.id_, shape.region_bytes_,
+             shape.is_growing_ ? uint32_t{kGrowingFile} : 0, file_bytes);
+  header->ready_.store(1, std::memory_order_release);  // pairs with CheckHeader
+  return memory;
+}
+
+/** Gives the segment its name; whoever has died under that name since is replaced. */
+void PublishSegment(const SegmentFile& segment, HiddenName* hidden, IfExists if_exists,
+                    std::string* dead_creator) {
+  const uint64_t deadline_us = MonotonicUs() + kReplaceTimeoutUs;
+  for (;;) {
+    const int error = NameFile(segment, hidden);
+    if (error == 0) return;
+    if (error != EEXIST) throw FileError("Naming the segment " + segment.path_, error);
+    if (RemoveDeadSegment(segment.path_, if_exists, dead_creator) != Removal::kTryAgain) continue;
+    if (MonotonicUs() >= deadline_us) {
+      throw Error(ErrorCode::kAlreadyExists,
+                  "Another process has been replacing " + segment.path_ +
+                      " for 5 seconds, perhaps stopped in it: end it, or choose another name.");
+    }
+    PauseBeforeRetry();
+  }
+}
+
+void CheckBoot(const BackendHeader& copy, const std::string& path) {
+  const std::string boot_id = BootId();
+  if (boot_id.empty() || boot_id == copy.boot_id_) return;
+  throw Error(ErrorCode::kStaleBoot,
+              path + " is from before the last start of this machine: create it again.");
+}
+
+/** CheckHeader on a private copy, again until the segment is published or the time is over. */
+SegmentShape CheckSegment(const ExistingSegment& wanted, const SegmentFile& segment,
+                          uint64_t deadline_us) {
+  const int fd = segment.file_.get();
+  for (;;) {
+    BackendHeader copy;
+    CopyHeader(fd, &copy);
+    // Pairs with NoteGrowth: the file is at least as long as the copy says.
+    std::atomic_thread_fence(std::memory_order_acquire);
+    FileStatus status;
+    const int error = StatusOfFile(fd, &status);
+    if (error != 0) throw FileError("Looking at the segment " + wanted.path_, error);
+    try {
+      CheckHeader(copy, wanted.type_, status.size_bytes_, wanted.path_);
+    } catch (const Error& refused) {
+      if (refused.code() != ErrorCode::kNotReady || MonotonicUs() >= deadline_us) throw;
+      PauseBeforeRetry();
+      continue;
+    }
+    if (!wanted.is_persistent_) CheckBoot(copy, wanted.path_);
+    SegmentShape shape;
+    shape.region_bytes_ = copy.region_bytes_;
+    shape.page_bytes_ = FilePageBytes(fd);
+    shape.is_growing_ = (copy.flags_ & kGrowingFile) != 0;
+    return shape;
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<ShmMemory> CreateSegment(const NewSegment& wanted) {
+  static_cast<void>(ShapeOf(wanted, kBackendHeaderBytes));  // bad sizes first
+  std::string dead_creator;
+  // First, because the memory of a dead segment may be what the new one needs.
+  RemoveDeadSegment(wanted.path_, wanted.if_exists_, &dead_creator);
+  if (!wanted.allow_overcommit_) CheckRoom(wanted);
+  HiddenName hidden;
+  std::unique_ptr<ShmMemory> made = MakeUnseen(wanted, &hidden);
+  PublishSegment(made->segment(), &hidden, wanted.if_exists_, &dead_creator);
+  if (!dead_creator.empty()) {
+    std::fprintf(stderr, "hshm: replaced the stale segment %s of %s: nobody lives in it.\n",
+                 wanted.path_.c_str(), dead_creator.c_str());
+  }
+  if (wanted.type_ == MemoryBackendType::kPosixShmMmap) {
+    WarnOfMemoryLimit(wanted.path_, made->size_bytes());
+  }
+  return made;
+}
+
+std::unique_ptr<ShmMemory> AttachSegment(const ExistingSegment& wanted) {
+  const uint64_t timeout_ms = std::min(wanted.timeout_ms_, kLongestTimeoutMs);
+  const uint64_t deadline_us = MonotonicUs() + timeout_ms * 1000;
+  SegmentFile segment = JoinSegmentFile(wanted.path_, deadline_us);
+  const SegmentShape shape = CheckSegment(wanted, segment, deadline_us);
+  return MapSegment(std::move(segment), shape, wanted.address_hint_);
+}
+
+}  // namespace hshm::ipc
