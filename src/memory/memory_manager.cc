@@ -24,10 +24,11 @@ std::unique_ptr<MemoryBackend> Attached(MemoryBackendType type, const std::strin
     case MemoryBackendType::kPosixMmap:
       return AttachedAs<PosixMmap>(url);
     default:
-      throw Error(ErrorCode::kUnsupported,
-                  std::string("AttachBackend cannot join a ") + BackendTypeName(type) +
-                      ": of the backends of this build only PosixShmMmap and the files of PosixMmap "
-                      "are shared by name.");
+      throw Error(
+          ErrorCode::kUnsupported,
+          std::string("AttachBackend cannot join a ") + BackendTypeName(type) +
+              ": of the backends of this build only PosixShmMmap and the files of PosixMmap "
+              "are shared by name.");
   }
 }
 

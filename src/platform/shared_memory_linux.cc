@@ -119,9 +119,8 @@ int CreateNamedFile(const std::string& path, FileDescriptor* file) {
 }
 
 int RenameFile(const std::string& from, const std::string& to) {
-  return Retried([&] {
-    return renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE);
-  });
+  return Retried(
+      [&] { return renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE); });
 }
 
 int UnlinkFile(const std::string& path) {
@@ -158,9 +157,8 @@ int CommitFile(int fd, uint64_t offset, uint64_t size_bytes, FileGrowth growth) 
   const int mode = growth == FileGrowth::kNone ? FALLOC_FL_KEEP_SIZE : 0;
   while (size_bytes > 0) {
     const uint64_t step = std::min(size_bytes, kCommitStepBytes);
-    const int error = Retried([&] {
-      return fallocate(fd, mode, static_cast<off_t>(offset), static_cast<off_t>(step));
-    });
+    const int error = Retried(
+        [&] { return fallocate(fd, mode, static_cast<off_t>(offset), static_cast<off_t>(step)); });
     if (error != 0) return error;
     offset += step;
     size_bytes -= step;

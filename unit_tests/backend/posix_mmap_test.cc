@@ -48,7 +48,8 @@ TEST_CASE("A private region has whole pages, costs what is touched, and is nobod
   REQUIRE_FALSE(region.services_->Commit(~Offset{0}, 1));
 }
 
-TEST_CASE("What a private region gives back leaves memory at once, in whole pages, and reads as zero") {
+TEST_CASE(
+    "What a private region gives back leaves memory at once, in whole pages, and reads as zero") {
   PosixMmap backend;
   backend.shm_init(kId, 64_MiB);
   const Region region = backend.region();
@@ -173,7 +174,8 @@ TEST_CASE("A file is kept by everybody but a creator that destroys it") {
   REQUIRE(directory.Count() == 0);
 }
 
-TEST_CASE("Creating a file replaces nothing unless asked, and then only what is dead and a segment") {
+TEST_CASE(
+    "Creating a file replaces nothing unless asked, and then only what is dead and a segment") {
   TestDirectory directory;
   const std::string path = directory.File("heap");
   const auto create = [&](IfExists if_exists) {

@@ -63,8 +63,8 @@ struct FileStatus {
 [[nodiscard]] HSHM_API int StatusOfFile(int fd, FileStatus* status) noexcept;
 [[nodiscard]] HSHM_API int StatusOfPath(const std::string& path, FileStatus* status);
 
-/** Unit in which the file's memory is mapped, taken and given back: a huge page on hugetlbfs, a page
- * of the system everywhere else. */
+/** Unit in which the file's memory is mapped, taken and given back: a huge page on hugetlbfs, a
+ * page of the system everywhere else. */
 [[nodiscard]] HSHM_API uint64_t FilePageBytes(int fd) noexcept;
 
 /** Sets the size; nothing is committed by it. @return 0, EFBIG above RLIMIT_FSIZE */
@@ -77,8 +77,8 @@ enum class FileGrowth {
 
 /**
  * Takes room for [offset, offset + size_bytes) from the file system: after that touching it inside
- * the file's size cannot fail. What was there stays. Repeatable, by several processes at once; after
- * a failure a part may have been committed.
+ * the file's size cannot fail. What was there stays. Repeatable, by several processes at once;
+ * after a failure a part may have been committed.
  * @return 0, ENOSPC, EFBIG above RLIMIT_FSIZE (no SIGXFSZ), EOPNOTSUPP when the file system cannot
  */
 [[nodiscard]] HSHM_API int CommitFile(int fd, uint64_t offset, uint64_t size_bytes,

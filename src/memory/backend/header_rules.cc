@@ -30,16 +30,15 @@ uint64_t LeastBytes(const BackendHeader& copy) noexcept {
 void CheckSize(const BackendHeader& copy, uint64_t actual_bytes, const std::string& name) {
   const uint64_t least_bytes = LeastBytes(copy);
   if (actual_bytes < least_bytes) {
-    throw Error(ErrorCode::kTruncated,
-                name + " has " + Bytes(actual_bytes) + ", its header says " + Bytes(least_bytes) +
-                    ": it was cut short; create it again.");
+    throw Error(ErrorCode::kTruncated, name + " has " + Bytes(actual_bytes) + ", its header says " +
+                                           Bytes(least_bytes) +
+                                           ": it was cut short; create it again.");
   }
   if (actual_bytes > copy.region_bytes_) {
     throw Error(ErrorCode::kSizeMismatch,
                 name + " has " + Bytes(actual_bytes) + ", its header says " +
                     ((copy.flags_ & kGrowingFile) != 0 ? "that it grows to at most " : "") +
-                    Bytes(copy.region_bytes_) +
-                    ": it was changed from outside; create it again.");
+                    Bytes(copy.region_bytes_) + ": it was changed from outside; create it again.");
   }
 }
 

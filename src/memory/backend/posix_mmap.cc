@@ -9,6 +9,7 @@
 #include "hermes_shm/memory/backend/header_rules.h"
 #include "hermes_shm/platform/page.h"
 #include "hermes_shm/platform/private_pages.h"
+#include "memory/backend/bind_range.h"
 #include "memory/backend/new_file.h"
 #include "memory/backend/private_memory.h"
 #include "memory/backend/segment.h"
@@ -31,9 +32,13 @@ class PrivatePagesMemory final : public PrivateMemory {
     const uint64_t end = bits::AlignDown(offset + size_bytes, page);
     if (begin < end) DropPrivate(pages_.data() + begin, end - begin);
   }
+  bool Bind(Offset offset, uint64_t size_bytes, uint32_t node) noexcept override {
+    return BindRange(&placer_, *this, offset, size_bytes, node);
+  }
 
  private:
   PrivatePages<char> pages_;
+  MemoryPlacer placer_;
 };
 
 }  // namespace
@@ -84,8 +89,9 @@ void PosixMmap::shm_attach(const std::string& path, const PosixMmapAttachOptions
 
 void PosixMmap::Sync() {
   if (!IsOpen() || !memory()->IsShared()) {
-    throw Error(ErrorCode::kUnsupported,
-                "Sync of a PosixMmap without a file: give shm_init() or shm_attach() a path first.");
+    throw Error(
+        ErrorCode::kUnsupported,
+        "Sync of a PosixMmap without a file: give shm_init() or shm_attach() a path first.");
   }
   const std::string& path = static_cast<const ShmMemory*>(memory())->path();
   int error = SyncMapping(memory()->base(), memory()->size_bytes());

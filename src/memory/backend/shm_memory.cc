@@ -55,7 +55,7 @@ void ShmMemory::NoteGrowth(uint64_t file_bytes) noexcept {
   uint64_t seen = grown.load(std::memory_order_relaxed);  // relaxed: the CAS looks again
   while (seen < file_bytes &&
          !grown.compare_exchange_weak(seen, file_bytes,
-                                      std::memory_order_release,    // pairs with CheckSegment
+                                      std::memory_order_release,     // pairs with CheckSegment
                                       std::memory_order_relaxed)) {  // failure reads only
   }
 }

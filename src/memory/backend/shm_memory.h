@@ -61,11 +61,7 @@ class ShmMemory final : public BackendMemory {
   SegmentFile segment_;
   SegmentShape shape_;
   char* base_ = nullptr;
-<<<<<<< HEAD
-  uint64_t size_bytes_;
   MemoryPlacer placer_;
-=======
->>>>>>> d81ed35 (PosixMmap: private pages, and files that outlive their processes; segments that grow)
   std::vector<HeldByte> slots_;  // [i] is written by who just got, or has, byte i
 };
 

@@ -72,7 +72,8 @@ struct BackendHeader {
   uint32_t crc32c_;              // [init] over all bytes above this word
   Atomic<uint32_t> ready_;       // [any]  1 once the segment is published
   uint32_t padding_;
-  Atomic<uint64_t> grown_bytes_;  // [any]  of kGrowingFile: the file is at least so long; only rises
+  Atomic<uint64_t>
+      grown_bytes_;  // [any]  of kGrowingFile: the file is at least so long; only rises
 };
 static_assert(std::is_standard_layout_v<BackendHeader>);
 static_assert(sizeof(BackendHeader) <= kBackendHeaderBytes);

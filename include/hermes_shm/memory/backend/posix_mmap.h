@@ -26,15 +26,16 @@ using PosixMmapAttachOptions = SegmentAttachOptions;
 /**
  * Mapped memory in one of two forms.
  *
- * Private: pages of this process alone, supplied as they are touched. What is given back really goes
- * back to the system and reads as zero afterwards. A forked child has its own copy of all of it: what
- * either does then, the other does not see.
+ * Private: pages of this process alone, supplied as they are touched. What is given back really
+ * goes back to the system and reads as zero afterwards. A forked child has its own copy of all of
+ * it: what either does then, the other does not see.
  *
  * File-backed: a region in a file of any local file system, shared by all processes that attach, as
- * with PosixShmMmap (the same header, byte locks and errors), and persistent: after shm_detach(), the
- * death of all its processes or a restart of the machine the next one attaches and finds the data.
- * Who was in it then is dead, and what they left half done is repaired by the allocator as after any
- * death. shm_destroy() by the creator removes the file; shm_detach() and destruction keep it.
+ * with PosixShmMmap (the same header, byte locks and errors), and persistent: after shm_detach(),
+ * the death of all its processes or a restart of the machine the next one attaches and finds the
+ * data. Who was in it then is dead, and what they left half done is repaired by the allocator as
+ * after any death. shm_destroy() by the creator removes the file; shm_detach() and destruction keep
+ * it.
  *
  * Not for files that processes on several machines have mapped: their memory is not one.
  */
@@ -52,8 +53,8 @@ class HSHM_API PosixMmap : public MemoryBackend {
 
   /**
    * Creates a file of `size` bytes, rounded up to whole pages, or one that grows from there to
-   * options.max_size_bytes_. The file is sparse: only what was committed takes room. It appears under
-   * `path` finished, in one step; the last part of the path has 1 to 200 bytes.
+   * options.max_size_bytes_. The file is sparse: only what was committed takes room. It appears
+   * under `path` finished, in one step; the last part of the path has 1 to 200 bytes.
    * @throws Error kBadName, kOutOfRange, kNoSpace, kAlreadyExists, kIsSymlink, kNotRegularFile,
    * kNotOwner, kPermission, kFdLimit, kNotFound (the directory), kUnsupported (a file system that
    * cannot reserve memory, or give a file a name without replacing another), kSystem

@@ -17,8 +17,9 @@ struct PosixShmOptions {
   /** Where the region is wanted in this process; elsewhere when something is there. */
   void* address_hint_ = nullptr;
   /**
-   * Capacity in bytes up to which the segment grows while processes are in it; 0: `size`, so that it
-   * does not. Every process maps the whole capacity once. Only `size` needs to be free at creation.
+   * Capacity in bytes up to which the segment grows while processes are in it; 0: `size`, so that
+   * it does not. Every process maps the whole capacity once. Only `size` needs to be free at
+   * creation.
    */
   uint64_t max_size_bytes_ = 0;
 };
