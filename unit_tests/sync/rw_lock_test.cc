@@ -1,0 +1,154 @@
+#include "hermes_shm/sync/rw_lock.h"
+
+#include <atomic>
+#include <thread>
+#include <vector>
+
+#include "hermes_shm/platform/futex.h"
+#include "support/catch.h"
+#include "support/child_process.h"
+#include "support/test_peers.h"
+
+using hshm::BasicRwLock;
+using hshm::LockResult;
+using hshm::MonotonicUs;
+using hshm::ReadGuard;
+using hshm::ReadTicket;
+using hshm::RwLock;
+using hshm::WriteGuard;
+using hshm::test::MemoryFile;
+using hshm::test::RunInChild;
+using hshm::test::TestPeers;
+
+namespace {
+
+/** A lock and two members that could be two processes: each has its own slot and byte. */
+struct Fixture {
+  MemoryFile file_{4096};
+  TestPeers me_{file_};
+  TestPeers other_{file_};
+  RwLock lock_;
+
+  Fixture() {
+    me_.Join();
+    other_.Join();
+  }
+};
+
+}  // namespace
+
+TEST_CASE("RwLock lets readers in together and writers in alone") {
+  constexpr int kThreads = 4;
+  constexpr int kRounds = 3000;
+  Fixture f;
+  int first = 0;
+  int second = 0;
+  std::atomic<int> readers{0};
+  std::atomic<int> most_readers{0};
+  std::atomic<int> torn{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kThreads; ++i) {
+    threads.emplace_back([&, i] {
+      auto& me = i % 2 == 0 ? f.me_ : f.other_;
+      for (int round = 0; round < kRounds; ++round) {
+        if (round % 4 == i) {
+          const WriteGuard guard(f.lock_, me.identity());
+          ++first;
+          ++second;
+        } else {
+          const ReadGuard guard(f.lock_, me.identity());
+          const int inside = ++readers;
+          for (int most = most_readers; most < inside;) {
+            if (most_readers.compare_exchange_weak(most, inside)) break;
+          }
+          if (first != second) ++torn;
+          if (round % 64 == 1) std::this_thread::yield();
+          --readers;
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(torn == 0);
+  CHECK(first == kThreads * kRounds / 4);
+  CHECK(second == first);
+  CHECK(most_readers >= 2);
+}
+
+TEST_CASE("RwLock tries with a timeout of 0, and says kTimeout while others hold it") {
+  Fixture f;
+  const ReadTicket reading = f.lock_.ReadLock(f.me_.identity());
+  const ReadTicket also = f.lock_.ReadLock(f.other_.identity(), 0);
+  REQUIRE(reading.result_ == LockResult::kLocked);
+  REQUIRE(also.result_ == LockResult::kLocked);
+  CHECK(f.lock_.WriteLock(f.other_.identity(), 0) == LockResult::kTimeout);
+  f.lock_.ReadUnlock(f.other_.identity(), also);
+  CHECK(f.lock_.WriteLock(f.other_.identity(), 5000) == LockResult::kTimeout);
+  // A writer that gave up leaves the way open.
+  const ReadTicket again = f.lock_.ReadLock(f.other_.identity(), 0);
+  REQUIRE(again.result_ == LockResult::kLocked);
+  f.lock_.ReadUnlock(f.other_.identity(), again);
+  f.lock_.ReadUnlock(f.me_.identity(), reading);
+  REQUIRE(f.lock_.WriteLock(f.other_.identity(), 0) == LockResult::kLocked);
+  CHECK_FALSE(f.lock_.ReadLock(f.me_.identity(), 0).IsHeld());
+  const uint64_t before_us = MonotonicUs();
+  CHECK_FALSE(f.lock_.ReadLock(f.me_.identity(), 20 * 1000).IsHeld());
+  CHECK(MonotonicUs() - before_us >= 20 * 1000);
+  CHECK(f.lock_.WriteLock(f.me_.identity(), 0) == LockResult::kTimeout);
+  f.lock_.WriteUnlock(f.other_.identity());
+  REQUIRE(f.lock_.WriteLock(f.me_.identity(), 0) == LockResult::kLocked);
+  f.lock_.WriteUnlock(f.me_.identity());
+}
+
+TEST_CASE("RwLock lets no new reader pass a writer that waits") {
+  Fixture f;
+  const ReadTicket reading = f.lock_.ReadLock(f.me_.identity());
+  std::atomic<bool> wrote{false};
+  std::thread writer([&] {
+    const WriteGuard guard(f.lock_, f.other_.identity());
+    wrote = true;
+  });
+  while (f.lock_.ReadLock(f.me_.identity(), 0).IsHeld()) {  // until the writer waits
+    f.lock_.ReadUnlock(f.me_.identity(), {LockResult::kLocked, reading.mark_ + 1});
+  }
+  CHECK_FALSE(wrote);
+  f.lock_.ReadUnlock(f.me_.identity(), reading);
+  const ReadTicket late = f.lock_.ReadLock(f.me_.identity());
+  CHECK(wrote);
+  f.lock_.ReadUnlock(f.me_.identity(), late);
+  writer.join();
+}
+
+TEST_CASE("RwLock makes more readers than it has marks for wait") {
+  Fixture f;
+  BasicRwLock<2> lock;
+  const ReadTicket one = lock.ReadLock(f.me_.identity());
+  const ReadTicket two = lock.ReadLock(f.other_.identity());
+  CHECK(one.mark_ != two.mark_);
+  CHECK_FALSE(lock.ReadLock(f.me_.identity(), 1000).IsHeld());
+  std::thread third([&] {
+    const ReadGuard guard(lock, f.me_.identity());
+    CHECK(guard.result() == LockResult::kLocked);
+  });
+  lock.ReadUnlock(f.other_.identity(), two);
+  third.join();
+  lock.ReadUnlock(f.me_.identity(), one);
+  const WriteGuard guard(lock, f.me_.identity(), 0);
+  CHECK(guard.result() == LockResult::kLocked);
+}
+
+TEST_CASE("RwLock stops who unlocks what it does not hold") {
+  Fixture f;
+  const ReadTicket reading = f.lock_.ReadLock(f.me_.identity());
+  const auto said = [](const auto& ending, const char* sentence) {
+    return ending.status_ == -SIGABRT && ending.errors_.find(sentence) != std::string::npos;
+  };
+  const char* const kReading = "hshm: NotTheHolder: RwLock::ReadUnlock";
+  CHECK(said(RunInChild([&] { f.lock_.ReadUnlock(f.other_.identity(), reading); }), kReading));
+  CHECK(said(RunInChild([&] { f.lock_.ReadUnlock(f.me_.identity(), ReadTicket()); }), kReading));
+  CHECK(said(RunInChild([&] { f.lock_.WriteUnlock(f.me_.identity()); }),
+             "hshm: NotTheHolder: RwLock::WriteUnlock"));
+  f.lock_.ReadUnlock(f.me_.identity(), reading);
+  CHECK(said(RunInChild([&] { f.lock_.ReadUnlock(f.me_.identity(), reading); }), kReading));
+  CHECK(f.lock_.DescribeHolders(f.me_.identity()) == "writer: nobody; readers: nobody");
+}
