@@ -1,6 +1,7 @@
 /** Setting a NodeHeap up: what every rank sees of it, and what is left of its name. */
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 
 #include "hermes_shm/mpi/node_heap.h"
@@ -12,6 +13,7 @@ namespace {
 using hshm::mpi::NodeHeap;
 using hshm::mpi::NodeHeapOptions;
 using namespace mpi_test;
+namespace ipc = hshm::ipc;
 
 struct Header {
   hshm::Atomic<uint32_t> ranks_;  // [any] that have been here
@@ -75,7 +77,7 @@ void TestKeptName(const World& world, const Segments& segments) {
 }
 
 /** What a NodeHeap says on stderr while it is set up with these options. */
-std::string SaidDuringSetUp(const NodeHeapOptions& options, uint32_t* node) {
+std::string SaidDuringSetUp(const NodeHeapOptions& options, ipc::UnitChoice* units) {
   std::FILE* said = std::tmpfile();
   MPI_CHECK(said != nullptr);
   std::fflush(stderr);
@@ -83,7 +85,7 @@ std::string SaidDuringSetUp(const NodeHeapOptions& options, uint32_t* node) {
   dup2(fileno(said), STDERR_FILENO);
   {
     NodeHeap heap(MPI_COMM_WORLD, options);
-    *node = heap.units().node_;
+    *units = heap.units();
     heap.Close();
   }
   std::fflush(stderr);
@@ -102,23 +104,35 @@ void TestUnits(const World& world) {
   unsetenv("HSHM_VERBOSE");
   NodeHeapOptions options;
   options.capacity_bytes_ = 64_MiB;
-  uint32_t node = 0;
-  MPI_CHECK(SaidDuringSetUp(options, &node).find("process unit") == std::string::npos);
+  ipc::UnitChoice units;
+  MPI_CHECK(SaidDuringSetUp(options, &units).find("process unit") == std::string::npos);
 #if HSHM_HAVE_HWLOC
   const uint32_t node_count = 4;
 #else
   const uint32_t node_count = 1;
 #endif
-  MPI_CHECK(node == node_count * static_cast<uint32_t>(world.rank()) / world.size());
+  const auto ranks = static_cast<uint32_t>(world.size());
+  const uint32_t node = node_count * static_cast<uint32_t>(world.rank()) / ranks;
+  MPI_CHECK(units.node_ == node);
+  MPI_CHECK(units.ranks_on_node_ == std::max(ranks / node_count, 1u));  // 8 ranks: 2 a node
+  MPI_CHECK(units.options_.numa_node_ == (node_count > 1 ? node : ipc::kAnyNode));
 
   setenv("HSHM_VERBOSE", "1", 1);
-  const std::string said = SaidDuringSetUp(options, &node);
+  const std::string said = SaidDuringSetUp(options, &units);
+  options.is_placed_ = false;
+  const std::string said_without = SaidDuringSetUp(options, &units);
+  MPI_CHECK(units.options_.numa_node_ == ipc::kAnyNode);
   unsetenv("HSHM_VERBOSE");
   unsetenv("HWLOC_SYNTHETIC");
   const std::string expected = "rank " + std::to_string(world.rank()) + " of " +
                                std::to_string(world.size()) + ": node " + std::to_string(node) +
                                " of " + std::to_string(node_count);
   MPI_CHECK(said.find(expected) != std::string::npos);
+  // A machine that is not there places nothing, and the line says so.
+  const bool is_told =
+      said.find(" not placed on node " + std::to_string(node)) != std::string::npos;
+  MPI_CHECK(is_told == (node_count > 1));
+  MPI_CHECK(said_without.find("placed") == std::string::npos);
 }
 
 }  // namespace

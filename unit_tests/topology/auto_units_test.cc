@@ -124,6 +124,28 @@ TEST_CASE("AutoUnits gives no more than was asked for and passes the rest on") {
   CHECK(choices[1].options_.on_death_ == OnDeath::kReclaim);
 }
 
+TEST_CASE("AutoUnits has a rank's units placed on its node where there are several") {
+  const std::vector<NodeSet> usable(4, Nodes({0, 1}));
+  const auto choices = Choose(Request(1_GiB, 2), usable);
+  CHECK(choices[0].options_.numa_node_ == 0);
+  CHECK(choices[3].options_.numa_node_ == 1);
+  CHECK(Choose(Request(1_GiB, 1), usable)[3].options_.numa_node_ == hshm::ipc::kAnyNode);
+}
+
+TEST_CASE("AutoUnits follows a rank that asks for a node of the machine, and refuses others") {
+  const std::vector<NodeSet> usable(4, Nodes({0}));
+  UnitRequest request = Request(1_GiB, 2);
+  request.usable_nodes_ = usable;
+  request.local_rank_ = 2;
+  request.asked_.numa_node_ = 1;
+  const UnitChoice choice = AutoUnits(request);
+  CHECK(choice.node_ == 1);
+  CHECK(choice.ranks_on_node_ == 1);
+  CHECK(choice.options_.numa_node_ == 1);
+  request.asked_.numa_node_ = 2;
+  CHECK(CodeOf(request) == ErrorCode::kOutOfRange);
+}
+
 TEST_CASE("AutoUnits refuses a rank that is none of the ranks, and no nodes at all") {
   const std::vector<NodeSet> usable(2, Nodes({0}));
   UnitRequest request = Request(1_MiB, 1);

@@ -214,7 +214,9 @@ inline void NodeHeap::ChooseUnits(const Facts& facts, uint64_t region_bytes) {
     request.asked_.thread_unit_bytes_ = options.thread_unit_bytes_;
   }
   request.asked_.on_death_ = options.on_death_;
+  request.asked_.numa_node_ = options.numa_node_;
   units_ = ipc::AutoUnits(request);
+  if (!options.is_placed_) units_.options_.numa_node_ = ipc::kAnyNode;
 }
 
 /** One line a rank, in one write, so that the lines of several ranks do not mix. */
@@ -222,7 +224,9 @@ inline void NodeHeap::PrintUnits(const Facts& facts) const {
   const char* verbose = std::getenv("HSHM_VERBOSE");
   const bool is_asked = verbose != nullptr && std::strcmp(verbose, "1") == 0;
   if (!is_asked && !facts.options_.is_verbose_) return;
+  const std::string placed = allocator_->GetPlacement().Describe();
   const std::string line = "hshm: " + HostName() + ": " + units_.Describe() +
+                           (placed.empty() ? "" : ", " + placed) +
                            (facts.topology_.is_simulated_ ? ", simulated machine" : "") + "\n";
   std::fputs(line.c_str(), stderr);
 }

@@ -45,13 +45,21 @@ struct NodeHeapOptions {
   uint64_t process_unit_bytes_ = 0;
   uint64_t thread_unit_bytes_ = 0;
 
+  /** NUMA node of this rank's units; kAnyNode: that of its CPUs, as AutoUnits chooses. */
+  uint32_t numa_node_ = ipc::kAnyNode;
+
+  /** Asks the system to place this rank's units on its node. Without it memory lies where the
+   * process's own policy puts it (numactl), or the CPU that touches it first. */
+  bool is_placed_ = true;
+
   /** What becomes of the blocks that this rank handed out when it dies. */
   ipc::OnDeath on_death_ = ipc::OnDeath::kKeepLive;
 
   /** How long this rank waits for the leader's segment to become usable. */
   uint64_t attach_timeout_ms_ = 10'000;  // a loaded node may stall a process for seconds
 
-  /** Prints what AutoUnits chose to stderr. So does HSHM_VERBOSE=1 in the environment. */
+  /** Prints what AutoUnits chose, and what was placed, to stderr. So does HSHM_VERBOSE=1 in the
+   * environment. */
   bool is_verbose_ = false;
 };
 

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <bit>
-#include <utility>
 
 #include "hermes_shm/base/error.h"
+#include "hermes_shm/base/size_text.h"
 
 namespace hshm::ipc {
 namespace {
@@ -17,6 +17,8 @@ constexpr uint64_t kOverheadPart = 8;
 
 /** The node of one rank by the rule of AutoUnits. A rank without usable nodes may use all. */
 uint32_t NodeOf(const UnitRequest& request, uint32_t rank) {
+  const uint32_t asked = request.asked_.numa_node_;
+  if (asked != kAnyNode && rank == request.local_rank_) return asked;
   const uint64_t ranks = request.usable_nodes_.size();
   const NodeSet& usable = request.usable_nodes_[rank];
   const uint32_t count = usable.Count();
@@ -28,15 +30,6 @@ uint64_t RoundUnit(uint64_t bytes) {
   return std::max<uint64_t>(std::bit_floor(bytes), kMinUnitBytes);
 }
 
-std::string SizeText(uint64_t bytes) {
-  constexpr std::pair<uint64_t, const char*> kScales[] = {
-      {1_GiB, " GiB"}, {1_MiB, " MiB"}, {1_KiB, " KiB"}};
-  for (const auto& [scale, name] : kScales) {
-    if (bytes >= scale && bytes % scale == 0) return std::to_string(bytes / scale) + name;
-  }
-  return std::to_string(bytes) + " bytes";
-}
-
 }  // namespace
 
 UnitChoice AutoUnits(const UnitRequest& request) {
@@ -46,6 +39,13 @@ UnitChoice AutoUnits(const UnitRequest& request) {
                 "AutoUnits was asked for rank " + std::to_string(request.local_rank_) + " of " +
                     std::to_string(ranks) + " ranks on " + std::to_string(request.node_count_) +
                     " NUMA nodes: give one set of nodes for each rank, and a rank among them.");
+  }
+  if (request.asked_.numa_node_ != kAnyNode && request.asked_.numa_node_ >= request.node_count_) {
+    throw Error(ErrorCode::kOutOfRange,
+                "Units on NUMA node " + std::to_string(request.asked_.numa_node_) +
+                    " were asked for, of a machine that has " +
+                    std::to_string(request.node_count_) +
+                    " such nodes, counted from 0: name one of them, or none.");
   }
   UnitChoice choice;
   choice.node_ = NodeOf(request, request.local_rank_);
@@ -68,6 +68,8 @@ UnitChoice AutoUnits(const UnitRequest& request) {
   choice.options_ = request.asked_;
   MultiProcessOptions& units = choice.options_;
   units.expected_processes_ = ranks;
+  // On the one node of a machine everything lies already: no system call for that.
+  units.numa_node_ = request.node_count_ > 1 ? choice.node_ : kAnyNode;
   units.process_unit_bytes_ =
       RoundUnit(std::min({request.asked_.process_unit_bytes_, node_share, rank_share}));
   units.thread_unit_bytes_ = RoundUnit(std::min(

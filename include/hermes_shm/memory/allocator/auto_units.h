@@ -24,7 +24,8 @@ struct UnitRequest {
   uint32_t local_rank_ = 0;                // among the ranks that share the region
   uint32_t node_count_ = 1;                // NUMA nodes of the machine
   std::span<const NodeSet> usable_nodes_;  // one set a rank: the nodes whose CPUs it may use
-  MultiProcessOptions asked_;              // upper limits, and what AutoUnits has no say in
+  MultiProcessOptions asked_;              // upper limits, and what AutoUnits has no say in; a
+                                           // numa_node_ is this rank's, whatever CPUs it may use
 };
 
 /** A rank's NUMA node and units. */
@@ -43,7 +44,8 @@ struct UnitChoice {
 
 /**
  * Chooses the NUMA node and the units of one rank. A rank that may run inside one node only gets
- * that node; any other gets number local_rank * n / local_size of the n nodes that it may use.
+ * that node; any other gets number local_rank * n / local_size of the n nodes that it may use. The
+ * units are placed there (numa_node_) if the machine has more than one node.
  *
  * The region, less an eighth for headers and page table, is divided evenly among the nodes that
  * some rank got, and a node's part among its ranks: process unit = that, at most what was asked for
@@ -52,7 +54,8 @@ struct UnitChoice {
  * kMinUnitBytes.
  *
  * A pure function: it looks at nothing but the request.
- * @throws Error kOutOfRange when the request has no ranks, or local_rank_ is none of them
+ * @throws Error kOutOfRange when the request has no ranks, local_rank_ is none of them, or the
+ *   machine has no such node as was asked for
  */
 HSHM_API UnitChoice AutoUnits(const UnitRequest& request);
 

@@ -108,6 +108,9 @@ class HSHM_API BasicMultiProcessAllocator
   /** Gives the calling thread's heap back before the thread ends. */
   void FreeTls(const MemContext& ctx) noexcept;
 
+  /** On which NUMA node this process's units were asked for, and what became of it. */
+  UnitPlacement GetPlacement() noexcept;
+
   /** Walks everything in a quiet region; says what is wrong on standard error. */
   bool Check() noexcept;
 

@@ -250,6 +250,11 @@ size_t BasicMultiProcessAllocator<Config, kSharing>::GetCurrentlyAllocatedSize()
 }
 
 template <typename Config, multi_process::Sharing kSharing>
+UnitPlacement BasicMultiProcessAllocator<Config, kSharing>::GetPlacement() noexcept {
+  return GetHeap(MemContext()) == nullptr ? UnitPlacement() : process_->Placement();
+}
+
+template <typename Config, multi_process::Sharing kSharing>
 bool BasicMultiProcessAllocator<Config, kSharing>::Check() noexcept {
   return GetHeap(MemContext()) != nullptr && process_->Check();
 }

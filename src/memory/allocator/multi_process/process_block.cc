@@ -37,7 +37,7 @@ ProcessBlock<Config>::ProcessBlock(const Region& region, Offset root_offset, Mem
       membership_(membership),
       options_(options),
       sharing_(sharing),
-      root_(region, root_offset, membership) {
+      root_(region, root_offset, membership, options.numa_node_) {
   const RootHeader& header = root_.header();
   const uint64_t data_pages = header.page_count_ - header.first_page_;
   uint64_t unit_pages = std::max<uint64_t>(options.process_unit_bytes_ / Config::kPageBytes, 1);

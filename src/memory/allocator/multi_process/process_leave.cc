@@ -52,6 +52,12 @@ void ProcessBlock<Config>::Leave(DetachMode mode) noexcept {
 }
 
 template <typename Config>
+UnitPlacement ProcessBlock<Config>::Placement() noexcept {
+  typename RootTier<Config>::Guard root(root_);
+  return root.IsHeld() ? root_.placement() : UnitPlacement();
+}
+
+template <typename Config>
 uint64_t ProcessBlock<Config>::LiveBytes() noexcept {
   const std::lock_guard hold(lock_);
   typename RootTier<Config>::Guard root(root_);

@@ -51,8 +51,10 @@ void ClearLeftovers(const Region& region, Offset header_offset, const Geometry& 
 }  // namespace
 
 template <typename Config>
-RootTier<Config>::RootTier(const Region& region, Offset header_offset, Membership* membership)
+RootTier<Config>::RootTier(const Region& region, Offset header_offset, Membership* membership,
+                           uint32_t node)
     : region_(region), header_(region.At<RootHeader>(header_offset)), membership_(membership) {
+  placement_.node_ = node;
   heads_ = region.At<OwnedWord<uint32_t>>(header_->heads_offset_);
   nodes_ = region.At<BuddyNode>(header_->nodes_offset_);
   pages_ = PageTable<Config>(region, header_->table_offset_);
@@ -87,7 +89,7 @@ void RootTier<Config>::Init(const Region& region, Offset header_offset) {
   header->heads_offset_ = g.heads;
   header->nodes_offset_ = g.nodes;
   header->table_offset_ = g.table;
-  RootTier root(region, header_offset, nullptr);
+  RootTier root(region, header_offset, nullptr, kAnyNode);
   for (uint64_t i = 0; i < g.granule_end; ++i) root.heads_[i].Set(0);
   root.Rebuild();
 }
@@ -122,16 +124,18 @@ uint32_t RootTier<Config>::Grant(HeadWord::Kind kind, uint32_t granules, uint32_
     return kNone;
   }
   HSHM_ASSERT(AllPagesFree(first, granules));
-  heads_[first].Set(HeadWord::Make(kind, membership_->slot() + 1, granules));
+  const uint32_t placed = placement_.node_ == kAnyNode ? 0 : HeadWord::kPlaced;
+  heads_[first].Set(HeadWord::Make(kind, membership_->slot() + 1, granules) | placed);
+  Place(first, granules);
   return first;
 }
 
 template <typename Config>
 void RootTier<Config>::GiveBack(uint32_t granule) {
-  const uint32_t granules = HeadWord::Granules(Head(granule));
-  const uint32_t first = FirstPageOf(granule);
-  const uint32_t end = FirstPageOf(granule + granules);
-  DecommitPages(first, end);
+  const uint32_t word = Head(granule);
+  const uint32_t granules = HeadWord::Granules(word);
+  DecommitPages(FirstPageOf(granule), FirstPageOf(granule + granules));
+  if ((word & HeadWord::kPlaced) != 0) Unplace(granule, granules);
   heads_[granule].Set(0);
   Engine().Free(granule, granules);
 }
@@ -140,7 +144,8 @@ template <typename Config>
 bool RootTier<Config>::ResizeLarge(uint32_t granule, uint32_t granules) {
   const uint32_t word = Head(granule);
   const uint32_t present = HeadWord::Granules(word);
-  const uint32_t resized = HeadWord::Make(HeadWord::kLarge, HeadWord::SlotPlusOne(word), granules);
+  uint32_t resized = HeadWord::Make(HeadWord::kLarge, HeadWord::SlotPlusOne(word), granules) |
+                     (word & HeadWord::kPlaced);
   if (granules > present) {
     BuddyEngine engine = Engine();
     if (granules > kMaxGranules || granule + granules > header_->granule_end_) return false;
@@ -149,8 +154,11 @@ bool RootTier<Config>::ResizeLarge(uint32_t granule, uint32_t granules) {
       engine.Free(granule + present, granules - present);
       return false;
     }
+    if (placement_.node_ != kAnyNode) resized |= HeadWord::kPlaced;
     heads_[granule].Set(resized);
+    Place(granule + present, granules - present);
   } else if (granules < present) {
+    if ((word & HeadWord::kPlaced) != 0) Unplace(granule + granules, present - granules);
     heads_[granule].Set(resized);
     Engine().Free(granule + granules, present - granules);
     DecommitPages(FirstPageOf(granule + granules), FirstPageOf(granule + present));
@@ -191,6 +199,24 @@ void RootTier<Config>::DecommitPages(uint32_t first, uint32_t end) {
     }
     page = run + 1;
   }
+}
+
+/** The head word says so already: whoever gives the granules back after our death knows. */
+template <typename Config>
+void RootTier<Config>::Place(uint32_t granule, uint32_t granules) {
+  if (placement_.node_ == kAnyNode) return;
+  const uint64_t bytes = granules * granule_bytes();
+  const bool is_placed = region_.services_->Bind(PageTable<Config>::OffsetOf(FirstPageOf(granule)),
+                                                 bytes, placement_.node_);
+  (is_placed ? placement_.placed_bytes_ : placement_.refused_bytes_) += bytes;
+}
+
+/** While the head word still covers the granules: a cut leaves no wish that nobody knows of. */
+template <typename Config>
+void RootTier<Config>::Unplace(uint32_t granule, uint32_t granules) {
+  // False where nothing was placed before.
+  static_cast<void>(region_.services_->Bind(PageTable<Config>::OffsetOf(FirstPageOf(granule)),
+                                            granules * granule_bytes(), kAnyNode));
 }
 
 template <typename Config>

@@ -22,7 +22,8 @@ struct MultiProcessOptions {
   uint64_t thread_unit_bytes_ = 16_MiB;
   /** Processes that will share the region; 0 when unknown (units then start small and double). */
   uint32_t expected_processes_ = 0;
-  /** NUMA node, counted as Topology does, on which this process's units should lie. */
+  /** NUMA node, counted as Topology does, on which what this process takes from the root should
+   * lie: a preference, see UnitPlacement. With kAnyNode no system call is made for it. */
   uint32_t numa_node_ = kAnyNode;
   OnDeath on_death_ = OnDeath::kKeepLive;
 };

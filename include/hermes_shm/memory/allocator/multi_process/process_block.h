@@ -124,6 +124,8 @@ class HSHM_API ProcessBlock {
 
   /** Bytes in blocks that somebody holds. Exact while nobody allocates or frees. */
   uint64_t LiveBytes() noexcept;
+  /** Of all that the root granted this process. Nothing when the root mutex's holder is stopped. */
+  UnitPlacement Placement() noexcept;
   /** Walks everything; says what is wrong on standard error. Nobody may allocate meanwhile. */
   bool Check() noexcept;
 

@@ -3,6 +3,7 @@
 
 #include "hermes_shm/memory/allocator/multi_process/layout.h"
 #include "hermes_shm/memory/allocator/multi_process/page_table.h"
+#include "hermes_shm/memory/allocator/multi_process/unit_placement.h"
 #include "hermes_shm/memory/backend/membership.h"
 
 namespace hshm::ipc::multi_process {
@@ -29,7 +30,8 @@ class HSHM_API RootTier {
   static constexpr uint32_t kNone = BuddyEngine::kNone;
 
   RootTier() = default;
-  RootTier(const Region& region, Offset header_offset, Membership* membership);
+  /** What this process is granted should lie on `node`, or anywhere (kAnyNode). */
+  RootTier(const Region& region, Offset header_offset, Membership* membership, uint32_t node);
 
   /** Lays the tier out over [header_offset, end of region), nothing of it in use, and makes its
    * memory usable. @throws Error kOutOfRange when no page is left, kNoSpace */
@@ -56,16 +58,19 @@ class HSHM_API RootTier {
 
   // ---- root mutex held -----------------------------------------------------------------------
 
-  /** Takes a run of granules and labels it. kNone when there is none, or no memory for its part of
-   * the page table. */
+  /** Takes a run of granules, labels it, and asks for it on this process's node. kNone when there
+   * is none, or no memory for its part of the page table. */
   uint32_t Grant(HeadWord::Kind kind, uint32_t granules, uint32_t alignment = 1);
 
   /** Changes the label of a unit or large block. */
   void Relabel(uint32_t granule, HeadWord::Kind kind, uint32_t slot_plus_one) {
-    heads_[granule].Set(HeadWord::Make(kind, slot_plus_one, HeadWord::Granules(Head(granule))));
+    const uint32_t word = Head(granule);
+    heads_[granule].Set(HeadWord::Make(kind, slot_plus_one, HeadWord::Granules(word)) |
+                        (word & HeadWord::kPlaced));
   }
 
-  /** Gives a unit or large block back, and its memory to the system. All its pages must be free. */
+  /** Gives a unit or large block back, and its memory to the system, which places what comes next
+   * there as it likes. All its pages must be free. */
   void GiveBack(uint32_t granule);
 
   /** Granules of a large block: more or fewer, in place; the memory of those that go is given
@@ -80,6 +85,8 @@ class HSHM_API RootTier {
 
   /** Granules in the largest free run's block; what a Grant of that size would find at once. */
   uint32_t LargestFree() { return Engine().LargestFree(); }
+  /** What became of this process's wishes so far. */
+  const UnitPlacement& placement() const { return placement_; }
   uint64_t FreeGranules() { return Engine().free_granules(); }
   bool CheckLists() { return Engine().Check(); }
 
@@ -123,6 +130,8 @@ class HSHM_API RootTier {
   void Rebuild();
   void DecommitPages(uint32_t first, uint32_t end);
   bool CommitTable(uint32_t granule, uint32_t granules) const;
+  void Place(uint32_t granule, uint32_t granules);
+  void Unplace(uint32_t granule, uint32_t granules);
 
   Region region_;
   RootHeader* header_ = nullptr;
@@ -130,6 +139,7 @@ class HSHM_API RootTier {
   BuddyNode* nodes_ = nullptr;
   PageTable<Config> pages_;
   Membership* membership_ = nullptr;
+  UnitPlacement placement_;
 };
 
 extern template class RootTier<LargePages>;
