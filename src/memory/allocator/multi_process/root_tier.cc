@@ -89,7 +89,7 @@ void RootTier<Config>::Init(const Region& region, Offset header_offset) {
   header->heads_offset_ = g.heads;
   header->nodes_offset_ = g.nodes;
   header->table_offset_ = g.table;
-  RootTier root(region, header_offset, nullptr, kAnyNode);
+  RootTier root(region, header_offset, nullptr);
   for (uint64_t i = 0; i < g.granule_end; ++i) root.heads_[i].Set(0);
   root.Rebuild();
 }

@@ -31,7 +31,8 @@ class HSHM_API RootTier {
 
   RootTier() = default;
   /** What this process is granted should lie on `node`, or anywhere (kAnyNode). */
-  RootTier(const Region& region, Offset header_offset, Membership* membership, uint32_t node);
+  RootTier(const Region& region, Offset header_offset, Membership* membership,
+           uint32_t node = kAnyNode);
 
   /** Lays the tier out over [header_offset, end of region), nothing of it in use, and makes its
    * memory usable. @throws Error kOutOfRange when no page is left, kNoSpace */
