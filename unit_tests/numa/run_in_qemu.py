@@ -48,7 +48,8 @@ def find_kernel(asked, build_dir):
     asked = asked or os.environ.get('HSHM_QEMU_KERNEL')
     if asked:
         return pathlib.Path(asked)
-    for folder in [*(parent / KERNEL_FOLDER for parent in (build_dir, *build_dir.parents)), '/boot']:
+    near = [parent / KERNEL_FOLDER for parent in (build_dir, *build_dir.parents)]
+    for folder in [*near, '/boot']:
         kernel = newest_kernel(folder) if pathlib.Path(folder).is_dir() else None
         if kernel:
             return kernel
