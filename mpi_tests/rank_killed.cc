@@ -1,10 +1,12 @@
 /**
  * A rank is killed inside allocating and freeing, at an instruction that chance picks. The others
- * go on within two seconds, take over what it locked, and free what it had handed out.
+ * go on within two seconds, take over what it locked, and free what it had handed out. Ranks on
+ * other hosts, if there are any, notice nothing.
  *
- *     mpirun --continuous rank_killed VICTIM      (-1: the last rank)
+ *     mpirun --continuous rank_killed VICTIM              (-1: the last rank)
+ *     mpirun outlive.sh rank_killed VICTIM                (with MPICH, or several hosts)
  *
- * With --continuous the exit status says nothing: the last line is the verdict.
+ * The exit status says nothing then: the last line of each host is the verdict.
  */
 #include <csignal>
 #include <random>
@@ -31,6 +33,23 @@ constexpr uint64_t kWaitLimitUs = 60'000'000;  // for a peer on a busy machine
 constexpr size_t kGifts = 200;
 constexpr size_t kGiftBytes = 500;
 constexpr int kRoundsAfterDeath = 2000;
+
+/** The ranks of this host, and the one of them that dies. */
+struct Host {
+  Host(const World& world, const NodeHeap& heap, int victim)
+      : rank_(heap.node_rank()), victim_(world.rank() == victim ? rank_ : -1) {
+    MPI_Allreduce(MPI_IN_PLACE, &victim_, 1, MPI_INT, MPI_MAX, heap.node_comm());
+    survivors_ = heap.node_size() - (HasVictim() ? 1 : 0);
+  }
+  bool HasVictim() const { return victim_ >= 0; }
+  bool IsFirstSurvivor() const { return rank_ == (victim_ == 0 ? 1 : 0); }
+  /** This rank's place among the survivors. */
+  int Place() const { return rank_ - (HasVictim() && rank_ > victim_ ? 1 : 0); }
+
+  int rank_;
+  int victim_;  // among the ranks of the host; -1: it is on another
+  int survivors_;
+};
 
 /** The custom header. */
 struct Shared {
@@ -84,9 +103,9 @@ void WorkOnce(NodeHeap& heap, Shared* shared, std::mt19937& random) {
   MPI_CHECK(MonotonicUs() - start_us < kPatienceUs);
 }
 
-void WorkUntilDeath(NodeHeap& heap, Shared* shared, std::mt19937& random) {
+void WorkUntilDeath(const Host& host, NodeHeap& heap, Shared* shared, std::mt19937& random) {
   const uint64_t start_us = MonotonicUs();
-  while (heap->GetMembership().IsAlive(shared->victim_slot_)) {
+  while (host.HasVictim() && heap->GetMembership().IsAlive(shared->victim_slot_)) {
     WorkOnce(heap, shared, random);
     MPI_CHECK(MonotonicUs() - start_us < kWaitLimitUs);
   }
@@ -94,10 +113,10 @@ void WorkUntilDeath(NodeHeap& heap, Shared* shared, std::mt19937& random) {
 }
 
 /** Each survivor frees its part of what the victim handed out. */
-void FreeGifts(const World& world, NodeHeap& heap, Shared* shared, int victim) {
-  const size_t survivors = static_cast<size_t>(world.size()) - 1;
-  const size_t mine = static_cast<size_t>(world.rank() - (world.rank() > victim ? 1 : 0));
-  for (size_t i = mine; i < kGifts; i += survivors) {
+void FreeGifts(const Host& host, NodeHeap& heap, Shared* shared) {
+  if (!host.HasVictim()) return;
+  const auto step = static_cast<size_t>(host.survivors_);
+  for (size_t i = static_cast<size_t>(host.Place()); i < kGifts; i += step) {
     const OffsetPtr<char> gift(shared->gifts_[i]);
     MPI_CHECK(Verify(heap->Convert(gift), kGiftBytes, i));
     heap->Free(HSHM_DEFAULT_MEM_CTX, gift);
@@ -105,8 +124,8 @@ void FreeGifts(const World& world, NodeHeap& heap, Shared* shared, int victim) {
 }
 
 /** The survivors' barrier number `turn`, from 1; MPI's would wait for the dead rank too. */
-void WaitForSurvivors(const World& world, Shared* shared, uint32_t turn) {
-  const uint32_t expected = turn * (static_cast<uint32_t>(world.size()) - 1);
+void WaitForSurvivors(const Host& host, Shared* shared, uint32_t turn) {
+  const uint32_t expected = turn * static_cast<uint32_t>(host.survivors_);
   const uint64_t start_us = MonotonicUs();
   if (shared->here_.fetch_add(1) + 1 == expected) hshm::FutexWake(&shared->here_, expected);
   for (uint32_t here = 0; (here = shared->here_.load()) < expected;) {
@@ -124,6 +143,7 @@ void LiveOn(const World& world, int victim) {
   options.capacity_bytes_ = 256_MiB;
   options.custom_header_bytes_ = sizeof(Shared);
   NodeHeap heap(MPI_COMM_WORLD, options);
+  const Host host(world, heap, victim);
   auto* shared = heap->GetCustomHeader<Shared>();
   if (world.rank() == victim) {
     std::printf("rank %d: seed %u\n", victim, seed);
@@ -135,15 +155,16 @@ void LiveOn(const World& world, int victim) {
     ArmDeath(random);
     while (true) WorkOnce(heap, shared, random);
   }
-  WorkUntilDeath(heap, shared, random);
-  FreeGifts(world, heap, shared, victim);
-  WaitForSurvivors(world, shared, 1);
-  if (world.rank() == (victim == 0 ? 1 : 0)) {
+  WorkUntilDeath(host, heap, shared, random);
+  FreeGifts(host, heap, shared);
+  WaitForSurvivors(host, shared, 1);
+  if (host.IsFirstSurvivor()) {
     MPI_CHECK(heap->Check());  // while nobody works
     MPI_CHECK(segments.Count() == 0);
-    std::printf("rank_killed: all %d survivors of rank %d ok\n", world.size() - 1, victim);
+    std::printf("rank_killed: all %d %s rank %d ok\n", host.survivors_,
+                host.HasVictim() ? "survivors of" : "far from", victim);
   }
-  WaitForSurvivors(world, shared, 2);
+  WaitForSurvivors(host, shared, 2);
 }
 
 }  // namespace

@@ -38,13 +38,15 @@ class HeapText final : public TextBuffer {
 
 }  // namespace
 
-NodeCounter::NodeCounter(hshm::mpi::NodeHeap& heap, const GenomeFile& file, int k, int node)
+NodeCounter::NodeCounter(hshm::mpi::NodeHeap& heap, const GenomeFile& file, int k, MPI_Comm comm,
+                         const Nodes& nodes)
     : heap_(heap),
       alloc_(*heap.allocator()),
       file_(file),
       k_(k),
-      node_(node),
-      nodes_(heap.node_count()),
+      nodes_(nodes),
+      node_(nodes.NodeOf(hshm::mpi::RankIn(comm))),
+      exchange_(comm, nodes),
       state_(alloc_.GetCustomHeader<SharedState>()) {}
 
 void NodeCounter::Prepare() {
@@ -66,7 +68,8 @@ NodeCounter::Map::Options NodeCounter::MapOptions() const {
   const uint64_t text_bytes =
       state_->text_offset_ == 0 ? file_.bytes().size() : state_->text_bytes_;
   Map::Options options;
-  options.expected_entries_ = std::min(MaxDistinct(text_bytes, k_) / nodes_,
+  const uint64_t all = MaxDistinct(text_bytes, k_);
+  options.expected_entries_ = std::min(nodes_.BeginOf(node_ + 1, all) - nodes_.BeginOf(node_, all),
                                        alloc_.GetRegion().size_bytes_ / kBytesPerEntry);
   return options;
 }
@@ -77,6 +80,9 @@ void NodeCounter::Join() {
     text_ = {alloc_.Convert(hipc::OffsetPtr<char>(state_->text_offset_)), state_->text_bytes_};
   }
   CheckFasta(text_, file_.path());
+  const uint64_t slices = (text_.size() + kSliceBytes - 1) / kSliceBytes;
+  first_slice_ = nodes_.BeginOf(node_, slices);
+  end_slice_ = nodes_.BeginOf(node_ + 1, slices);
   if (heap_.is_leader()) return;
   map_.shm_attach(&alloc_, hipc::OffsetPtr<>(state_->map_offset_));
   ring_.shm_attach(&alloc_, hipc::OffsetPtr<>(state_->ring_offset_));
@@ -84,15 +90,29 @@ void NodeCounter::Join() {
 
 uint64_t NodeCounter::CountNextSlice() {
   // relaxed: the counter orders nothing but itself; the text was ready before the barrier
-  const uint64_t slice = state_->next_slice_.fetch_add(1, std::memory_order_relaxed);
-  if (slice >= SliceCount()) return 0;
-  const uint64_t begin = slice * kSliceBytes;
+  const uint64_t taken = state_->next_slice_.fetch_add(1, std::memory_order_relaxed);
+  if (taken >= end_slice_ - first_slice_) return 0;
+  const uint64_t begin = (first_slice_ + taken) * kSliceBytes;
   const uint64_t end = std::min<uint64_t>(begin + kSliceBytes, text_.size());
-  const uint64_t bad = ScanSlice(text_, begin, end, k_, [this](Kmer kmer) {
-    if (nodes_ == 1 || IsMine(kmer)) Add(kmer);
-  });
+  const uint64_t bad = ScanSliceAt(begin, end);
   if (bad != kNoBadByte) throw InputError(DescribeBadByte(text_, bad, file_.path()));
-  return slice + 1;
+  exchange_.Receive([this](Kmer kmer) { Add(kmer); });
+  if (exchange_.HasHeardOfFailure()) StopNode();
+  return taken + 1;
+}
+
+/** @return as ScanSlice does */
+uint64_t NodeCounter::ScanSliceAt(uint64_t begin, uint64_t end) {
+  const auto add = [this](Kmer kmer) { Add(kmer); };
+  if (nodes_.count() == 1) return ScanSlice(text_, begin, end, k_, add);
+  return ScanSlice(text_, begin, end, k_, [&](Kmer kmer) {
+    const int owner = nodes_.OwnerOf(kmer);
+    if (owner == node_) {
+      add(kmer);
+    } else {
+      exchange_.Send(owner, kmer, add);
+    }
+  });
 }
 
 void NodeCounter::Add(Kmer kmer) {
@@ -116,12 +136,6 @@ void NodeCounter::Flush() {
   const uint64_t waiting = std::min(added_, kLookAhead);
   for (uint64_t i = 0; i < waiting; ++i) AddNow(waiting_[i]);
   added_ = 0;
-}
-
-/** Every node sees every k-mer and keeps its share. */
-bool NodeCounter::IsMine(Kmer kmer) const {
-  constexpr uint64_t kGolden = 0x9e3779b97f4a7c15;  // 2^64 / golden ratio: Fibonacci hashing
-  return ((kmer * kGolden) >> 32) % nodes_ == node_;
 }
 
 void NodeCounter::Prune() {

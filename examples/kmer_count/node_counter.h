@@ -4,18 +4,20 @@
 #include <cstdint>
 #include <string_view>
 
+#include "exchange.h"
 #include "genome_file.h"
 #include "handover.h"
 #include "hermes_shm/data_structures/unordered_map.h"
 #include "hermes_shm/mpi/node_heap.h"
 #include "hermes_shm/sync/atomic.h"
+#include "nodes.h"
 #include "spectrum.h"
 
 namespace kmer_count {
 
 /** The allocator's custom header: what the ranks of a node must find before they can share. */
 struct SharedState {
-  hshm::Atomic<uint64_t> next_slice_;  // [any]    slices of the text that ranks have taken
+  hshm::Atomic<uint64_t> next_slice_;  // [any]    slices of the node's text that ranks have taken
   uint64_t text_offset_;               // [leader] unpacked text; 0: the ranks read the file itself
   uint64_t text_bytes_;                // [leader]
   uint64_t map_offset_;                // [leader]
@@ -28,8 +30,9 @@ struct SharedState {
  */
 class NodeCounter {
  public:
-  /** Counts only the k-mers that fall to this node of so many. */
-  NodeCounter(hshm::mpi::NodeHeap& heap, const GenomeFile& file, int k, int node);
+  /** Counts the k-mers that fall to this rank's node; comm and nodes are of all ranks. */
+  NodeCounter(hshm::mpi::NodeHeap& heap, const GenomeFile& file, int k, MPI_Comm comm,
+              const Nodes& nodes);
 
   /** The leader unpacks the text into the heap and makes map and ring. */
   void Prepare();
@@ -37,15 +40,21 @@ class NodeCounter {
   /** Finds what the leader prepared. */
   void Join();
 
-  /** Takes slice after slice until none is left; show(done, all) is called now and then. */
+  /** Takes slices of the node's share of the text until none is left, counts the node's k-mers and
+   * sends the others where they are counted; show(done, all) is called now and then. */
   template <typename Show>
   void CountSlices(Show&& show) {
-    while (const uint64_t done = CountNextSlice()) show(done, SliceCount());
+    exchange_.Start();
+    while (const uint64_t done = CountNextSlice()) show(done, end_slice_ - first_slice_);
+    exchange_.Finish([this](Kmer kmer) { Add(kmer); });
     Flush();
   }
 
-  /** Other ranks stop taking slices. */
-  void GiveUp() { state_->next_slice_.fetch_add(SliceCount()); }
+  /** After CountSlices has thrown. The other ranks, of all nodes, stop soon and wait for nobody. */
+  void GiveUp() {
+    StopNode();
+    exchange_.GiveUp();
+  }
 
   /** Notes and removes the k-mers seen once, in the part of the map that belongs to the next rank.
    */
@@ -72,23 +81,26 @@ class NodeCounter {
   static constexpr uint64_t kRingParcels = 1024;
 
   Map::Options MapOptions() const;
-  uint64_t SliceCount() const { return (text_.size() + kSliceBytes - 1) / kSliceBytes; }
 
   /** @return how many slices have been taken, 0 when none was left */
   uint64_t CountNextSlice();
+  uint64_t ScanSliceAt(uint64_t begin, uint64_t end);
+  void StopNode() { state_->next_slice_.fetch_add(end_slice_); }
   void Add(Kmer kmer);
   void AddNow(Kmer kmer);
   void Flush();
-  bool IsMine(Kmer kmer) const;
 
   hshm::mpi::NodeHeap& heap_;
   hipc::MultiProcessAllocator& alloc_;
   const GenomeFile& file_;
   const int k_;
-  const uint64_t node_;
-  const uint64_t nodes_;
+  const Nodes& nodes_;
+  const int node_;
+  Exchange exchange_;
   SharedState* state_;
   std::string_view text_;
+  uint64_t first_slice_ = 0;  // of the node's share of the text
+  uint64_t end_slice_ = 0;
   Map map_;
   ParcelRing ring_;
   Kmer waiting_[kLookAhead];

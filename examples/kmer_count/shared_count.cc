@@ -3,11 +3,14 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "agree.h"
+#include "input_error.h"
 #include "memory_use.h"
 #include "node_counter.h"
+#include "nodes.h"
 #include "progress.h"
 #include "stopwatch.h"
 
@@ -61,17 +64,35 @@ hshm::mpi::NodeHeapOptions HeapOptions(const Options& options) {
   return heap;
 }
 
-/** Number of this rank's node. */
-int NodeIndex(const hshm::mpi::NodeHeap& heap) {
+/** Collective. A node has its leader's number among the leaders. */
+Nodes FindNodes(MPI_Comm comm, const hshm::mpi::NodeHeap& heap) {
   int node = 0;
   if (heap.is_leader()) MPI_Comm_rank(heap.leader_comm(), &node);
   MPI_Bcast(&node, 1, MPI_INT, 0, heap.node_comm());
-  return node;
+  int ranks = 0;
+  MPI_Comm_size(comm, &ranks);
+  std::vector<int> node_of_rank(ranks);
+  MPI_Allgather(&node, 1, MPI_INT, node_of_rank.data(), 1, MPI_INT, comm);
+  return Nodes(std::move(node_of_rank));
+}
+
+/** Runs step; says on which node it was that there was no room, for nodes may differ in that. */
+template <typename Step>
+void NamingTheHost(Step&& step) {
+  try {
+    step();
+  } catch (const InputError&) {
+    throw;  // the input is the same everywhere
+  } catch (const std::exception& error) {
+    throw std::runtime_error("On host " + hshm::mpi::HostName() + ": " + error.what());
+  }
 }
 
 void CountSlices(NodeCounter& counter, Progress& progress) {
   try {
-    counter.CountSlices([&](uint64_t done, uint64_t all) { progress.Show(done, all); });
+    NamingTheHost([&] {
+      counter.CountSlices([&](uint64_t done, uint64_t all) { progress.Show(done, all); });
+    });
   } catch (...) {
     counter.GiveUp();
     throw;
@@ -90,9 +111,10 @@ Counted CountShared(MPI_Comm comm, const GenomeFile& file, const Options& option
   Stopwatch watch;
   std::optional<hshm::mpi::NodeHeap> heap;
   Together(comm, [&] { heap.emplace(comm, HeapOptions(options)); });
-  NodeCounter counter(*heap, file, options.k_, NodeIndex(*heap));
+  const Nodes nodes = FindNodes(comm, *heap);
+  NodeCounter counter(*heap, file, options.k_, comm, nodes);
   phases.push_back({"set up", watch.Lap()});
-  Together(comm, [&] { counter.Prepare(); });
+  Together(comm, [&] { NamingTheHost([&] { counter.Prepare(); }); });
   Together(comm, [&] { counter.Join(); });
   phases.push_back({"read", watch.Lap()});
   {

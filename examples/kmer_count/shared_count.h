@@ -11,7 +11,7 @@ namespace kmer_count {
 
 /**
  * Collective: counts the k-mers of a genome in one map per node that all ranks of the node fill.
- * With several nodes, each counts the k-mers that fall to it and reads the whole genome.
+ * With several nodes, each counts the k-mers that fall to it; all ranks share the reading.
  * @throws Failure, the same on all ranks
  */
 Counted CountShared(MPI_Comm comm, const GenomeFile& file, const Options& options);

@@ -51,7 +51,7 @@ class Mutant:
         tries = re.search(r'^# tries: (\d+)$', self.text, re.M)
         self.tries = int(tries.group(1)) if tries else 1
         # hshm_add_mpi_test makes the tests NAME_np2, NAME_np4 ... of the target NAME.
-        self.target = re.sub(r'_np\d+$', '', self.test)
+        self.target = re.sub(r'(_np\d+|_on_\w+)$', '', self.test)
         self.hunks = self.read_hunks()
 
     def header(self, key):
