@@ -190,15 +190,18 @@ def main():
     parser.add_argument('--timeout', type=float, default=100, help='seconds for the machine')
     parser.add_argument('--get-kernel', type=pathlib.Path, metavar='DIR')
     arguments = parser.parse_args()
-    if arguments.get_kernel:
-        return get_kernel(arguments.get_kernel)
-    if not (arguments.init and arguments.program and getattr(arguments, 'pass')):
+    if not arguments.get_kernel and not (arguments.init and arguments.program and getattr(arguments, 'pass')):
         parser.error('--init, --program and --pass, or --get-kernel')
     try:
+        if arguments.get_kernel:
+            return get_kernel(arguments.get_kernel)
         return run_test(arguments)
     except CannotRun as reason:
         print(f'run_in_qemu: skipped: {reason}')
         return SKIPPED
+    except (OSError, subprocess.SubprocessError) as error:
+        print(f'run_in_qemu: {error}')
+        return 1
 
 
 if __name__ == '__main__':
