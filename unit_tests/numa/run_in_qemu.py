@@ -190,7 +190,8 @@ def main():
     parser.add_argument('--timeout', type=float, default=100, help='seconds for the machine')
     parser.add_argument('--get-kernel', type=pathlib.Path, metavar='DIR')
     arguments = parser.parse_args()
-    if not arguments.get_kernel and not (arguments.init and arguments.program and getattr(arguments, 'pass')):
+    has_test = arguments.init and arguments.program and getattr(arguments, 'pass')
+    if not arguments.get_kernel and not has_test:
         parser.error('--init, --program and --pass, or --get-kernel')
     try:
         if arguments.get_kernel:
