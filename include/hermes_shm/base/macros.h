@@ -8,7 +8,23 @@
  * shows, and which way a branch usually goes.
  */
 
-#if defined(__CUDACC__) || defined(__HIPCC__)
+/** Which compiler for kernels reads this, in both of its passes; always 0 or 1. */
+#if defined(__HIPCC__)
+#define HSHM_HIP_COMPILER 1
+#define HSHM_CUDA_COMPILER 0
+#elif defined(__CUDACC__)
+#define HSHM_HIP_COMPILER 0
+#define HSHM_CUDA_COMPILER 1
+#else
+#define HSHM_HIP_COMPILER 0
+#define HSHM_CUDA_COMPILER 0
+#endif
+
+#if HSHM_HIP_COMPILER
+#include <hip/hip_runtime.h>
+#endif
+
+#if HSHM_CUDA_COMPILER || HSHM_HIP_COMPILER
 #define HSHM_HOST_FUN __host__
 #define HSHM_GPU_FUN __device__
 #define HSHM_CROSS_FUN __host__ __device__
@@ -18,12 +34,25 @@
 #define HSHM_CROSS_FUN
 #endif
 
+/** Which pass it is. Only inside of function bodies: declarations must be the same in both. */
 #if defined(__CUDA_ARCH__) || defined(__HIP_DEVICE_COMPILE__)
 #define HSHM_IS_HOST 0
 #define HSHM_IS_GPU 1
 #else
 #define HSHM_IS_HOST 1
 #define HSHM_IS_GPU 0
+#endif
+
+/**
+ * The end of a kernel that broke a rule: prints text, place and lane to the program's standard
+ * output or error, and traps; the next call of the GPU's runtime fails. Both runtimes have it.
+ */
+#if HSHM_IS_GPU
+#define HSHM_STOP_KERNEL(text, file, line, function) \
+  do {                                               \
+    __assert_fail(text, file, line, function);       \
+    __builtin_unreachable();                         \
+  } while (false)
 #endif
 
 #define HSHM_INLINE inline __attribute__((always_inline))

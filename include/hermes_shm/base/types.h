@@ -23,9 +23,9 @@ struct MemoryBackendId {
   uint32_t id_ = 0;
 
   MemoryBackendId() = default;
-  constexpr explicit MemoryBackendId(uint32_t id) : id_(id) {}
-  static constexpr MemoryBackendId Get(uint32_t id) { return MemoryBackendId(id); }
-  friend constexpr bool operator==(MemoryBackendId a, MemoryBackendId b) { return a.id_ == b.id_; }
+  HSHM_CROSS_FUN constexpr explicit MemoryBackendId(uint32_t id) : id_(id) {}
+  HSHM_CROSS_FUN static constexpr MemoryBackendId Get(uint32_t id) { return MemoryBackendId(id); }
+  HSHM_CROSS_FUN friend constexpr bool operator==(MemoryBackendId a, MemoryBackendId b) { return a.id_ == b.id_; }
 };
 
 /** Names an allocator: major is the application's choice, minor numbers its parts. */
@@ -34,11 +34,11 @@ struct AllocatorId {
   uint32_t minor_ = 0;
 
   AllocatorId() = default;
-  constexpr AllocatorId(uint32_t major, uint32_t minor) : major_(major), minor_(minor) {}
-  static constexpr AllocatorId Null() { return AllocatorId(); }
-  constexpr bool IsNull() const { return major_ == 0 && minor_ == 0; }
-  constexpr uint64_t ToIndex() const { return (uint64_t{major_} << 32) | minor_; }
-  friend constexpr bool operator==(AllocatorId a, AllocatorId b) {
+  HSHM_CROSS_FUN constexpr AllocatorId(uint32_t major, uint32_t minor) : major_(major), minor_(minor) {}
+  HSHM_CROSS_FUN static constexpr AllocatorId Null() { return AllocatorId(); }
+  HSHM_CROSS_FUN constexpr bool IsNull() const { return major_ == 0 && minor_ == 0; }
+  HSHM_CROSS_FUN constexpr uint64_t ToIndex() const { return (uint64_t{major_} << 32) | minor_; }
+  HSHM_CROSS_FUN friend constexpr bool operator==(AllocatorId a, AllocatorId b) {
     return a.major_ == b.major_ && a.minor_ == b.minor_;
   }
 };
@@ -54,8 +54,8 @@ struct MemContext {
   uint32_t tid_ = kNone;
 
   MemContext() = default;
-  constexpr MemContext(uint32_t pid, uint32_t tid) : pid_(pid), tid_(tid) {}
-  constexpr bool IsValid() const { return tid_ != kNone; }
+  HSHM_CROSS_FUN constexpr MemContext(uint32_t pid, uint32_t tid) : pid_(pid), tid_(tid) {}
+  HSHM_CROSS_FUN constexpr bool IsValid() const { return tid_ != kNone; }
 };
 
 }  // namespace hshm::ipc

@@ -7,75 +7,93 @@
 #include <type_traits>
 
 #include "hermes_shm/base/macros.h"
+#include "hermes_shm/gpu/system_atomic_ref.h"
 
 namespace hshm {
+
+namespace detail {
+#if HSHM_IS_GPU
+template <typename T>
+using AtomicRef = gpu::SystemAtomicRef<T>;
+#else
+template <typename T>
+using AtomicRef = std::atomic_ref<T>;
+#endif
+}  // namespace detail
 
 /**
  * A word that several threads, processes or a device may change at the same time. Lies in shared
  * memory: as large as T, aligned to its size, always lock-free, and zeroed memory holds T{}.
  * Reads and writes like std::atomic; orders are sequentially consistent unless others are named.
+ *
+ * In a kernel each operation has the scope of the whole system. A word that a kernel and the host
+ * share is read-modified-written (exchange, compare_exchange, fetch) by one of them only; the other
+ * loads and stores: on most machines nothing else is atomic between the two.
  */
 template <typename T>
 class Atomic {
  public:
   static_assert(std::is_trivially_copyable_v<T>);
   static_assert(sizeof(T) == 1 || sizeof(T) == 2 || sizeof(T) == 4 || sizeof(T) == 8);
-  static_assert(std::atomic<T>::is_always_lock_free);
+  static_assert(std::atomic<T>::is_always_lock_free && std::atomic_ref<T>::is_always_lock_free);
 
   using value_type = T;
 
-  constexpr Atomic() noexcept : value_(T{}) {}
+  HSHM_CROSS_FUN constexpr Atomic() noexcept : value_(T{}) {}
   HSHM_CROSS_FUN constexpr Atomic(T value) noexcept : value_(value) {}
   Atomic(const Atomic&) = delete;
   Atomic& operator=(const Atomic&) = delete;
 
   HSHM_CROSS_FUN T load(std::memory_order order = std::memory_order_seq_cst) const noexcept {
-    return value_.load(order);
+    return Ref().load(order);
   }
   HSHM_CROSS_FUN void store(T value, std::memory_order order = std::memory_order_seq_cst) noexcept {
-    value_.store(value, order);
+    Ref().store(value, order);
   }
   HSHM_CROSS_FUN T exchange(T value, std::memory_order order = std::memory_order_seq_cst) noexcept {
-    return value_.exchange(value, order);
+    return Ref().exchange(value, order);
   }
 
   HSHM_CROSS_FUN bool compare_exchange_weak(
       T& expected, T desired, std::memory_order order = std::memory_order_seq_cst) noexcept {
-    return value_.compare_exchange_weak(expected, desired, order);
+    return Ref().compare_exchange_weak(expected, desired, order);
   }
   HSHM_CROSS_FUN bool compare_exchange_weak(T& expected, T desired, std::memory_order success,
                                             std::memory_order failure) noexcept {
-    return value_.compare_exchange_weak(expected, desired, success, failure);
+    return Ref().compare_exchange_weak(expected, desired, success, failure);
   }
   HSHM_CROSS_FUN bool compare_exchange_strong(
       T& expected, T desired, std::memory_order order = std::memory_order_seq_cst) noexcept {
-    return value_.compare_exchange_strong(expected, desired, order);
+    return Ref().compare_exchange_strong(expected, desired, order);
   }
   HSHM_CROSS_FUN bool compare_exchange_strong(T& expected, T desired, std::memory_order success,
                                               std::memory_order failure) noexcept {
-    return value_.compare_exchange_strong(expected, desired, success, failure);
+    return Ref().compare_exchange_strong(expected, desired, success, failure);
   }
 
   HSHM_CROSS_FUN T fetch_add(T by, std::memory_order order = std::memory_order_seq_cst) noexcept
       requires std::integral<T> {
-    return value_.fetch_add(by, order);
+    return Ref().fetch_add(by, order);
   }
   HSHM_CROSS_FUN T fetch_sub(T by, std::memory_order order = std::memory_order_seq_cst) noexcept
       requires std::integral<T> {
-    return value_.fetch_sub(by, order);
+    return Ref().fetch_sub(by, order);
   }
   HSHM_CROSS_FUN T
   fetch_or(T bits,
            std::memory_order order = std::memory_order_seq_cst) noexcept requires std::integral<T> {
-    return value_.fetch_or(bits, order);
+    return Ref().fetch_or(bits, order);
   }
   HSHM_CROSS_FUN T fetch_and(T bits, std::memory_order order = std::memory_order_seq_cst) noexcept
       requires std::integral<T> {
-    return value_.fetch_and(bits, order);
+    return Ref().fetch_and(bits, order);
   }
 
  private:
-  std::atomic<T> value_;
+  using Reference = detail::AtomicRef<T>;
+  HSHM_INLINE_CROSS_FUN Reference Ref() const noexcept { return Reference(value_); }
+
+  alignas(sizeof(T)) mutable T value_;
 };
 
 static_assert(std::is_standard_layout_v<Atomic<uint64_t>>);

@@ -41,7 +41,7 @@ struct RingHeader {
   alignas(kCacheLineBytes) Atomic<uint32_t> data_wanted_;  // [any] 1: somebody sleeps in pop
   Atomic<uint32_t> room_wanted_;                           // [any] 1: somebody sleeps in push
 
-  uint64_t capacity() const noexcept { return uint64_t{1} << capacity_log2_; }
+  HSHM_CROSS_FUN uint64_t capacity() const noexcept { return uint64_t{1} << capacity_log2_; }
 };
 static_assert(std::is_standard_layout_v<RingHeader>);
 static_assert(sizeof(RingHeader) == 4 * kCacheLineBytes);  // frozen by kRingLayoutVersion
@@ -63,25 +63,31 @@ enum class CellState : uint64_t {
 struct CellWord {
   static constexpr uint32_t kHolderBits = LockIdentity::kGenerationBits + LockIdentity::kSlotBits;
   static constexpr uint32_t kLapShift = kHolderBits + 2;
+  /** Holder of cells that a kernel claims: a slot that no process can have. It is never dead. */
+  static constexpr uint64_t kKernel = (uint64_t{1} << LockIdentity::kSlotBits) - 1;
   static constexpr uint64_t kLapMask = (uint64_t{1} << (64 - kLapShift)) - 1;
 
-  static constexpr uint64_t Make(uint64_t lap, CellState state, uint64_t holder = 0) {
+  HSHM_CROSS_FUN static constexpr uint64_t Make(uint64_t lap, CellState state, uint64_t holder = 0) {
     return ((lap & kLapMask) << kLapShift) | (static_cast<uint64_t>(state) << kHolderBits) | holder;
   }
-  static constexpr uint64_t Holder(const LockIdentity& me) {
+  HSHM_CROSS_FUN static constexpr uint64_t Holder(const LockIdentity& me) {
     const uint64_t generation =
         me.generation_ & ((uint64_t{1} << LockIdentity::kGenerationBits) - 1);
     return (generation << LockIdentity::kSlotBits) | (me.slot_ + 1);
   }
 
-  static constexpr uint64_t Lap(uint64_t word) { return word >> kLapShift; }
-  static constexpr CellState State(uint64_t word) {
+  HSHM_CROSS_FUN static constexpr bool IsKernel(uint64_t word) {
+    return (word & ((uint64_t{1} << kHolderBits) - 1)) == kKernel;
+  }
+
+  HSHM_CROSS_FUN static constexpr uint64_t Lap(uint64_t word) { return word >> kLapShift; }
+  HSHM_CROSS_FUN static constexpr CellState State(uint64_t word) {
     return static_cast<CellState>((word >> kHolderBits) & 3);
   }
-  static constexpr uint32_t Slot(uint64_t word) {
+  HSHM_CROSS_FUN static constexpr uint32_t Slot(uint64_t word) {
     return static_cast<uint32_t>(word & ((uint64_t{1} << LockIdentity::kSlotBits) - 1)) - 1;
   }
-  static constexpr uint32_t Generation(uint64_t word) {
+  HSHM_CROSS_FUN static constexpr uint32_t Generation(uint64_t word) {
     return static_cast<uint32_t>(word >> LockIdentity::kSlotBits) &
            ((uint32_t{1} << LockIdentity::kGenerationBits) - 1);
   }

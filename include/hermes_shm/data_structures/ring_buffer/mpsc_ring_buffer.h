@@ -30,17 +30,42 @@ namespace hshm::ipc {
  *            pushed. A consumer dead between free(l + 1) and head_: the next one finds the cell a
  *            lap ahead and moves head_ on. Dead before free(l + 1): the element is popped again.
  *
- * A producer that is stopped between claim and full holds up the consumer, not the producers.
+ * A producer that is stopped between claim and full holds up the consumer, not the producers. So
+ * does a kernel that broke off there, for good: such a ring has to be destroyed.
  */
-template <typename T, typename AllocT>
-class mpsc_ring_buffer
-    : public RingBase<mpsc_ring_buffer<T, AllocT>, T, AllocT, MpscCell<T>, kMpscMagic> {
+template <typename T>
+class mpsc_ring_view : public RingView<MpscCell<T>> {
  public:
-  /** Any thread of any rank. kDone, kFull or kClosed. */
-  RingResult try_push(const T& element) noexcept {
+  using RingView<MpscCell<T>>::RingView;
+
+  /** Any lane of any kernel. kDone, kFull or kClosed. */
+  HSHM_CROSS_FUN RingResult try_push(const T& element) noexcept {
+    return TryPushAs(CellWord::kKernel, element);
+  }
+
+  /** As many try_push as succeed; others may push in between. @return how many */
+  HSHM_CROSS_FUN uint64_t try_push_n(const T* elements, uint64_t count) noexcept {
+    uint64_t pushed = 0;
+    while (pushed < count && try_push(elements[pushed]) == RingResult::kDone) ++pushed;
+    return pushed;
+  }
+
+  /** Consumer only. kDone, kEmpty (also while the first element is being written) or kClosed. */
+  HSHM_CROSS_FUN RingResult try_pop(T& element) noexcept {
+    uint64_t claimed = 0;
+    return TryPop(element, &claimed);
+  }
+
+  /** Consumer only. @return how many elements were popped, at most max_count */
+  HSHM_CROSS_FUN uint64_t try_pop_n(T* elements, uint64_t max_count) noexcept {
+    uint64_t popped = 0;
+    while (popped < max_count && try_pop(elements[popped]) == RingResult::kDone) ++popped;
+    return popped;
+  }
+
+  /** try_push in the name of `holder`: what CellWord::Holder made of a process, or kKernel. */
+  HSHM_CROSS_FUN RingResult TryPushAs(uint64_t holder, const T& element) noexcept {
     RingHeader& ring = *this->header_;
-    const LockIdentity me = this->alloc_->GetMembership().IdentityOrRejoin();
-    HSHM_CHECK(me.peers_ != nullptr);
     while (!this->is_closed()) {
       uint64_t tail = ring.tail_.load(std::memory_order_relaxed);  // relaxed: only where to look
       MpscCell<T>& cell = this->CellAt(tail);
@@ -50,8 +75,7 @@ class mpsc_ring_buffer
         return RingResult::kFull;
       }
       if (word == FreeFor(tail)) {
-        const uint64_t claimed =
-            CellWord::Make(LapOf(tail), CellState::kClaimed, CellWord::Holder(me));
+        const uint64_t claimed = CellWord::Make(LapOf(tail), CellState::kClaimed, holder);
         if (!cell.word_.compare_exchange_strong(word, claimed,
                                                 std::memory_order_acquire,   // pairs with Free
                                                 std::memory_order_relaxed))  // relaxed: retried
@@ -59,8 +83,7 @@ class mpsc_ring_buffer
         MoveTail(tail);
         cell.element_ = element;
         cell.word_.store(CellWord::Make(LapOf(tail), CellState::kFull),
-                         std::memory_order_release);  // pairs with try_pop
-        this->WakeIfWanted(ring.data_wanted_);
+                         std::memory_order_release);  // pairs with TryPop
         return RingResult::kDone;
       }
       if (state == CellState::kSealed) break;
@@ -69,15 +92,11 @@ class mpsc_ring_buffer
     return RingResult::kClosed;
   }
 
-  /** As many try_push as succeed; others may push in between. @return how many */
-  uint64_t try_push_n(const T* elements, uint64_t count) noexcept {
-    uint64_t pushed = 0;
-    while (pushed < count && try_push(elements[pushed]) == RingResult::kDone) ++pushed;
-    return pushed;
-  }
-
-  /** Consumer only. kDone, kEmpty (also while the first element is being written) or kClosed. */
-  RingResult try_pop(T& element) noexcept {
+  /**
+   * try_pop; when a claimed cell is in the way, kEmpty and its word in `claimed`, which is left
+   * alone otherwise.
+   */
+  HSHM_CROSS_FUN RingResult TryPop(T& element, uint64_t* claimed) noexcept {
     RingHeader& ring = *this->header_;
     for (;;) {
       const uint64_t head = ring.head_.load(std::memory_order_relaxed);  // relaxed: my own word
@@ -93,11 +112,8 @@ class mpsc_ring_buffer
           Free(cell, head);
           return RingResult::kDone;
         case CellState::kClaimed:
-          if (!IsHolderDead(word)) return RingResult::kEmpty;
-          // Its last act may have been to fill the cell: look once more, now that it is over.
-          if (cell.word_.load(std::memory_order_acquire) == word)  // pairs with try_push
-            Free(cell, head);
-          break;
+          *claimed = word;
+          return RingResult::kEmpty;
         case CellState::kSealed:
           return RingResult::kClosed;
         case CellState::kFree:
@@ -111,6 +127,76 @@ class mpsc_ring_buffer
     }
   }
 
+  /** Consumer only: leaves the first cell out, whose late producer wrote this word into it. */
+  HSHM_CROSS_FUN void SkipClaimed(uint64_t claimed) noexcept {
+    const uint64_t head = this->header_->head_.load(std::memory_order_relaxed);  // relaxed: my own
+    MpscCell<T>& cell = this->CellAt(head);
+    // Its last act may have been to fill the cell: look once more, now that it is over.
+    if (cell.word_.load(std::memory_order_acquire) == claimed) Free(cell, head);  // pairs with TryPushAs
+  }
+
+ private:
+  static constexpr uint64_t kOneLap = uint64_t{1} << CellWord::kLapShift;
+
+  HSHM_CROSS_FUN uint64_t LapOf(uint64_t index) const noexcept {
+    return (index >> this->header_->capacity_log2_) & CellWord::kLapMask;
+  }
+  HSHM_CROSS_FUN uint64_t FreeFor(uint64_t index) const noexcept {
+    return CellWord::Make(LapOf(index), CellState::kFree);
+  }
+
+  /** Index `tail` has been claimed. Whoever is first moves the hint; the others need not. */
+  HSHM_CROSS_FUN void MoveTail(uint64_t tail) noexcept {
+    this->header_->tail_.compare_exchange_strong(
+        tail, tail + 1, std::memory_order_relaxed);  // relaxed: the cells' words order all
+  }
+  HSHM_CROSS_FUN void MoveHead(uint64_t head) noexcept {
+    this->header_->head_.store(head + 1, std::memory_order_relaxed);  // relaxed: as MoveTail
+  }
+
+  /** The commit of a pop, or of skipping what a dead producer claimed. */
+  HSHM_CROSS_FUN void Free(MpscCell<T>& cell, uint64_t head) noexcept {
+    cell.word_.store(FreeFor(head) + kOneLap, std::memory_order_release);  // pairs with try_push
+    MoveHead(head);
+  }
+};
+static_assert(std::is_trivially_copyable_v<mpsc_ring_view<uint64_t>>);
+
+/** The handle of an MPSC ring: mpsc_ring_view with a life cycle, names of processes and waiting. */
+template <typename T, typename AllocT>
+class mpsc_ring_buffer
+    : public RingBase<mpsc_ring_buffer<T, AllocT>, T, AllocT, mpsc_ring_view<T>, kMpscMagic> {
+ public:
+  /** Any thread of any rank. kDone, kFull or kClosed. */
+  RingResult try_push(const T& element) noexcept {
+    const LockIdentity me = Identity();
+    const RingResult result = this->view_.TryPushAs(CellWord::Holder(me), element);
+    if (result == RingResult::kDone) this->WakeIfWanted(this->header().data_wanted_);
+    return result;
+  }
+
+  /** As many try_push as succeed; others may push in between. @return how many */
+  uint64_t try_push_n(const T* elements, uint64_t count) noexcept {
+    uint64_t pushed = 0;
+    while (pushed < count && try_push(elements[pushed]) == RingResult::kDone) ++pushed;
+    return pushed;
+  }
+
+  /** Consumer only. kDone, kEmpty (also while the first element is being written) or kClosed. */
+  RingResult try_pop(T& element) noexcept {
+    for (;;) {
+      uint64_t claimed = 0;
+      const RingResult result = this->view_.TryPop(element, &claimed);
+      if (result == RingResult::kDone) {
+        this->WakeIfWanted(this->header().room_wanted_);
+        return result;
+      }
+      if (claimed == 0 || !IsHolderDead(claimed)) return result;
+      this->view_.SkipClaimed(claimed);
+      this->WakeIfWanted(this->header().room_wanted_);
+    }
+  }
+
   /** Consumer only. @return how many elements were popped, at most max_count */
   uint64_t try_pop_n(T* elements, uint64_t max_count) noexcept {
     uint64_t popped = 0;
@@ -119,35 +205,14 @@ class mpsc_ring_buffer
   }
 
  private:
-  static constexpr uint64_t kOneLap = uint64_t{1} << CellWord::kLapShift;
-
-  uint64_t LapOf(uint64_t index) const noexcept {
-    return (index >> this->header_->capacity_log2_) & CellWord::kLapMask;
-  }
-  uint64_t FreeFor(uint64_t index) const noexcept {
-    return CellWord::Make(LapOf(index), CellState::kFree);
-  }
-
-  /** Index `tail` has been claimed. Whoever is first moves the hint; the others need not. */
-  void MoveTail(uint64_t tail) noexcept {
-    this->header_->tail_.compare_exchange_strong(
-        tail, tail + 1, std::memory_order_relaxed);  // relaxed: the cells' words order all
-  }
-  void MoveHead(uint64_t head) noexcept {
-    this->header_->head_.store(head + 1, std::memory_order_relaxed);  // relaxed: as MoveTail
-  }
-
-  /** The commit of a pop, or of skipping what a dead producer claimed. */
-  void Free(MpscCell<T>& cell, uint64_t head) noexcept {
-    cell.word_.store(FreeFor(head) + kOneLap, std::memory_order_release);  // pairs with try_push
-    MoveHead(head);
-    this->WakeIfWanted(this->header_->room_wanted_);
-  }
-
-  bool IsHolderDead(uint64_t word) const noexcept {
+  LockIdentity Identity() const noexcept {
     const LockIdentity me = this->alloc_->GetMembership().IdentityOrRejoin();
     HSHM_CHECK(me.peers_ != nullptr);
-    return me.peers_->IsDead(CellWord::Slot(word), CellWord::Generation(word));
+    return me;
+  }
+  bool IsHolderDead(uint64_t word) const noexcept {
+    if (CellWord::IsKernel(word)) return false;
+    return Identity().peers_->IsDead(CellWord::Slot(word), CellWord::Generation(word));
   }
 };
 

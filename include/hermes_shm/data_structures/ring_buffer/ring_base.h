@@ -10,15 +10,15 @@
 
 #include "hermes_shm/base/bits.h"
 #include "hermes_shm/base/check.h"
-#include "hermes_shm/data_structures/ring_buffer/layout.h"
+#include "hermes_shm/data_structures/ring_buffer/ring_view.h"
 #include "hermes_shm/platform/futex.h"
 #include "hermes_shm/sync/mutex.h"
 
 namespace hshm::ipc {
 
 /**
- * What the ring buffers have in common: life cycle, closing, and waiting around the try_push and
- * try_pop of Derived (CRTP).
+ * What the handles of ring buffers have in common: life cycle, closing, and waiting around the
+ * try_push and try_pop of Derived (CRTP), which are those of ViewT and wake whoever waits.
  *
  * Waiting: who finds the ring full or empty sets a word, looks again, and sleeps on the word in
  * slices; the other side clears the word and wakes when it finds it set.
@@ -27,7 +27,7 @@ namespace hshm::ipc {
  * sleeper looks at the ring again whatever the word says. Crash      A dead sleeper leaves a word
  * set: the next push or pop wakes nobody, once.
  */
-template <typename Derived, typename T, typename AllocT, typename CellT, uint64_t kMagic>
+template <typename Derived, typename T, typename AllocT, typename ViewT, uint64_t kMagic>
 class RingBase {
   static_assert(std::is_trivially_copyable_v<T>,
                 "Elements are shared as bytes: no pointers inside");
@@ -46,7 +46,7 @@ class RingBase {
       ThrowOutOfRange(kKind.name_, "the capacity must be from 1 to 2^32 elements");
     }
     const uint64_t cells = std::bit_ceil(capacity);
-    const uint64_t bytes = sizeof(RingHeader) + cells * sizeof(CellT);
+    const uint64_t bytes = sizeof(RingHeader) + cells * ViewT::kCellBytes;
     const OffsetPtr<> block = AllocateObject(*alloc, ctx, bytes, kKind.name_);
     auto* header = alloc->GetRegion().template At<RingHeader>(block.load());
     std::memset(static_cast<void*>(header), 0, bytes);
@@ -61,7 +61,7 @@ class RingBase {
     FindObject(region, offset.load(), sizeof(RingHeader), kKind);
     auto* header = region.template At<RingHeader>(offset.load());
     const uint64_t behind = region.size_bytes_ - offset.load() - sizeof(RingHeader);
-    if (header->capacity_log2_ > kMaxRingLog2 || header->capacity() > behind / sizeof(CellT)) {
+    if (header->capacity_log2_ > kMaxRingLog2 || header->capacity() > behind / ViewT::kCellBytes) {
       ThrowOutOfRange(kKind.name_, "the capacity in its header cannot be right");
     }
     Use(alloc, header);
@@ -69,39 +69,39 @@ class RingBase {
 
   /** Frees the ring with all that is in it. From the call on no rank may use it: caller's duty. */
   void shm_destroy(const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept {
-    if (header_ == nullptr) return;
-    HSHM_CHECK(RetireObject(header_->tag_, kKind));
+    if (view_.header() == nullptr) return;
+    HSHM_CHECK(RetireObject(header().tag_, kKind));
     alloc_->FreeOffsetNoNullCheck(ctx, offset());
-    header_ = nullptr;
+    view_ = ViewT();
   }
 
   /** What the others attach to; null for an empty handle. */
   OffsetPtr<> offset() const noexcept {
-    return header_ == nullptr ? OffsetPtr<>() : OffsetPtr<>(alloc_->GetRegion().OffsetOf(header_));
+    return view_.header() == nullptr ? OffsetPtr<>()
+                                     : OffsetPtr<>(alloc_->GetRegion().OffsetOf(view_.header()));
+  }
+
+  /** For kernels, by value. kernel_base: where kernels see the region's first byte; null: here. */
+  ViewT View(char* kernel_base = nullptr) const noexcept {
+    if (kernel_base == nullptr) return view_;
+    return ViewT(reinterpret_cast<RingHeader*>(kernel_base + offset().load()), capacity());
   }
 
   // ---- state -----------------------------------------------------------------------------------
 
-  uint64_t capacity() const noexcept { return mask_ + 1; }
+  uint64_t capacity() const noexcept { return view_.capacity(); }
 
   /** Elements in the ring, claimed ones included; a guess while others push and pop. */
-  uint64_t size() const noexcept {
-    const uint64_t head = header_->head_.load(std::memory_order_relaxed);  // relaxed: a guess
-    const uint64_t tail = header_->tail_.load(std::memory_order_relaxed);  // relaxed: a guess
-    const auto count = static_cast<int64_t>(tail - head);  // negative where a dead one left tail_
-    return count < 0 ? 0 : std::min(static_cast<uint64_t>(count), capacity());
-  }
-  bool empty() const noexcept { return size() == 0; }
+  uint64_t size() const noexcept { return view_.size(); }
+  bool empty() const noexcept { return view_.empty(); }
 
   /** No push succeeds any more once it has begun after this; what is in the ring can be popped. */
   void close() noexcept {
-    header_->closed_.store(1, std::memory_order_release);  // pairs with is_closed
-    Wake(header_->data_wanted_);
-    Wake(header_->room_wanted_);
+    view_.close();
+    Wake(header().data_wanted_);
+    Wake(header().room_wanted_);
   }
-  bool is_closed() const noexcept {
-    return header_->closed_.load(std::memory_order_acquire) != 0;  // pairs with close
-  }
+  bool is_closed() const noexcept { return view_.is_closed(); }
 
   // ---- more ways to push and pop ---------------------------------------------------------------
 
@@ -112,18 +112,18 @@ class RingBase {
 
   /** Sleeps while the ring is full. kDone, kClosed or kTimeout. */
   RingResult push(const T& element, uint64_t timeout_us = kNoTimeout) noexcept {
-    return Wait(header_->room_wanted_, timeout_us, [&] { return self().try_push(element); });
+    return Wait(header().room_wanted_, timeout_us, [&] { return self().try_push(element); });
   }
 
   /** Sleeps while the ring is empty. kDone, kClosed or kTimeout. */
   RingResult pop(T& element, uint64_t timeout_us = kNoTimeout) noexcept {
-    return Wait(header_->data_wanted_, timeout_us, [&] { return self().try_pop(element); });
+    return Wait(header().data_wanted_, timeout_us, [&] { return self().try_pop(element); });
   }
 
  protected:
   static constexpr ObjectKind kKind = {"a ring_buffer", kMagic, kRingLayoutVersion, sizeof(T), 0};
 
-  CellT& CellAt(uint64_t index) const noexcept { return cells_[index & mask_]; }
+  RingHeader& header() const noexcept { return *view_.header(); }
 
   /** After a push or pop. relaxed: a wake that is missed costs one slice. */
   HSHM_INLINE static void WakeIfWanted(Atomic<uint32_t>& wanted) noexcept {
@@ -133,18 +133,14 @@ class RingBase {
   }
 
   AllocT* alloc_ = nullptr;
-  RingHeader* header_ = nullptr;
-  CellT* cells_ = nullptr;
-  uint64_t mask_ = 0;
+  ViewT view_;
 
  private:
   Derived& self() noexcept { return static_cast<Derived&>(*this); }
 
   void Use(AllocT* alloc, RingHeader* header) noexcept {
     alloc_ = alloc;
-    header_ = header;
-    cells_ = reinterpret_cast<CellT*>(header + 1);
-    mask_ = header->capacity() - 1;
+    view_ = ViewT(header, header->capacity());
   }
 
   HSHM_NOINLINE static void Wake(Atomic<uint32_t>& wanted) noexcept {
