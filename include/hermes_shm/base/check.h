@@ -6,7 +6,8 @@
 /**
  * HSHM_CHECK(condition) stops the process when a rule was broken, in every build, before the damage
  * spreads through shared memory. HSHM_ASSERT is the same where HSHM_ENABLE_ASSERTS is 1 and costs
- * nothing elsewhere. In a kernel they trap, see HSHM_STOP_KERNEL. One condition each, so that the message names the culprit.
+ * nothing elsewhere. In a kernel they trap, see HSHM_STOP_KERNEL. One condition each, so that the
+ * message names the culprit.
  */
 
 #ifndef HSHM_ENABLE_ASSERTS
@@ -19,11 +20,11 @@ namespace hshm::detail {
 }  // namespace hshm::detail
 
 #if HSHM_IS_GPU
-#define HSHM_CHECK(condition)                                            \
-  do {                                                                   \
-    if (HSHM_UNLIKELY(!(condition))) {                                   \
+#define HSHM_CHECK(condition)                                              \
+  do {                                                                     \
+    if (HSHM_UNLIKELY(!(condition))) {                                     \
       HSHM_STOP_KERNEL("hshm: " #condition, __FILE__, __LINE__, __func__); \
-    }                                                                    \
+    }                                                                      \
   } while (false)
 #else
 #define HSHM_CHECK(condition)                                      \

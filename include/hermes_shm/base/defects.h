@@ -7,8 +7,8 @@
 
 /**
  * The end of a program that broke a rule of an allocator: one function per defect, each prints one
- * line "hshm: <Defect>: <sentence>" to standard error and aborts. None allocates memory. In a kernel
- * those that kernels can reach name the defect, the operation and the lane, and trap.
+ * line "hshm: <Defect>: <sentence>" to standard error and aborts. None allocates memory. In a
+ * kernel those that kernels can reach name the defect, the operation and the lane, and trap.
  */
 namespace hshm::defect {
 
@@ -17,16 +17,19 @@ namespace hshm::defect {
 
 /** A pointer or offset that lies outside of the region, or in its headers. */
 [[noreturn]] HSHM_API HSHM_CROSS_FUN void ForeignPointer(const char* operation, uint64_t offset,
-                                          uint64_t region_bytes) noexcept;
+                                                         uint64_t region_bytes) noexcept;
 
 /** An offset inside the region where no block that could be freed begins. */
-[[noreturn]] HSHM_API HSHM_CROSS_FUN void InvalidFree(const char* operation, uint64_t offset) noexcept;
+[[noreturn]] HSHM_API HSHM_CROSS_FUN void InvalidFree(const char* operation,
+                                                      uint64_t offset) noexcept;
 
 /** A block that has been freed before. */
-[[noreturn]] HSHM_API HSHM_CROSS_FUN void DoubleFree(const char* operation, uint64_t offset) noexcept;
+[[noreturn]] HSHM_API HSHM_CROSS_FUN void DoubleFree(const char* operation,
+                                                     uint64_t offset) noexcept;
 
 /** An alignment that is no power of two. */
-[[noreturn]] HSHM_API HSHM_CROSS_FUN void BadAlignment(const char* operation, uint64_t alignment) noexcept;
+[[noreturn]] HSHM_API HSHM_CROSS_FUN void BadAlignment(const char* operation,
+                                                       uint64_t alignment) noexcept;
 
 /** Words of a page, unit or list that no sequence of correct calls can have produced. */
 [[noreturn]] HSHM_API HSHM_CROSS_FUN void Corruption(const char* what, uint64_t offset) noexcept;
@@ -38,26 +41,26 @@ namespace hshm::defect {
 [[noreturn]] HSHM_API HSHM_CROSS_FUN void NotAttached(const char* operation) noexcept;
 
 #if HSHM_IS_GPU
-inline void NullFree(const char* operation) noexcept {
+HSHM_CROSS_FUN inline void NullFree(const char* operation) noexcept {
   HSHM_STOP_KERNEL("NullFree: it was given the null offset", "hshm", 0, operation);
 }
-inline void ForeignPointer(const char* operation, uint64_t, uint64_t) noexcept {
+HSHM_CROSS_FUN inline void ForeignPointer(const char* operation, uint64_t, uint64_t) noexcept {
   HSHM_STOP_KERNEL("ForeignPointer: it was given an offset outside of the region's data", "hshm", 0,
                    operation);
 }
-inline void InvalidFree(const char* operation, uint64_t) noexcept {
+HSHM_CROSS_FUN inline void InvalidFree(const char* operation, uint64_t) noexcept {
   HSHM_STOP_KERNEL("InvalidFree: no allocated block begins there", "hshm", 0, operation);
 }
-inline void DoubleFree(const char* operation, uint64_t) noexcept {
+HSHM_CROSS_FUN inline void DoubleFree(const char* operation, uint64_t) noexcept {
   HSHM_STOP_KERNEL("DoubleFree: the block is free already", "hshm", 0, operation);
 }
-inline void BadAlignment(const char* operation, uint64_t) noexcept {
+HSHM_CROSS_FUN inline void BadAlignment(const char* operation, uint64_t) noexcept {
   HSHM_STOP_KERNEL("BadAlignment: the alignment is not a power of two", "hshm", 0, operation);
 }
-inline void Corruption(const char* what, uint64_t) noexcept {
+HSHM_CROSS_FUN inline void Corruption(const char* what, uint64_t) noexcept {
   HSHM_STOP_KERNEL("Corruption: this cannot be right", "hshm", 0, what);
 }
-inline void NotAttached(const char* operation) noexcept {
+HSHM_CROSS_FUN inline void NotAttached(const char* operation) noexcept {
   HSHM_STOP_KERNEL("NotAttached: the view is of no allocator", "hshm", 0, operation);
 }
 #endif

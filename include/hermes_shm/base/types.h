@@ -25,7 +25,9 @@ struct MemoryBackendId {
   MemoryBackendId() = default;
   HSHM_CROSS_FUN constexpr explicit MemoryBackendId(uint32_t id) : id_(id) {}
   HSHM_CROSS_FUN static constexpr MemoryBackendId Get(uint32_t id) { return MemoryBackendId(id); }
-  HSHM_CROSS_FUN friend constexpr bool operator==(MemoryBackendId a, MemoryBackendId b) { return a.id_ == b.id_; }
+  HSHM_CROSS_FUN friend constexpr bool operator==(MemoryBackendId a, MemoryBackendId b) {
+    return a.id_ == b.id_;
+  }
 };
 
 /** Names an allocator: major is the application's choice, minor numbers its parts. */
@@ -34,7 +36,8 @@ struct AllocatorId {
   uint32_t minor_ = 0;
 
   AllocatorId() = default;
-  HSHM_CROSS_FUN constexpr AllocatorId(uint32_t major, uint32_t minor) : major_(major), minor_(minor) {}
+  HSHM_CROSS_FUN constexpr AllocatorId(uint32_t major, uint32_t minor)
+      : major_(major), minor_(minor) {}
   HSHM_CROSS_FUN static constexpr AllocatorId Null() { return AllocatorId(); }
   HSHM_CROSS_FUN constexpr bool IsNull() const { return major_ == 0 && minor_ == 0; }
   HSHM_CROSS_FUN constexpr uint64_t ToIndex() const { return (uint64_t{major_} << 32) | minor_; }

@@ -85,9 +85,13 @@ struct SystemWord {
   }
 };
 #else
-/** The few operations on a whole word, as HIP's compiler spells them. */
+/**
+ * The few operations on a whole word, as HIP's compiler spells them. Of words below 4 bytes AMD's
+ * GPUs know none but loads and stores; the compiler makes a compare-exchange of the 4 bytes around.
+ */
 template <typename Word>
 struct SystemWord {
+  static constexpr bool kIsSmall = sizeof(Word) < 4;
   HSHM_GPU_FUN static constexpr int Order(std::memory_order order) {
     return static_cast<int>(order);
   }
@@ -99,7 +103,11 @@ struct SystemWord {
     __hip_atomic_store(at, value, Order(order), __HIP_MEMORY_SCOPE_SYSTEM);
   }
   HSHM_GPU_FUN static Word Exchange(Word* at, Word value, std::memory_order order) {
-    return __hip_atomic_exchange(at, value, Order(order), __HIP_MEMORY_SCOPE_SYSTEM);
+    if constexpr (kIsSmall) {
+      return Change(at, order, [&](Word) { return value; });
+    } else {
+      return __hip_atomic_exchange(at, value, Order(order), __HIP_MEMORY_SCOPE_SYSTEM);
+    }
   }
   HSHM_GPU_FUN static bool CompareExchange(Word* at, Word& expected, Word desired,
                                            std::memory_order success, std::memory_order failure) {
@@ -107,13 +115,35 @@ struct SystemWord {
                                                 Order(failure), __HIP_MEMORY_SCOPE_SYSTEM);
   }
   HSHM_GPU_FUN static Word FetchAdd(Word* at, Word by, std::memory_order order) {
-    return __hip_atomic_fetch_add(at, by, Order(order), __HIP_MEMORY_SCOPE_SYSTEM);
+    if constexpr (kIsSmall) {
+      return Change(at, order, [&](Word old) { return static_cast<Word>(old + by); });
+    } else {
+      return __hip_atomic_fetch_add(at, by, Order(order), __HIP_MEMORY_SCOPE_SYSTEM);
+    }
   }
   HSHM_GPU_FUN static Word FetchOr(Word* at, Word bits, std::memory_order order) {
-    return __hip_atomic_fetch_or(at, bits, Order(order), __HIP_MEMORY_SCOPE_SYSTEM);
+    if constexpr (kIsSmall) {
+      return Change(at, order, [&](Word old) { return static_cast<Word>(old | bits); });
+    } else {
+      return __hip_atomic_fetch_or(at, bits, Order(order), __HIP_MEMORY_SCOPE_SYSTEM);
+    }
   }
   HSHM_GPU_FUN static Word FetchAnd(Word* at, Word bits, std::memory_order order) {
-    return __hip_atomic_fetch_and(at, bits, Order(order), __HIP_MEMORY_SCOPE_SYSTEM);
+    if constexpr (kIsSmall) {
+      return Change(at, order, [&](Word old) { return static_cast<Word>(old & bits); });
+    } else {
+      return __hip_atomic_fetch_and(at, bits, Order(order), __HIP_MEMORY_SCOPE_SYSTEM);
+    }
+  }
+
+ private:
+  /** @return what was there before. No lane waits for another: one of each round succeeds. */
+  template <typename NewOf>
+  HSHM_GPU_FUN static Word Change(Word* at, std::memory_order order, const NewOf& new_of) {
+    Word old = Load(at, std::memory_order_relaxed);  // relaxed: the exchange reads it again
+    while (!CompareExchange(at, old, new_of(old), order, std::memory_order_relaxed)) {  // relaxed
+    }
+    return old;
   }
 };
 #endif

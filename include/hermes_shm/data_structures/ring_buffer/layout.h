@@ -67,7 +67,8 @@ struct CellWord {
   static constexpr uint64_t kKernel = (uint64_t{1} << LockIdentity::kSlotBits) - 1;
   static constexpr uint64_t kLapMask = (uint64_t{1} << (64 - kLapShift)) - 1;
 
-  HSHM_CROSS_FUN static constexpr uint64_t Make(uint64_t lap, CellState state, uint64_t holder = 0) {
+  HSHM_CROSS_FUN static constexpr uint64_t Make(uint64_t lap, CellState state,
+                                                uint64_t holder = 0) {
     return ((lap & kLapMask) << kLapShift) | (static_cast<uint64_t>(state) << kHolderBits) | holder;
   }
   HSHM_CROSS_FUN static constexpr uint64_t Holder(const LockIdentity& me) {

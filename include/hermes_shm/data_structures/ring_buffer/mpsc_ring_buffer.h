@@ -101,7 +101,7 @@ class mpsc_ring_view : public RingView<MpscCell<T>> {
     for (;;) {
       const uint64_t head = ring.head_.load(std::memory_order_relaxed);  // relaxed: my own word
       MpscCell<T>& cell = this->CellAt(head);
-      uint64_t word = cell.word_.load(std::memory_order_acquire);  // pairs with try_push
+      uint64_t word = cell.word_.load(std::memory_order_acquire);  // pairs with TryPushAs
       if (CellWord::Lap(word) != LapOf(head)) {
         MoveHead(head);  // the late consumer freed the cell and died
         continue;
@@ -120,7 +120,7 @@ class mpsc_ring_view : public RingView<MpscCell<T>> {
           if (!this->is_closed()) return RingResult::kEmpty;
           // A producer that looked before the closing may still claim it: the CAS decides.
           cell.word_.compare_exchange_strong(word, CellWord::Make(LapOf(head), CellState::kSealed),
-                                             std::memory_order_acq_rel,   // pairs with try_push
+                                             std::memory_order_acq_rel,   // pairs with TryPushAs
                                              std::memory_order_relaxed);  // relaxed: looks again
           break;
       }
@@ -132,7 +132,8 @@ class mpsc_ring_view : public RingView<MpscCell<T>> {
     const uint64_t head = this->header_->head_.load(std::memory_order_relaxed);  // relaxed: my own
     MpscCell<T>& cell = this->CellAt(head);
     // Its last act may have been to fill the cell: look once more, now that it is over.
-    if (cell.word_.load(std::memory_order_acquire) == claimed) Free(cell, head);  // pairs with TryPushAs
+    // acquire: pairs with TryPushAs
+    if (cell.word_.load(std::memory_order_acquire) == claimed) Free(cell, head);
   }
 
  private:
@@ -156,7 +157,7 @@ class mpsc_ring_view : public RingView<MpscCell<T>> {
 
   /** The commit of a pop, or of skipping what a dead producer claimed. */
   HSHM_CROSS_FUN void Free(MpscCell<T>& cell, uint64_t head) noexcept {
-    cell.word_.store(FreeFor(head) + kOneLap, std::memory_order_release);  // pairs with try_push
+    cell.word_.store(FreeFor(head) + kOneLap, std::memory_order_release);  // pairs with TryPushAs
     MoveHead(head);
   }
 };
