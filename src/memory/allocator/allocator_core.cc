@@ -144,6 +144,8 @@ const char* AllocatorTypeName(AllocatorType type) noexcept {
       return "a ScalablePageAllocator";
     case AllocatorType::kThreadLocal:
       return "a ThreadLocalAllocator";
+    case AllocatorType::kScalablePageSmallPages:
+      return "a ScalablePageAllocator with small pages";
   }
   return "an unknown allocator";
 }

@@ -20,6 +20,7 @@ enum class AllocatorType : uint32_t {
   kMalloc = 5,
   kScalablePage = 6,
   kThreadLocal = 7,
+  kScalablePageSmallPages = 8,  // with 4 KiB pages, for tests on small regions
 };
 
 inline constexpr uint32_t kMaxRoots = 63;
