@@ -97,7 +97,7 @@ class TestBackend {
     return kNames[kind];
   }
   /** Another process can have the same memory. */
-  static bool IsShared(int kind) { return kind == kShm; }
+  static bool IsShared(int kind) { return kind == kShm || kind == kFile; }
 
  private:
   static std::string NewName() {
