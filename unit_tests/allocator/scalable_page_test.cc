@@ -185,7 +185,7 @@ TEST_CASE("ScalablePageAllocator says null when the system has no more, and goes
   Heap heap;
   heap.shm_init(AllocatorId(1, 0), 0, limited.region());
   const OffsetPtr<> run = heap.AllocateOffset(kCtx, 300000);
-  REQUIRE_FALSE(run.IsNull());
+  REQUIRE(limited.IsCommitted(run.load(), 300000));
   std::vector<OffsetPtr<>> blocks;
   for (OffsetPtr<> block; !(block = heap.AllocateOffset(kCtx, 1000)).IsNull();) {
     REQUIRE(limited.IsCommitted(block.load(), 1000));
@@ -198,7 +198,9 @@ TEST_CASE("ScalablePageAllocator says null when the system has no more, and goes
   REQUIRE(heap.Check());
   limited.SetLimit(8 << 20);
   REQUIRE_FALSE(heap.AllocateOffset(kCtx, 1000).IsNull());
-  REQUIRE_FALSE(heap.ReallocateOffset(kCtx, run, 4 << 20).IsNull());
+  const OffsetPtr<> longer = heap.ReallocateOffset(kCtx, run, 4 << 20);
+  REQUIRE_FALSE(longer.IsNull());
+  REQUIRE(limited.IsCommitted(longer.load(), 4 << 20));
   REQUIRE(heap.Check());
 }
 

@@ -26,9 +26,9 @@ using scalable_page::PageEntry;
 /** Seconds for one image or one play. A survivor that waits for the dead waits for 30 s. */
 constexpr uint32_t kWatchdogSeconds = 10;
 /** Judges at a time, more than cores: who finds a lock of the dead sleeps for a slice of 10 ms. */
-constexpr uint32_t kJudges = 16;
+constexpr uint32_t kJudges = 24;
 /** Of stores into blocks, copies, only some are looked at. */
-constexpr uint32_t kContentOneIn = 16;
+constexpr uint32_t kContentOneIn = 100;
 
 Header* HeaderOf(char* region) {
   return reinterpret_cast<Header*>(region + CoreOffset({region, kRegionBytes, nullptr}));
@@ -145,8 +145,9 @@ std::string KindOfWord(char* region, uint64_t offset) {
 // --------------------------------------------------------------------------------------
 
 Memory::Memory() {
+  // Shared: a recoverer waits on a lock in it while the tracer has it read-only.
   void* memory =
-      mmap(nullptr, kRegionBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+      mmap(nullptr, kRegionBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) std::abort();
   base_ = static_cast<char*>(memory);
 }

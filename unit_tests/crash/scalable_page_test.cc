@@ -13,7 +13,7 @@ void LiveALittle(Player& player, uint32_t operations) {
 TEST_CASE("A death anywhere in random operations on one heap for all breaks no promise",
           "[crash]") {
   Cuts cuts("scalable page: random operations");
-  cuts.Run(6, [](Player& player) {
+  cuts.Run(4, [](Player& player) {
     LiveALittle(player, 80);
     player.Trace();
     for (uint32_t i = 0; i < 12; ++i) player.RandomOperation();
@@ -46,7 +46,7 @@ TEST_CASE("A death anywhere in filling and emptying class pages loses one block 
 
 TEST_CASE("A death anywhere in a run's life loses one block at most", "[crash]") {
   Cuts cuts("scalable page: runs");
-  cuts.Run(4, [](Player& player) {
+  cuts.Run(3, [](Player& player) {
     LiveALittle(player, 20);
     player.Trace();
     for (uint32_t i = 0; i < 3; ++i) {
@@ -75,7 +75,7 @@ TEST_CASE(
         player.Trace();
         for (uint32_t i = 0; i < 8; ++i) player.RandomOperation();
       },
-      8);
+      5);
   cuts.Report();
   CHECK(cuts.violations() == 0);
   CHECK(cuts.images() >= 600);

@@ -69,7 +69,6 @@ class Checker {
     if (span > frontier - page) return frontier - page;
     for (uint32_t i = 0; i < span; ++i) {
       Expect(!pool_.Engine().IsFree(page + i), "a page in use is listed as free", page + i);
-      Expect(pages_.Entry(page + i)->committed_.Get() != 0, "a page in use lacks memory", page + i);
       if (i == 0) continue;
       Expect(pages_.Entry(page + i)->owner_.Get() == kSpanInterior, "a span is interrupted", page);
       Expect(pages_.HeadOf(page + i) == page, "a page of a span has lost its head", page + i);
@@ -101,6 +100,9 @@ class Checker {
              "room is overlooked in a page", page);
     }
     Expect(entry->used_.Get() == used, "the marks of a page are counted wrong", page);
+    for (uint32_t i = 0; i < entry->span_.Get(); ++i) {
+      Expect(pages_.Entry(page + i)->committed_.Get() != 0, "a page of blocks lacks memory", page);
+    }
     const bool is_listed = pool_.notes()[page].list_ != 0;
     Expect(is_listed == (used < capacity), "a page is listed and full, or neither", page);
     live_[size_class] += used;

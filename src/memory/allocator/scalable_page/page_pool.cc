@@ -22,6 +22,8 @@ constexpr uint32_t kMinGrowth = 16;
 constexpr uint32_t kMaxGrowth = 1024;
 /** The memory of a run from this size on goes back to the system when the run is freed. */
 constexpr uint64_t kReturnedBytes = 4_MiB;
+/** What a run gets at a time when it grows in place: 4 ms of the system's work under the lock. */
+constexpr uint64_t kLengthenedBytes = 16_MiB;
 
 /** Where everything lies, from the size of the region alone. */
 struct Geometry {
@@ -326,37 +328,53 @@ void PagePool<Config>::CloseRun(Offset block) noexcept {
   Release(head);
 }
 
-/** Lock held. The pages behind a span become its own, without their memory. */
+/**
+ * Up to kLengthenedBytes more of the way to `pages`, if all of it can be had. The memory comes
+ * first: a survivor may move the block, and so read it to its end. The system takes a quarter of a
+ * second per GiB, hence the steps.
+ */
 template <typename Config>
 bool PagePool<Config>::Lengthen(uint32_t head, uint32_t pages) noexcept {
+  const Guard guard(*this);
+  if (!guard.IsHeld()) return false;
   const uint32_t present = pages_.Entry(head)->span_.Get();
   const uint32_t next = head + present;
-  if (!GrowTo(uint64_t{head} + pages) || !Engine().TakeRange(next, pages - present)) return false;
-  if (!pages_.ExtendSpan(head, pages)) {
+  const uint32_t more = pages - present;
+  if (!GrowTo(uint64_t{head} + pages) || !Engine().TakeRange(next, more)) return false;
+  const auto step =
+      static_cast<uint32_t>(std::min<uint64_t>(more, kLengthenedBytes / Config::kPageBytes));
+  Engine().Free(next + step, more - step);
+  if (!Commit(next, step)) {
+    Engine().Free(next, step);
+    return false;
+  }
+  if (!pages_.ExtendSpan(head, present + step)) {
     defect::Corruption("the owner of a free page", Pages::OffsetOf(next));
   }
-  CountRuns(int64_t{pages} - present);
+  CountRuns(step);
   return true;
 }
 
 template <typename Config>
+void PagePool<Config>::Shorten(uint32_t head, uint32_t pages) noexcept {
+  const Guard guard(*this);
+  if (!guard.IsHeld()) return;  // a stopped holder: the run stays longer
+  const uint32_t present = pages_.Entry(head)->span_.Get();
+  CountRuns(int64_t{pages} - present);
+  pages_.ShrinkSpan(head, pages);
+  Engine().Free(head + pages, present - pages);
+}
+
+template <typename Config>
 bool PagePool<Config>::ResizeRun(uint32_t head, uint32_t pages) noexcept {
-  uint32_t present = 0;
-  {
-    const Guard guard(*this);
-    if (!guard.IsHeld()) return false;
-    present = pages_.Entry(head)->span_.Get();
-    if (pages > present && !Lengthen(head, pages)) return false;
-    if (pages < present) {
-      CountRuns(int64_t{pages} - present);
-      pages_.ShrinkSpan(head, pages);
-      Engine().Free(head + pages, present - pages);
-    }
+  const uint32_t present = pages_.Entry(head)->span_.Get();
+  while (pages_.Entry(head)->span_.Get() < pages) {
+    if (Lengthen(head, pages)) continue;
+    if (pages_.Entry(head)->span_.Get() > present) Shorten(head, present);
+    return false;
   }
-  // Outside of the lock: the system takes a quarter of a second per GiB.
-  if (pages <= present || Commit(head + present, pages - present)) return true;
-  static_cast<void>(ResizeRun(head, present));
-  return false;
+  if (pages_.Entry(head)->span_.Get() > pages) Shorten(head, pages);
+  return true;
 }
 
 template class PagePool<multi_process::LargePages>;

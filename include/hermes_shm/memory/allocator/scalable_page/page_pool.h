@@ -104,6 +104,7 @@ class HSHM_API PagePool {
   uint32_t Take(uint32_t pages, uint32_t alignment) noexcept;
   void Release(uint32_t head) noexcept;
   bool Lengthen(uint32_t head, uint32_t pages) noexcept;
+  void Shorten(uint32_t head, uint32_t pages) noexcept;
   bool GrowTo(uint64_t needed_frontier) noexcept;
   bool CommitTo(uint32_t new_frontier) noexcept;
   bool CommitArray(Offset array, uint64_t item_bytes, uint32_t first, uint32_t end) noexcept;
