@@ -101,7 +101,8 @@ template <typename Config>
 bool PagePool<Config>::Fits(const Region& region, Offset header_offset) {
   const Geometry g = MakeGeometry<Config>(region.size_bytes_, header_offset);
   const auto* header = region.At<Header>(header_offset);
-  const uint32_t frontier = header->frontier_.load(std::memory_order_acquire);  // as Frontier()
+  const uint32_t frontier =
+      header->frontier_.load(std::memory_order_acquire);  // pairs with CommitTo
   return header->page_shift_ == Config::kPageShift && header->page_count_ == g.page_count_ &&
          header->first_page_ == g.data_ >> Config::kPageShift &&
          header->table_offset_ == g.table_ && header->nodes_offset_ == g.nodes_ &&
