@@ -12,8 +12,8 @@
 
 #include "hermes_shm/platform/cancellation.h"
 #include "hermes_shm/platform/file_descriptor.h"
-#include "hermes_shm/platform/page.h"
 #include "hermes_shm/platform/process.h"
+#include "hermes_shm/platform/shared_memory.h"
 
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer)
@@ -98,9 +98,8 @@ int LockDescription(int fd, uint64_t byte, ByteLockMode mode) noexcept {
 }
 
 /** Maps one page that keeps the description of fd, in this process only. */
-int KeepByPage(int fd, void** page) noexcept {
-  const uint64_t bytes = SystemPageBytes();
-  void* mapped = mmap(nullptr, bytes, PROT_NONE, MAP_SHARED, fd, 0);
+int KeepByPage(int fd, uint64_t bytes, void** page) noexcept {
+  void* mapped = mmap(nullptr, bytes, PROT_NONE, MAP_SHARED | MAP_NORESERVE, fd, 0);
   if (mapped == MAP_FAILED) return errno;
   if (madvise(mapped, bytes, MADV_DONTFORK) != 0) {
     const int error = errno;
@@ -121,7 +120,8 @@ int HeldByte::Hold(int fd, uint64_t byte, ByteLockMode mode) noexcept {
   FileDescriptor own;
   int error = OpenAgain(fd, &own);
   if (error == 0) error = LockDescription(own.get(), byte, mode);
-  if (error == 0) error = KeepByPage(own.get(), &page_);
+  page_bytes_ = FilePageBytes(fd);
+  if (error == 0) error = KeepByPage(own.get(), page_bytes_, &page_);
   pid_ = ProcessId();
   return error;
 }
@@ -130,7 +130,7 @@ void HeldByte::Release() noexcept {
   void* page = std::exchange(page_, nullptr);
   if (page == nullptr || pid_ != ProcessId()) return;
   NoteRelease();
-  munmap(page, SystemPageBytes());
+  munmap(page, page_bytes_);
 }
 
 bool ByteIsLocked(int fd, uint64_t byte) noexcept {

@@ -47,4 +47,17 @@ uint64_t MemoryLimitBytes() {
   return limit;
 }
 
+MachineMemory MemoryOfMachine() {
+  // proc(5), meminfo: lines "MemTotal:  16316412 kB".
+  MachineMemory memory;
+  std::ifstream lines("/proc/meminfo");
+  std::string key;
+  uint64_t kib = 0;
+  for (std::string unit; lines >> key >> kib && std::getline(lines, unit);) {
+    if (key == "MemTotal:") memory.total_bytes_ = kib * 1024;
+    if (key == "MemAvailable:") memory.available_bytes_ = kib * 1024;
+  }
+  return memory;
+}
+
 }  // namespace hshm

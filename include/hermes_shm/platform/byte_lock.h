@@ -31,11 +31,14 @@ class HSHM_API HeldByte {
   HeldByte() = default;
   ~HeldByte() { Release(); }
   HeldByte(HeldByte&& other) noexcept
-      : page_(std::exchange(other.page_, nullptr)), pid_(other.pid_) {}
+      : page_(std::exchange(other.page_, nullptr)),
+        page_bytes_(other.page_bytes_),
+        pid_(other.pid_) {}
   HeldByte& operator=(HeldByte&& other) noexcept {
     if (this != &other) {
       Release();
       page_ = std::exchange(other.page_, nullptr);
+      page_bytes_ = other.page_bytes_;
       pid_ = other.pid_;
     }
     return *this;
@@ -59,7 +62,8 @@ class HSHM_API HeldByte {
 
  private:
   void* page_ = nullptr;
-  uint32_t pid_ = 0;  // who mapped page_: in a forked child something else may lie there
+  uint64_t page_bytes_ = 0;  // FilePageBytes: a mapping of hugetlbfs is no smaller
+  uint32_t pid_ = 0;         // who mapped page_: in a forked child something else may lie there
 };
 
 /**

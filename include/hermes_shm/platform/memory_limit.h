@@ -14,6 +14,13 @@ namespace hshm {
  */
 HSHM_API uint64_t MemoryLimitBytes();
 
+/** Memory of this machine in bytes; 0 when the system does not tell. */
+struct MachineMemory {
+  uint64_t available_bytes_ = 0;  // for new uses without swapping, as the system estimates it
+  uint64_t total_bytes_ = 0;
+};
+HSHM_API MachineMemory MemoryOfMachine();
+
 }  // namespace hshm
 
 #endif  // HSHM_PLATFORM_MEMORY_LIMIT_H_

@@ -5,8 +5,16 @@
 
 #include "hermes_shm/base/error.h"
 #include "hermes_shm/memory/backend/header_rules.h"
+#include "hermes_shm/platform/huge_pages.h"
+#include "hermes_shm/platform/page.h"
 
 namespace hshm::ipc {
+
+PageReport BackendMemory::Pages() const {
+  return {PageKind::kSystem, SystemPageBytes(), 0,
+          "This backend takes memory as its owner, or malloc, has made it: use PosixMmap or "
+          "PosixShmMmap, and set huge_pages_."};
+}
 
 AllocHandles::~AllocHandles() {
   while (!handles_.empty()) handles_.pop_back();
@@ -51,6 +59,15 @@ void MemoryBackend::shm_destroy() noexcept {
 
 void MemoryBackend::Unlink() noexcept {
   if (IsOpen()) memory_->Unlink();
+}
+
+std::string MemoryBackend::GetUrl() const { return IsOpen() ? memory_->Url() : std::string(); }
+
+PageReport MemoryBackend::GetPageReport() const {
+  if (!IsOpen()) return {PageKind::kSystem, SystemPageBytes(), 0, "The backend holds no region."};
+  PageReport report = memory_->Pages();
+  report.huge_bytes_ = HugeBytesIn(memory_->base(), memory_->size_bytes());
+  return report;
 }
 
 void MemoryBackend::RequireClosed(const char* operation) const {

@@ -12,6 +12,9 @@ void PosixShmMmap::shm_init(MemoryBackendId id, size_t size, const std::string& 
   wanted.type_ = kType;
   wanted.id_ = id;
   wanted.path_ = SegmentPath(url);
+  wanted.url_ = url;
+  wanted.is_unnamed_ = options.naming_ == Naming::kUnnamed;
+  wanted.huge_pages_ = options.huge_pages_;
   wanted.size_bytes_ = size;
   wanted.max_size_bytes_ = options.max_size_bytes_;
   wanted.if_exists_ = options.if_exists_;
@@ -22,7 +25,14 @@ void PosixShmMmap::shm_init(MemoryBackendId id, size_t size, const std::string& 
 
 void PosixShmMmap::shm_attach(const std::string& url, const PosixShmAttachOptions& options) {
   RequireClosed("shm_attach");
-  Open(AttachSegment({kType, SegmentPath(url), options.timeout_ms_, options.address_hint_}), false);
+  ExistingSegment wanted;
+  wanted.type_ = kType;
+  wanted.url_ = url;
+  wanted.unnamed_ = UnnamedUrl::Parse(url);
+  if (!wanted.unnamed_.has_value()) wanted.path_ = SegmentPath(url);
+  wanted.timeout_ms_ = options.timeout_ms_;
+  wanted.address_hint_ = options.address_hint_;
+  Open(AttachSegment(wanted), false);
 }
 
 }  // namespace hshm::ipc

@@ -10,9 +10,12 @@
 #include "hermes_shm/base/error.h"
 #include "hermes_shm/memory/backend/header_rules.h"
 #include "hermes_shm/platform/futex.h"
+#include "hermes_shm/platform/huge_pages.h"
+#include "hermes_shm/platform/memory_file.h"
 #include "hermes_shm/platform/memory_limit.h"
 #include "hermes_shm/platform/process.h"
 #include "memory/backend/new_file.h"
+#include "memory/backend/page_choice.h"
 #include "memory/backend/segment_file.h"
 
 namespace hshm::ipc {
@@ -26,34 +29,64 @@ constexpr uint64_t kLongestTimeoutMs = uint64_t{365} * 24 * 3600 * 1000;
 
 /** The region's header, its slots, and the first page of an allocator's header. */
 uint64_t FirstCommitBytes(const SegmentShape& shape) {
-  return bits::AlignUp(AllocatorOffsetFor(shape.region_bytes_), shape.page_bytes_) +
-         shape.page_bytes_;
+  const uint64_t headers = AllocatorOffsetFor(shape.region_bytes_) + kBackendHeaderBytes;
+  return std::min(bits::AlignUp(headers, shape.page_bytes_), shape.region_bytes_);
 }
 
-Error NoRoom(const NewSegment& wanted) {
-  const std::string directory = DirectoryOf(wanted.path_);
-  FileSystemRoom room;
-  std::string text = directory + " is full";
-  if (RoomOf(directory, &room) == 0) {
-    text = directory + " has " + HumanBytes(room.free_bytes_) + " free of " +
-           HumanBytes(room.total_bytes_);
+struct Room {
+  std::string place_;
+  FileSystemRoom bytes_;
+};
+
+/** Where the segment would lie; total_bytes_ is 0 where it is not known or has no limit. */
+Room RoomFor(const NewSegment& wanted) {
+  Room room;
+  if (wanted.is_unnamed_) {
+    const MachineMemory memory = MemoryOfMachine();
+    room.place_ = "this machine's memory";
+    room.bytes_ = {memory.available_bytes_, memory.total_bytes_};
+    return room;
   }
-  text += ", " + HumanBytes(wanted.size_bytes_) + " was asked for: ";
-  if (wanted.type_ == MemoryBackendType::kPosixShmMmap) {
-    text += "run the container with --shm-size=" + std::to_string((wanted.size_bytes_ >> 30) + 1) +
-            "g, ask for less, or set HSHM_SHM_DIR to a larger tmpfs.";
-  } else {
-    text += "ask for less, or choose a file system with more room.";
-  }
-  return Error(ErrorCode::kNoSpace, text);
+  room.place_ = DirectoryOf(wanted.path_);
+  const int error = RoomOf(room.place_, &room.bytes_);
+  if (error != 0) throw FileError("Looking at " + room.place_, error);
+  return room;
 }
 
-void CheckRoom(const NewSegment& wanted) {
-  const std::string directory = DirectoryOf(wanted.path_);
-  FileSystemRoom room;
-  const int error = RoomOf(directory, &room);
-  if (error != 0) throw FileError("Looking at " + directory, error);
-  if (room.total_bytes_ != 0 && wanted.size_bytes_ > room.free_bytes_) throw NoRoom(wanted);
+std::string AdviceOnRoom(const NewSegment& wanted) {
+  if (wanted.is_unnamed_) return "ask for less.";
+  if (wanted.type_ != MemoryBackendType::kPosixShmMmap) {
+    return "ask for less, or choose a file system with more room.";
+  }
+  return "run the container with --shm-size=" + std::to_string((wanted.size_bytes_ >> 30) + 1) +
+         "g, ask for less, or set HSHM_SHM_DIR to a larger tmpfs.";
+}
+
+Error NoRoom(const NewSegment& wanted, const Room& room) {
+  return Error(ErrorCode::kNoSpace, room.place_ + " has " + HumanBytes(room.bytes_.free_bytes_) +
+                                        " free of " + HumanBytes(room.bytes_.total_bytes_) + ", " +
+                                        HumanBytes(wanted.size_bytes_) +
+                                        " was asked for: " + AdviceOnRoom(wanted));
+}
+
+/** A hugetlbfs takes its pages from the pool of their size. */
+Error NoHugePages(const NewSegment& wanted, uint64_t page_bytes) {
+  return Error(ErrorCode::kNoSpace, "The pool of huge pages of " + HumanBytes(page_bytes) +
+                                        " has " + HumanBytes(FreePoolBytes(page_bytes)) +
+                                        " free, " + HumanBytes(wanted.size_bytes_) +
+                                        " was asked for: write a larger number to nr_hugepages in "
+                                        "/sys/kernel/mm/hugepages, or ask for less.");
+}
+
+void CheckRoom(const NewSegment& wanted, const PageReport& pages) {
+  if (wanted.allow_overcommit_) return;
+  if (pages.kind_ == PageKind::kHugePool && wanted.size_bytes_ > FreePoolBytes(pages.page_bytes_)) {
+    throw NoHugePages(wanted, pages.page_bytes_);
+  }
+  const Room room = RoomFor(wanted);
+  if (room.bytes_.total_bytes_ != 0 && wanted.size_bytes_ > room.bytes_.free_bytes_) {
+    throw NoRoom(wanted, room);
+  }
 }
 
 /** Files that lie on a disk count as cache, which the system drops instead of killing. */
@@ -77,52 +110,75 @@ std::unique_ptr<ShmMemory> MapSegment(SegmentFile segment, const SegmentShape& s
 }
 
 /** @throws Error kOutOfRange */
-SegmentShape ShapeOf(const NewSegment& wanted, uint64_t page_bytes) {
-  const uint64_t capacity =
-      wanted.max_size_bytes_ == 0 ? wanted.size_bytes_ : wanted.max_size_bytes_;
+void CheckSizes(const NewSegment& wanted) {
   CheckRegionSize(wanted.size_bytes_);
-  CheckRegionSize(capacity);
-  if (capacity < wanted.size_bytes_) {
-    throw Error(ErrorCode::kOutOfRange,
-                "A segment of " + HumanBytes(wanted.size_bytes_) + " that grows to " +
-                    HumanBytes(capacity) +
-                    " was asked for: max_size_bytes_ must be 0 or at least the size.");
-  }
+  if (wanted.max_size_bytes_ == 0) return;
+  CheckRegionSize(wanted.max_size_bytes_);
+  if (wanted.max_size_bytes_ >= wanted.size_bytes_) return;
+  throw Error(ErrorCode::kOutOfRange,
+              "A segment of " + HumanBytes(wanted.size_bytes_) + " that grows to " +
+                  HumanBytes(wanted.max_size_bytes_) +
+                  " was asked for: max_size_bytes_ must be 0 or at least the size.");
+}
+
+/**
+ * A file that nobody may resize has its whole size at once, and so has one with transparent huge
+ * pages: making it longer by fallocate would put a small page at each end of the way.
+ */
+SegmentShape ShapeOf(const NewSegment& wanted, int fd, PageReport pages) {
   SegmentShape shape;
-  shape.region_bytes_ = bits::AlignUp(capacity, page_bytes);
-  shape.page_bytes_ = page_bytes;
-  shape.is_growing_ = capacity > wanted.size_bytes_;
+  const uint64_t capacity = std::max(wanted.size_bytes_, wanted.max_size_bytes_);
+  shape.page_bytes_ = FilePageBytes(fd);
+  shape.region_bytes_ = bits::AlignUp(capacity, pages.page_bytes_);
+  shape.pages_ = std::move(pages);
+  shape.is_growing_ =
+      capacity > wanted.size_bytes_ && !wanted.is_unnamed_ && !shape.HasTransparentPages();
   return shape;
 }
 
-/** Size and first memory for a new file. @return the file's size in bytes */
+/** @return the new file's size in bytes */
 uint64_t GiveSize(const NewSegment& wanted, const SegmentShape& shape, int fd) {
-  const uint64_t first_bytes = FirstCommitBytes(shape);
   uint64_t file_bytes = shape.region_bytes_;
   if (shape.is_growing_) {
-    file_bytes = bits::AlignUp(std::max(wanted.size_bytes_, first_bytes), shape.page_bytes_);
+    file_bytes =
+        bits::AlignUp(std::max(wanted.size_bytes_, FirstCommitBytes(shape)), shape.page_bytes_);
+    file_bytes = std::min(file_bytes, shape.region_bytes_);
   }
   int error = SetFileBytes(fd, file_bytes);
-  if (error != 0) {
-    throw FileError("Giving " + wanted.path_ + " " + HumanBytes(file_bytes), error);
+  if (error == 0 && wanted.is_unnamed_) error = SealFileSize(fd);
+  if (error == 0) return file_bytes;
+  throw FileError("Giving " + wanted.path_ + " " + HumanBytes(file_bytes), error);
+}
+
+/** Before anything is touched: a page that the system has no room for would be SIGBUS. */
+void TakeFirstMemory(const NewSegment& wanted, const SegmentShape& shape, ShmMemory* memory) {
+  if (shape.HasTransparentPages()) {
+    CheckFirstHugePage(wanted.huge_pages_, memory->base(), shape.pages_.page_bytes_, wanted.path_);
   }
-  // Before anything is touched: a page that the file system has no room for would be SIGBUS.
-  error = CommitFile(fd, 0, first_bytes);
-  if (error == ENOSPC) throw NoRoom(wanted);
-  if (error != 0) throw FileError("Taking memory for " + wanted.path_, error);
-  return file_bytes;
+  errno = 0;
+  if (memory->Commit(0, FirstCommitBytes(shape))) return;
+  const int error = errno;
+  if (shape.pages_.kind_ == PageKind::kHugePool) throw NoHugePages(wanted, shape.page_bytes_);
+  if (error == ENOSPC || error == EFAULT) throw NoRoom(wanted, RoomFor(wanted));
+  throw FileError("Taking memory for " + wanted.path_, error);
 }
 
 /** A finished region in a file that nobody finds, and this process present in it. */
 std::unique_ptr<ShmMemory> MakeUnseen(const NewSegment& wanted, HiddenName* hidden) {
-  SegmentFile segment = MakeFile(wanted.path_, hidden);
+  SegmentFile segment =
+      wanted.is_unnamed_ ? MakeUnnamedFile(wanted.url_) : MakeFile(wanted.path_, hidden);
+  segment.url_ = wanted.url_;
   const int fd = segment.file_.get();
-  const SegmentShape shape = ShapeOf(wanted, FilePageBytes(fd));
+  PageReport pages = ChooseFilePages(wanted.huge_pages_, fd, wanted.is_unnamed_, segment.path_);
+  CheckRoom(wanted, pages);
+  const SegmentShape shape = ShapeOf(wanted, fd, std::move(pages));
   const uint64_t file_bytes = GiveSize(wanted, shape, fd);
   std::unique_ptr<ShmMemory> memory = MapSegment(std::move(segment), shape, wanted.address_hint_);
+  TakeFirstMemory(wanted, shape, memory.get());
   auto* header = reinterpret_cast<BackendHeader*>(memory->base());
-  FillHeader(header, wanted.type_, wanted.id_, shape.region_bytes_,
-             shape.is_growing_ ? uint32_t{kGrowingFile} : 0, file_bytes);
+  const uint32_t flags = (shape.is_growing_ ? uint32_t{kGrowingFile} : 0) |
+                         (shape.HasTransparentPages() ? uint32_t{kHugePages} : 0);
+  FillHeader(header, wanted.type_, wanted.id_, shape.region_bytes_, flags, file_bytes);
   header->ready_.store(1, std::memory_order_release);  // pairs with CheckHeader
   return memory;
 }
@@ -163,18 +219,19 @@ SegmentShape CheckSegment(const ExistingSegment& wanted, const SegmentFile& segm
     std::atomic_thread_fence(std::memory_order_acquire);
     FileStatus status;
     const int error = StatusOfFile(fd, &status);
-    if (error != 0) throw FileError("Looking at the segment " + wanted.path_, error);
+    if (error != 0) throw FileError("Looking at the segment " + segment.path_, error);
     try {
-      CheckHeader(copy, wanted.type_, status.size_bytes_, wanted.path_);
+      CheckHeader(copy, wanted.type_, status.size_bytes_, segment.path_);
     } catch (const Error& refused) {
       if (refused.code() != ErrorCode::kNotReady || MonotonicUs() >= deadline_us) throw;
       PauseBeforeRetry();
       continue;
     }
-    if (!wanted.is_persistent_) CheckBoot(copy, wanted.path_);
+    if (!wanted.is_persistent_) CheckBoot(copy, segment.path_);
     SegmentShape shape;
     shape.region_bytes_ = copy.region_bytes_;
     shape.page_bytes_ = FilePageBytes(fd);
+    shape.pages_ = FoundFilePages((copy.flags_ & kHugePages) != 0, fd);
     shape.is_growing_ = (copy.flags_ & kGrowingFile) != 0;
     return shape;
   }
@@ -183,14 +240,15 @@ SegmentShape CheckSegment(const ExistingSegment& wanted, const SegmentFile& segm
 }  // namespace
 
 std::unique_ptr<ShmMemory> CreateSegment(const NewSegment& wanted) {
-  static_cast<void>(ShapeOf(wanted, kBackendHeaderBytes));  // bad sizes first
+  CheckSizes(wanted);
   std::string dead_creator;
   // First, because the memory of a dead segment may be what the new one needs.
-  RemoveDeadSegment(wanted.path_, wanted.if_exists_, &dead_creator);
-  if (!wanted.allow_overcommit_) CheckRoom(wanted);
+  if (!wanted.is_unnamed_) RemoveDeadSegment(wanted.path_, wanted.if_exists_, &dead_creator);
   HiddenName hidden;
   std::unique_ptr<ShmMemory> made = MakeUnseen(wanted, &hidden);
-  PublishSegment(made->segment(), &hidden, wanted.if_exists_, &dead_creator);
+  if (!wanted.is_unnamed_) {
+    PublishSegment(made->segment(), &hidden, wanted.if_exists_, &dead_creator);
+  }
   if (!dead_creator.empty()) {
     std::fprintf(stderr, "hshm: replaced the stale segment %s of %s: nobody lives in it.\n",
                  wanted.path_.c_str(), dead_creator.c_str());
@@ -204,7 +262,9 @@ std::unique_ptr<ShmMemory> CreateSegment(const NewSegment& wanted) {
 std::unique_ptr<ShmMemory> AttachSegment(const ExistingSegment& wanted) {
   const uint64_t timeout_ms = std::min(wanted.timeout_ms_, kLongestTimeoutMs);
   const uint64_t deadline_us = MonotonicUs() + timeout_ms * 1000;
-  SegmentFile segment = JoinSegmentFile(wanted.path_, deadline_us);
+  SegmentFile segment = wanted.unnamed_.has_value() ? JoinUnnamedFile(*wanted.unnamed_)
+                                                    : JoinSegmentFile(wanted.path_, deadline_us);
+  segment.url_ = wanted.url_;
   const SegmentShape shape = CheckSegment(wanted, segment, deadline_us);
   return MapSegment(std::move(segment), shape, wanted.address_hint_);
 }

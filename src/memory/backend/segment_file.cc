@@ -22,62 +22,6 @@ constexpr uint64_t kPollUs = 500;
 /** More pids than this do not make a message clearer. */
 constexpr size_t kMaxNamedPids = 16;
 
-ErrorCode CodeOf(int os_errno) {
-  switch (os_errno) {
-    case ENOENT:
-    case ENOTDIR:
-      return ErrorCode::kNotFound;
-    case EACCES:
-    case EPERM:
-    case EROFS:
-      return ErrorCode::kPermission;
-    case ELOOP:
-      return ErrorCode::kIsSymlink;
-    case EMFILE:
-    case ENFILE:
-      return ErrorCode::kFdLimit;
-    case EISDIR:
-    case ENXIO:
-      return ErrorCode::kNotRegularFile;
-    case ENOSPC:
-    case EFBIG:
-    case EDQUOT:
-      return ErrorCode::kNoSpace;
-    case ENAMETOOLONG:
-      return ErrorCode::kBadName;
-    case EOPNOTSUPP:
-      return ErrorCode::kUnsupported;
-    default:
-      return ErrorCode::kSystem;
-  }
-}
-
-const char* AdviceFor(ErrorCode code) {
-  switch (code) {
-    case ErrorCode::kNotFound:
-      return "check the name, HSHM_SHM_DIR, and that the creator comes first (a barrier) and "
-             "shares "
-             "this directory";
-    case ErrorCode::kPermission:
-      return "check the owner and mode, and that all processes run as one user";
-    case ErrorCode::kIsSymlink:
-      return "symbolic links are never followed; remove it, or choose another name";
-    case ErrorCode::kFdLimit:
-      return "raise the limit of open files (ulimit -n), or close some";
-    case ErrorCode::kNotRegularFile:
-      return "something else than a segment has this name; choose another";
-    case ErrorCode::kNoSpace:
-      return "ask for less, or raise the limit of file sizes (ulimit -f)";
-    case ErrorCode::kUnsupported:
-      return "its file system cannot reserve memory for a file (fallocate); use a tmpfs, ext4, xfs "
-             "or btrfs";
-    case ErrorCode::kBadName:
-      return "choose a shorter path";
-    default:
-      return "see the system's reason";
-  }
-}
-
 /** The pids of all whose slots are locked, as they wrote them down. */
 std::vector<uint32_t> PidsInSlots(int fd) {
   std::vector<uint32_t> pids;
@@ -143,11 +87,14 @@ Lock LockForRemoval(const std::string& path, int fd, HeldByte* presence) {
 
 }  // namespace
 
+bool IsSegmentName(const std::string& url) {
+  return !url.empty() && url.size() <= PosixShmMmap::kMaxNameBytes &&
+         url.find('/') == std::string::npos && url.find('\0') == std::string::npos && url != "." &&
+         url != "..";
+}
+
 std::string SegmentPath(const std::string& url) {
-  const bool is_good = !url.empty() && url.size() <= PosixShmMmap::kMaxNameBytes &&
-                       url.find('/') == std::string::npos && url.find('\0') == std::string::npos &&
-                       url != "." && url != "..";
-  if (!is_good) {
+  if (!IsSegmentName(url)) {
     throw Error(ErrorCode::kBadName,
                 "\"" + url.substr(0, PosixShmMmap::kMaxNameBytes) +
                     "\" cannot name a segment: use 1 to 200 bytes without '/', not \".\" or "
@@ -159,8 +106,7 @@ std::string SegmentPath(const std::string& url) {
 std::string FilePath(const std::string& path) {
   const size_t slash = path.rfind('/');
   const std::string name = slash == std::string::npos ? path : path.substr(slash + 1);
-  const bool is_good = !name.empty() && name.size() <= PosixShmMmap::kMaxNameBytes &&
-                       path.find('\0') == std::string::npos && name != "." && name != "..";
+  const bool is_good = IsSegmentName(name) && path.find('\0') == std::string::npos;
   std::error_code error;
   const std::string absolute =
       is_good ? std::filesystem::absolute(path, error).string() : std::string();
@@ -171,26 +117,6 @@ std::string FilePath(const std::string& path) {
                   "bytes that is not \".\" or \"..\".");
 }
 
-std::string HumanBytes(uint64_t bytes) {
-  constexpr const char* kUnits[] = {"bytes", "KB", "MB", "GB", "TB", "PB", "EB"};
-  size_t unit = 0;
-  double value = static_cast<double>(bytes);
-  while (value >= 1024 && unit + 1 < std::size(kUnits)) {
-    value /= 1024;
-    ++unit;
-  }
-  char text[32];
-  const bool is_whole = value == static_cast<double>(static_cast<uint64_t>(value));
-  std::snprintf(text, sizeof(text), is_whole || value >= 10 ? "%.0f %s" : "%.1f %s", value,
-                kUnits[unit]);
-  return text;
-}
-
-Error FileError(const std::string& what, int os_errno) {
-  const ErrorCode code = CodeOf(os_errno);
-  return Error(code, what + " failed: " + AdviceFor(code) + ".", os_errno);
-}
-
 void CopyHeader(int fd, BackendHeader* copy) {
   std::memset(static_cast<void*>(copy), 0, sizeof(*copy));
   const int error = ReadFile(fd, 0, copy, sizeof(*copy));
@@ -198,11 +124,15 @@ void CopyHeader(int fd, BackendHeader* copy) {
 }
 
 FileStatus OpenSegmentFile(const std::string& path, FileDescriptor* file) {
-  int error = OpenFile(path, file);
+  const int error = OpenFile(path, file);
   if (error != 0) throw FileError("Opening the segment " + path, error);
+  return JudgeFile(path, file->get());
+}
+
+FileStatus JudgeFile(const std::string& path, int fd) {
   FileStatus status;
-  error = StatusOfFile(file->get(), &status);
-  if (error != 0) throw FileError("Looking at the segment " + path, error);
+  const int error = StatusOfFile(fd, &status);
+  if (error != 0) throw FileError("Looking at " + path, error);
   if (!status.is_regular_) {
     throw Error(ErrorCode::kNotRegularFile,
                 path + " is no regular file: something else has this name; choose another.");
@@ -222,20 +152,23 @@ void PauseBeforeRetry() noexcept {
   FutexWait(&never_woken, 0, kPollUs);
 }
 
-SegmentFile JoinSegmentFile(const std::string& path, uint64_t deadline_us) {
+void JudgeMode(const std::string& path, const FileStatus& status) {
   constexpr uint32_t kWrongWrite = 0022;  // group and others
+  if ((status.mode_ & kWrongWrite) == 0) return;
+  char mode[16];
+  std::snprintf(mode, sizeof(mode), "%04o", status.mode_);
+  throw Error(ErrorCode::kUnsafeMode, path + " has mode " + mode +
+                                          ", so other users may write to it: it is not "
+                                          "trusted; create it again.");
+}
+
+SegmentFile JoinSegmentFile(const std::string& path, uint64_t deadline_us) {
   for (;;) {
     SegmentFile segment;
     segment.path_ = path;
     FileStatus status = OpenSegmentFile(path, &segment.file_);
     segment.identity_ = status.identity_;
-    if ((status.mode_ & kWrongWrite) != 0) {
-      char mode[16];
-      std::snprintf(mode, sizeof(mode), "%04o", status.mode_);
-      throw Error(ErrorCode::kUnsafeMode, path + " has mode " + mode +
-                                              ", so other users may write to it: it is not "
-                                              "trusted; create it again.");
-    }
+    JudgeMode(path, status);
     const int error = segment.presence_.Hold(segment.file_.get(), PosixShmMmap::kPresenceByte,
                                              ByteLockMode::kShared);
     if (error != 0 && error != EAGAIN) throw FileError("Locking a byte of " + path, error);

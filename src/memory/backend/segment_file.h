@@ -4,12 +4,15 @@
 #include <cstdint>
 #include <string>
 
-#include "hermes_shm/base/error.h"
 #include "hermes_shm/memory/backend/posix_shm_mmap.h"
+#include "memory/backend/file_error.h"
 #include "memory/backend/shm_memory.h"
 
 /** Finding and judging the files of PosixShmMmap and PosixMmap. */
 namespace hshm::ipc {
+
+/** Whether a segment can have this name; SegmentPath says what is wrong. */
+bool IsSegmentName(const std::string& url);
 
 /** Where the segment lies. @throws Error kBadName */
 std::string SegmentPath(const std::string& url);
@@ -17,17 +20,17 @@ std::string SegmentPath(const std::string& url);
 /** The path as it will be meant also when the working directory changes. @throws Error kBadName */
 std::string FilePath(const std::string& path);
 
-/** "61 MB", "1 GB", "1.5 GB": whole binary units where it can. */
-std::string HumanBytes(uint64_t bytes);
-
-/** The error for a system call on a segment's file that failed. */
-Error FileError(const std::string& what, int os_errno);
-
 /**
  * Opens what has the name and judges the file, not yet its content. @throws Error kNotFound,
  * kPermission, kIsSymlink, kFdLimit, kNotRegularFile, kNotOwner
  */
 FileStatus OpenSegmentFile(const std::string& path, FileDescriptor* file);
+
+/** Whether an open file can be a segment of this user. @throws Error kNotRegularFile, kNotOwner */
+FileStatus JudgeFile(const std::string& path, int fd);
+
+/** Whether this user alone may write to it. @throws Error kUnsafeMode */
+void JudgeMode(const std::string& path, const FileStatus& status);
 
 /**
  * Opens a segment and says that this process is here. @throws as OpenSegmentFile; kUnsafeMode;

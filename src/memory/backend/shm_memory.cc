@@ -1,11 +1,15 @@
 #include "memory/backend/shm_memory.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
 #include "hermes_shm/base/bits.h"
 #include "hermes_shm/memory/backend/posix_shm_mmap.h"
+#include "hermes_shm/platform/huge_pages.h"
+#include "hermes_shm/platform/process.h"
 #include "memory/backend/bind_range.h"
+#include "memory/backend/unnamed_segment.h"
 
 namespace hshm::ipc {
 
@@ -17,7 +21,17 @@ ShmMemory::~ShmMemory() {
 }
 
 int ShmMemory::Map(void* hint) noexcept {
-  return MapShared(segment_.file_.get(), shape_.region_bytes_, hint, &base_, shape_.page_bytes_);
+  const uint64_t region_bytes = shape_.region_bytes_;
+  const uint64_t alignment = std::max(shape_.page_bytes_, shape_.pages_.page_bytes_);
+  const int error = MapShared(segment_.file_.get(), region_bytes, hint, &base_, alignment);
+  if (error != 0 || !shape_.HasTransparentPages()) return error;
+  return AskForHugePages(base_, region_bytes);
+}
+
+std::string ShmMemory::Url() const {
+  if (!segment_.IsUnnamed()) return segment_.url_;
+  if (!HasDescriptor()) return "";
+  return UnnamedUrl{ProcessId(), segment_.file_.get(), segment_.identity_, segment_.label_}.Text();
 }
 
 bool ShmMemory::HasDescriptor() const noexcept {
@@ -26,7 +40,7 @@ bool ShmMemory::HasDescriptor() const noexcept {
 }
 
 void ShmMemory::Unlink() noexcept {
-  if (!HasDescriptor()) return;
+  if (segment_.IsUnnamed() || !HasDescriptor()) return;
   HeldByte naming;  // who does not get it need not unlink: another member is doing so
   if (naming.Hold(segment_.file_.get(), PosixShmMmap::kNamingByte) != 0) return;
   FileStatus named;
@@ -41,12 +55,22 @@ bool ShmMemory::Commit(Offset offset, uint64_t size_bytes) noexcept {
   if (offset > region_bytes || size_bytes > region_bytes - offset) return false;
   const uint64_t begin = bits::AlignDown(offset, shape_.page_bytes_);
   const uint64_t end = bits::AlignUp(offset + size_bytes, shape_.page_bytes_);
-  const FileGrowth growth = shape_.is_growing_ ? FileGrowth::kToTheEnd : FileGrowth::kNone;
-  if (!HasDescriptor() || CommitFile(segment_.file_.get(), begin, end - begin, growth) != 0) {
-    return false;
-  }
+  if (!CommitPages(begin, end - begin)) return false;
   if (shape_.is_growing_) NoteGrowth(end);
   return true;
+}
+
+/** Linux gives transparent huge pages to who touches memory, and none to fallocate. */
+bool ShmMemory::CommitPages(uint64_t begin, uint64_t size_bytes) noexcept {
+  if (shape_.HasTransparentPages()) {
+    const int error = PopulatePages(base_ + begin, size_bytes);
+    if (error != EINVAL) return error == 0;  // EINVAL: an old system knows no such call
+  }
+  if (!HasDescriptor()) return false;
+  const FileGrowth growth = shape_.is_growing_ ? FileGrowth::kToTheEnd : FileGrowth::kNone;
+  const int error = CommitFile(segment_.file_.get(), begin, size_bytes, growth);
+  if (error != 0) errno = error;  // RLIMIT_FSIZE is no system call that failed
+  return error == 0;
 }
 
 /** The file is that long already. */

@@ -14,10 +14,13 @@ namespace hshm::ipc {
 
 /** A segment's file with the lock that says "somebody is here". */
 struct SegmentFile {
-  std::string path_;
+  std::string path_;  // of an unnamed one what messages call it
+  std::string url_;   // what its users call it; of an unnamed one empty
   FileDescriptor file_;
   FileIdentity identity_;
   HeldByte presence_;
+  std::string label_;  // of an unnamed one, else empty
+  bool IsUnnamed() const noexcept { return !label_.empty(); }
 };
 
 /** How a segment's file is mapped and its memory taken. */
@@ -25,6 +28,8 @@ struct SegmentShape {
   uint64_t region_bytes_ = 0;  // capacity, a multiple of page_bytes_; all of it is mapped
   uint64_t page_bytes_ = 0;    // unit in which memory is taken and given back: FilePageBytes
   bool is_growing_ = false;    // kGrowingFile
+  PageReport pages_;
+  bool HasTransparentPages() const noexcept { return pages_.kind_ == PageKind::kTransparentHuge; }
 };
 
 /**
@@ -40,6 +45,8 @@ class ShmMemory final : public BackendMemory {
   /** Maps the whole segment; before anything else is called. @return 0 or the errno */
   [[nodiscard]] int Map(void* hint) noexcept;
   const std::string& path() const noexcept { return segment_.path_; }
+  std::string Url() const override;
+  PageReport Pages() const override { return shape_.pages_; }
   const SegmentFile& segment() const noexcept { return segment_; }
 
   char* base() const noexcept override { return base_; }
@@ -56,6 +63,7 @@ class ShmMemory final : public BackendMemory {
 
  private:
   bool HasDescriptor() const noexcept;
+  bool CommitPages(uint64_t begin, uint64_t size_bytes) noexcept;
   void NoteGrowth(uint64_t file_bytes) noexcept;
 
   SegmentFile segment_;

@@ -4,6 +4,7 @@
 #include <concepts>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "hermes_shm/base/error.h"
 #include "hermes_shm/base/types.h"
 #include "hermes_shm/memory/backend/backend_header.h"
+#include "hermes_shm/memory/backend/page_report.h"
 #include "hermes_shm/memory/backend/region.h"
 
 namespace hshm::ipc {
@@ -22,6 +24,10 @@ class HSHM_API BackendMemory : public RegionServices {
   virtual uint64_t size_bytes() const noexcept = 0;
   /** Takes the region's name away, where it has one and it is still ours. */
   virtual void Unlink() noexcept {}
+  /** What other processes attach by; empty when none can. */
+  virtual std::string Url() const { return ""; }
+  /** Which pages it was made with; huge_bytes_ is left at 0. */
+  virtual PageReport Pages() const;
 };
 
 /** Allocator handles of any class, destroyed last first. Safe from several threads at once. */
@@ -128,6 +134,16 @@ class HSHM_API MemoryBackend {
    * call it too. Does nothing where there is no name.
    */
   void Unlink() noexcept;
+
+  /**
+   * What another process passes to shm_attach: the name of a PosixShmMmap, the path of a
+   * PosixMmap's file; of a segment without a name one that works while this process lives and has
+   * it open. Empty for a region that this process has alone, and when the object is not open.
+   */
+  std::string GetUrl() const;
+
+  /** Which pages the region has, and why no huge ones. Reads files of /proc: some milliseconds. */
+  PageReport GetPageReport() const;
 
  protected:
   explicit MemoryBackend(MemoryBackendType type) noexcept : type_(type) {}

@@ -19,6 +19,8 @@ struct PosixMmapOptions {
   void* address_hint_ = nullptr;
   /** Capacity in bytes up to which the file grows; see PosixShmOptions. */
   uint64_t max_size_bytes_ = 0;
+  /** For files in a tmpfs or a hugetlbfs. */
+  HugePages huge_pages_ = HugePages::kNever;
 };
 
 using PosixMmapAttachOptions = SegmentAttachOptions;
@@ -46,10 +48,14 @@ class HSHM_API PosixMmap : public MemoryBackend {
   PosixMmap() noexcept : MemoryBackend(kType) {}
 
   /**
-   * A private region of `size` bytes, rounded up to whole pages.
-   * @throws Error kOutOfRange, kNoSpace when the system has no addresses for it
+   * A private region of `size` bytes, rounded up to whole pages. Huge ones, where asked for, are
+   * transparent or from the system's pool (what is required from the pool if it has room, for then
+   * it is sure); the pool's are all taken at once and not given back before the end, and a forked
+   * child that writes to them needs as many again.
+   * @throws Error kOutOfRange; kNoSpace when the system has no addresses for it, or no huge page
+   * that is required; kUnsupported when it gives no huge pages and they are required
    */
-  void shm_init(MemoryBackendId id, size_t size);
+  void shm_init(MemoryBackendId id, size_t size, HugePages huge_pages = HugePages::kNever);
 
   /**
    * Creates a file of `size` bytes, rounded up to whole pages, or one that grows from there to

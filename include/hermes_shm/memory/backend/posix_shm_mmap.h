@@ -10,6 +10,17 @@
 
 namespace hshm::ipc {
 
+/** Under which name other processes find a segment. */
+enum class Naming {
+  kNamed,  // its url, in the shared-memory directory
+  /**
+   * None: a sealed file in memory, its url a label for messages. Nobody can make it shorter,
+   * nothing is left of it however its processes end, and it lies in no file system, so that the
+   * size of /dev/shm does not matter. Others attach by GetUrl() of a process that has it.
+   */
+  kUnnamed,
+};
+
 struct PosixShmOptions {
   IfExists if_exists_ = IfExists::kReplaceDead;
   /** Allows a capacity above what the file system has free: allocations then return null there. */
@@ -22,6 +33,9 @@ struct PosixShmOptions {
    * creation.
    */
   uint64_t max_size_bytes_ = 0;
+  /** Needs kUnnamed, or a tmpfs mounted with huge=advise, or a hugetlbfs, as HSHM_SHM_DIR. */
+  HugePages huge_pages_ = HugePages::kNever;
+  Naming naming_ = Naming::kNamed;
 };
 
 using PosixShmAttachOptions = SegmentAttachOptions;
@@ -75,7 +89,8 @@ class HSHM_API PosixShmMmap : public MemoryBackend {
                 const PosixShmOptions& options = {});
 
   /**
-   * Maps a segment that another process, dead or alive, has created.
+   * Maps a segment that another process, dead or alive, has created; an unnamed one by GetUrl() of
+   * a living process of the same container that has it, else kNotFound.
    * @throws Error kBadName, kNotFound, kPermission, kIsSymlink, kFdLimit, kNotRegularFile,
    * kNotOwner, kUnsafeMode, the errors of CheckHeader, kStaleBoot, kSystem; in this order
    */

@@ -12,6 +12,15 @@ enum class IfExists {
   kFail,         // refused
 };
 
+/** Larger pages than the system's usual ones: fewer misses of the address translation, and faster
+ * first touches, for memory that is used densely. What was granted: MemoryBackend::GetPageReport.
+ * A segment has them, or not, for all its processes. */
+enum class HugePages {
+  kNever,    // but on a hugetlbfs there are no others
+  kAdvise,   // where the system gives them
+  kRequire,  // or creating fails with a sentence that says what to do
+};
+
 struct SegmentAttachOptions {
   /** How long to wait for a creator or a replacer to finish, in milliseconds. */
   uint64_t timeout_ms_ = 1000;

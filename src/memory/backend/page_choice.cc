@@ -1,0 +1,94 @@
+#include "memory/backend/page_choice.h"
+
+#include "hermes_shm/base/bits.h"
+#include "hermes_shm/base/error.h"
+#include "hermes_shm/platform/huge_pages.h"
+#include "hermes_shm/platform/page.h"
+#include "hermes_shm/platform/shared_memory.h"
+
+namespace hshm::ipc {
+namespace {
+
+constexpr const char* kNotAskedFor =
+    "Huge pages were not asked for: set huge_pages_ in the options of the creator.";
+
+/** The system's usual pages, and why. @throws Error kUnsupported when huge ones are required */
+PageReport UsualPages(HugePages asked, const std::string& name, const std::string& why_not) {
+  if (asked == HugePages::kRequire) {
+    throw Error(ErrorCode::kUnsupported, "Huge pages were required for " + name + ". " + why_not);
+  }
+  return {PageKind::kSystem, SystemPageBytes(), 0, why_not};
+}
+
+PageReport TransparentPages() {
+  return {PageKind::kTransparentHuge, TransparentPageBytes(), 0, ""};
+}
+
+std::string WhyNotInMemoryFile(const HugePageSetting& setting) {
+  if (setting.value_.empty()) return "This system has no transparent huge pages.";
+  return "The system gives files in memory none (" + setting.place_ + " says " + setting.value_ +
+         "): write advise to it.";
+}
+
+std::string WhyNotOnMount(const HugePageSetting& setting) {
+  return "The file system at " + setting.place_ + " gives none (it is mounted " +
+         (setting.value_.empty() ? "without huge=" : "with huge=" + setting.value_) +
+         "): use a tmpfs mounted with huge=advise or a hugetlbfs, for shared memory by way of "
+         "HSHM_SHM_DIR, or a segment without a name (naming_ = kUnnamed).";
+}
+
+std::string WhyNotPrivate(const HugePageSetting& setting, uint64_t size_bytes) {
+  std::string text = setting.value_.empty()
+                         ? "This system has no transparent huge pages"
+                         : "The system gives private memory no transparent ones (" +
+                               setting.place_ + " says " + setting.value_ + ")";
+  return text + ", and its pool has no " + std::to_string(size_bytes) +
+         " bytes free: write madvise to the setting, or a number to /proc/sys/vm/nr_hugepages.";
+}
+
+}  // namespace
+
+PageReport ChooseFilePages(HugePages asked, int fd, bool is_memory_file, const std::string& name) {
+  const uint64_t file_page_bytes = FilePageBytes(fd);
+  if (file_page_bytes > SystemPageBytes()) return {PageKind::kHugePool, file_page_bytes, 0, ""};
+  if (asked == HugePages::kNever) return UsualPages(asked, name, kNotAskedFor);
+  const HugePageSetting setting =
+      is_memory_file ? MemoryFileHugePageSetting() : MountHugePageSetting(fd);
+  if (setting.is_on_request_ && TransparentPageBytes() != 0) return TransparentPages();
+  return UsualPages(asked, name,
+                    is_memory_file ? WhyNotInMemoryFile(setting) : WhyNotOnMount(setting));
+}
+
+PageReport FoundFilePages(bool is_transparent, int fd) {
+  const uint64_t file_page_bytes = FilePageBytes(fd);
+  if (file_page_bytes > SystemPageBytes()) return {PageKind::kHugePool, file_page_bytes, 0, ""};
+  if (is_transparent && TransparentPageBytes() != 0) return TransparentPages();
+  return {PageKind::kSystem, SystemPageBytes(), 0,
+          "The creator of the segment did not ask for huge pages, or got none: see its report."};
+}
+
+PageReport ChoosePrivatePages(HugePages asked, uint64_t size_bytes) {
+  if (asked == HugePages::kNever) return UsualPages(asked, "private memory", kNotAskedFor);
+  const HugePageSetting setting = PrivateHugePageSetting();
+  const bool has_transparent = setting.is_on_request_ && TransparentPageBytes() != 0;
+  // Who requires them gets those that are sure; else nobody's pool is emptied by the way.
+  if (asked == HugePages::kAdvise && has_transparent) return TransparentPages();
+  const uint64_t page_bytes = PoolPageBytes();
+  if (page_bytes != 0 && FreePoolBytes(page_bytes) >= bits::AlignUp(size_bytes, page_bytes)) {
+    return {PageKind::kHugePool, page_bytes, 0, ""};
+  }
+  if (has_transparent) return TransparentPages();
+  return UsualPages(asked, "private memory", WhyNotPrivate(setting, size_bytes));
+}
+
+void CheckFirstHugePage(HugePages asked, void* base, uint64_t page_bytes, const std::string& name) {
+  if (asked != HugePages::kRequire) return;
+  if (PopulatePages(base, page_bytes) == 0 && HugeBytesIn(base, page_bytes) > 0) return;
+  throw Error(ErrorCode::kNoSpace,
+              "Huge pages were required for " + name + " and no free one was there for its first " +
+                  std::to_string(page_bytes) +
+                  " bytes: memory is in pieces; write 1 to /proc/sys/vm/compact_memory, or do "
+                  "with huge_pages_ = kAdvise.");
+}
+
+}  // namespace hshm::ipc

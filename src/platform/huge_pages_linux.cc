@@ -1,0 +1,165 @@
+#include "hermes_shm/platform/huge_pages.h"
+
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <system_error>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23  // Linux 5.14
+#endif
+#ifndef MAP_HUGE_SHIFT
+#define MAP_HUGE_SHIFT 26
+#endif
+
+namespace hshm {
+namespace {
+
+constexpr const char* kTransparent = "/sys/kernel/mm/transparent_hugepage/";
+constexpr const char* kPools = "/sys/kernel/mm/hugepages/";
+
+uint64_t NumberIn(const std::string& path) {
+  std::ifstream file(path);
+  uint64_t number = 0;
+  return (file >> number) ? number : 0;
+}
+
+bool IsOneOf(const std::string& word, std::initializer_list<const char*> words) {
+  return std::find(words.begin(), words.end(), word) != words.end();
+}
+
+/** "always within_size [advise] never": the word in brackets. */
+HugePageSetting ChosenIn(const std::string& path) {
+  HugePageSetting setting;
+  setting.place_ = path;
+  std::ifstream file(path);
+  for (std::string word; file >> word;) {
+    if (word.front() == '[' && word.back() == ']') {
+      setting.value_ = word.substr(1, word.size() - 2);
+    }
+  }
+  return setting;
+}
+
+/** Fields of proc(5), mountinfo: number, parent, major:minor, ..., mount point, ..., "-", options.
+ */
+bool IsMountOf(const std::string& line, const std::string& device, std::string* place) {
+  std::istringstream fields(line);
+  std::string number;
+  std::string parent;
+  std::string found;
+  std::string root;
+  return (fields >> number >> parent >> found >> root >> *place) && found == device;
+}
+
+/** "Key:   123 kB" of a smaps file that counts huge pages. */
+bool IsHugeCount(const std::string& key) {
+  return IsOneOf(key, {"AnonHugePages:", "ShmemPmdMapped:", "FilePmdMapped:", "Shared_Hugetlb:",
+                       "Private_Hugetlb:"});
+}
+
+}  // namespace
+
+uint64_t TransparentPageBytes() {
+  return std::bit_floor(NumberIn(std::string(kTransparent) + "hpage_pmd_size"));
+}
+
+HugePageSetting PrivateHugePageSetting() {
+  HugePageSetting setting = ChosenIn(std::string(kTransparent) + "enabled");
+  setting.is_on_request_ = IsOneOf(setting.value_, {"always", "madvise"});
+  return setting;
+}
+
+HugePageSetting MemoryFileHugePageSetting() {
+  HugePageSetting setting = ChosenIn(std::string(kTransparent) + "shmem_enabled");
+  setting.is_on_request_ = IsOneOf(setting.value_, {"always", "within_size", "advise", "force"});
+  return setting;
+}
+
+HugePageSetting MountHugePageSetting(int fd) {
+  HugePageSetting setting;
+  struct stat status = {};
+  if (fstat(fd, &status) != 0) return setting;
+  const std::string device =
+      std::to_string(major(status.st_dev)) + ":" + std::to_string(minor(status.st_dev));
+  std::ifstream mounts("/proc/self/mountinfo");
+  for (std::string line; std::getline(mounts, line);) {
+    if (!IsMountOf(line, device, &setting.place_)) continue;
+    const size_t option = line.find("huge=", line.rfind(" - "));
+    if (option != std::string::npos) {
+      const size_t begin = option + std::strlen("huge=");
+      setting.value_ = line.substr(begin, line.find_first_of(", ", begin) - begin);
+    }
+    break;
+  }
+  setting.is_on_request_ = IsOneOf(setting.value_, {"always", "within_size", "advise"});
+  return setting;
+}
+
+int AskForHugePages(void* base, uint64_t size_bytes) noexcept {
+  return madvise(base, size_bytes, MADV_HUGEPAGE) == 0 ? 0 : errno;
+}
+
+int PopulatePages(void* base, uint64_t size_bytes) noexcept {
+  for (;;) {
+    if (madvise(base, size_bytes, MADV_POPULATE_WRITE) == 0) return 0;
+    if (errno != EINTR && errno != EAGAIN) return errno;
+  }
+}
+
+uint64_t HugeBytesIn(const void* base, uint64_t size_bytes) {
+  const auto begin = reinterpret_cast<uintptr_t>(base);
+  std::ifstream mappings("/proc/self/smaps");
+  bool is_inside = false;
+  uint64_t bytes = 0;
+  for (std::string line; std::getline(mappings, line);) {
+    unsigned long long from = 0;
+    unsigned long long to = 0;
+    if (std::sscanf(line.c_str(), "%llx-%llx ", &from, &to) == 2) {
+      is_inside = from < begin + size_bytes && to > begin;
+    } else if (is_inside && IsHugeCount(line.substr(0, line.find(' ')))) {
+      bytes += std::strtoull(line.c_str() + line.find(' '), nullptr, 10) * 1024;
+    }
+  }
+  return bytes;
+}
+
+uint64_t PoolPageBytes() {
+  uint64_t smallest = 0;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(kPools, error)) {
+    unsigned long long kib = 0;
+    if (std::sscanf(entry.path().filename().c_str(), "hugepages-%llukB", &kib) != 1) continue;
+    if (smallest == 0 || kib * 1024 < smallest) smallest = kib * 1024;
+  }
+  return smallest;
+}
+
+uint64_t FreePoolBytes(uint64_t page_bytes) {
+  const std::string pool =
+      std::string(kPools) + "hugepages-" + std::to_string(page_bytes / 1024) + "kB/";
+  const uint64_t free_pages = NumberIn(pool + "free_hugepages");
+  return (free_pages - std::min(free_pages, NumberIn(pool + "resv_hugepages"))) * page_bytes;
+}
+
+int MapPrivateFromPool(uint64_t size_bytes, uint64_t page_bytes, void** base) noexcept {
+  const int size_flag = std::countr_zero(page_bytes) << MAP_HUGE_SHIFT;
+  void* mapped = mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | size_flag, -1, 0);
+  if (mapped == MAP_FAILED) return errno;
+  *base = mapped;
+  return 0;
+}
+
+}  // namespace hshm
