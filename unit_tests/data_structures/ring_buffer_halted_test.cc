@@ -15,11 +15,12 @@ namespace {
 
 using Spsc = hshm::ipc::ring_buffer<uint64_t, TestAllocator, RingKind::kSpsc>;
 using Mpsc = hshm::ipc::ring_buffer<uint64_t, TestAllocator, RingKind::kMpsc>;
+using Mpmc = hshm::ipc::ring_buffer<uint64_t, TestAllocator, RingKind::kMpmc>;
 
 }  // namespace
 
 TEMPLATE_TEST_CASE("ring_buffer never shows a half-pushed element, wherever its producer is halted",
-                   "", Spsc, Mpsc) {
+                   "", Spsc, Mpsc, Mpmc) {
   constexpr int kRounds = 4000;
   TestAllocator alloc(8 << 20);
   TestType ring;
@@ -47,15 +48,16 @@ TEMPLATE_TEST_CASE("ring_buffer never shows a half-pushed element, wherever its 
   CHECK(wrong == 0);
 }
 
-TEST_CASE(
-    "mpsc_ring_buffer loses nothing that is pushed while it is closed, wherever its producer is "
-    "halted") {
+TEMPLATE_TEST_CASE(
+    "ring_buffer for many loses nothing that is pushed while it is closed, wherever its producer "
+    "is halted",
+    "", Mpsc, Mpmc) {
   constexpr int kRounds = 1000;
   bool is_halted = true;
   for (int round = 0; round < kRounds && is_halted; ++round) {
     hshm::test::Halter halter(static_cast<uint64_t>(round));
     TestAllocator alloc(1 << 20);
-    Mpsc ring;
+    TestType ring;
     ring.shm_init(&alloc, 4096);
     std::atomic<uint64_t> pushed{0};
     std::atomic<bool> stop{false};

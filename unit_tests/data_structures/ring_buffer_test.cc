@@ -23,6 +23,7 @@ namespace {
 
 using Spsc = hshm::ipc::ring_buffer<uint64_t, TestAllocator, RingKind::kSpsc>;
 using Mpsc = hshm::ipc::ring_buffer<uint64_t, TestAllocator, RingKind::kMpsc>;
+using Mpmc = hshm::ipc::ring_buffer<uint64_t, TestAllocator, RingKind::kMpmc>;
 
 /** As if `index` elements had gone through the empty ring already. */
 template <typename Ring>
@@ -32,7 +33,7 @@ void StartAt(TestAllocator& alloc, Ring& ring, uint64_t index) {
   header->tail_.store(index);
   header->seen_head_ = index;
   header->seen_tail_ = index;
-  if constexpr (std::is_same_v<Ring, Mpsc>) {
+  if constexpr (!std::is_same_v<Ring, Spsc>) {
     auto* cells = reinterpret_cast<MpscCell<uint64_t>*>(header + 1);
     for (uint64_t n = 0; n < ring.capacity(); ++n) {
       const uint64_t i = index + n;
@@ -47,7 +48,7 @@ void StartAt(TestAllocator& alloc, Ring& ring, uint64_t index) {
 TEMPLATE_TEST_CASE(
     "ring_buffer answers random operations like a bounded deque, also where its "
     "indices and laps wrap",
-    "", Spsc, Mpsc) {
+    "", Spsc, Mpsc, Mpmc) {
   std::mt19937_64 random(hshm::test::PrintedSeed("ring_buffer model"));
   TestAllocator alloc;
   const uint64_t starts[] = {0, (uint64_t{1} << 32) - 50, (uint64_t{1} << 34) - 50,
@@ -79,7 +80,7 @@ TEMPLATE_TEST_CASE(
   REQUIRE(alloc.live_blocks() == 0);
 }
 
-TEMPLATE_TEST_CASE("ring_buffer pushes and pops batches as far as they fit", "", Spsc, Mpsc) {
+TEMPLATE_TEST_CASE("ring_buffer pushes and pops batches as far as they fit", "", Spsc, Mpsc, Mpmc) {
   TestAllocator alloc;
   TestType ring;
   ring.shm_init(&alloc, 8);
@@ -96,7 +97,7 @@ TEMPLATE_TEST_CASE("ring_buffer pushes and pops batches as far as they fit", "",
 }
 
 TEMPLATE_TEST_CASE("ring_buffer that is closed gives out what is in it and takes nothing", "", Spsc,
-                   Mpsc) {
+                   Mpsc, Mpmc) {
   TestAllocator alloc;
   TestType ring;
   ring.shm_init(&alloc, 2);
@@ -116,7 +117,7 @@ TEMPLATE_TEST_CASE("ring_buffer that is closed gives out what is in it and takes
   REQUIRE(ring.try_push(3) == RingResult::kClosed);
 }
 
-TEMPLATE_TEST_CASE("ring_buffer waits as long as it was told", "", Spsc, Mpsc) {
+TEMPLATE_TEST_CASE("ring_buffer waits as long as it was told", "", Spsc, Mpsc, Mpmc) {
   TestAllocator alloc;
   TestType ring;
   ring.shm_init(&alloc, 1);
@@ -129,7 +130,7 @@ TEMPLATE_TEST_CASE("ring_buffer waits as long as it was told", "", Spsc, Mpsc) {
 }
 
 TEMPLATE_TEST_CASE("ring_buffer cannot be made without room or with an impossible capacity", "",
-                   Spsc, Mpsc) {
+                   Spsc, Mpsc, Mpmc) {
   TestAllocator alloc(1 << 20);
   TestType ring;
   REQUIRE_THROWS_AS(ring.shm_init(&alloc, 0), hshm::Error);

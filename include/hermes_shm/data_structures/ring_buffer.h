@@ -3,15 +3,17 @@
 
 #include <cstdint>
 
+#include "hermes_shm/data_structures/ring_buffer/mpmc_ring_buffer.h"
 #include "hermes_shm/data_structures/ring_buffer/mpsc_ring_buffer.h"
 #include "hermes_shm/data_structures/ring_buffer/spsc_ring_buffer.h"
 
 namespace hshm::ipc {
 
-/** How many threads, of any ranks, may push. One thread at a time pops. */
+/** How many threads, of any ranks, may push, and how many may pop. */
 enum class RingKind : uint32_t {
-  kSpsc,  // one
-  kMpsc,  // any number
+  kSpsc,  // one pushes, one pops
+  kMpsc,  // any number push, one pops
+  kMpmc,  // any number push, any number pop
 };
 
 namespace detail {
@@ -22,6 +24,10 @@ struct RingOfKind {
 template <typename T, typename AllocT>
 struct RingOfKind<T, AllocT, RingKind::kMpsc> {
   using type = mpsc_ring_buffer<T, AllocT>;
+};
+template <typename T, typename AllocT>
+struct RingOfKind<T, AllocT, RingKind::kMpmc> {
+  using type = mpmc_ring_buffer<T, AllocT>;
 };
 }  // namespace detail
 

@@ -32,11 +32,13 @@ struct RingHeader {
   Atomic<uint32_t> closed_;  // [any] 1: nothing more may be pushed
   uint64_t reserved_[4];
 
-  alignas(kCacheLineBytes) Atomic<uint64_t> tail_;  // [producer], MPSC: [any] by CAS, may lag
-  uint64_t seen_head_;                              // [producer] head_ is at least that; SPSC
+  alignas(
+      kCacheLineBytes) Atomic<uint64_t> tail_;  // [producer]; [any] by CAS where many push, may lag
+  uint64_t seen_head_;                          // [producer] head_ is at least that; SPSC
 
-  alignas(kCacheLineBytes) Atomic<uint64_t> head_;  // [consumer]
-  uint64_t seen_tail_;                              // [consumer] tail_ is at least that; SPSC
+  alignas(
+      kCacheLineBytes) Atomic<uint64_t> head_;  // [consumer]; [any] by CAS where many pop, may lag
+  uint64_t seen_tail_;                          // [consumer] tail_ is at least that; SPSC
 
   alignas(kCacheLineBytes) Atomic<uint32_t> data_wanted_;  // [any] 1: somebody sleeps in pop
   Atomic<uint32_t> room_wanted_;                           // [any] 1: somebody sleeps in push
@@ -48,21 +50,23 @@ static_assert(sizeof(RingHeader) == 4 * kCacheLineBytes);  // frozen by kRingLay
 
 inline constexpr uint64_t kSpscMagic = 0x31637370736d6873;  // "shmspsc1" in memory order
 inline constexpr uint64_t kMpscMagic = 0x316373706d6d6873;  // "shmmpsc1" in memory order
-inline constexpr uint32_t kRingLayoutVersion = 1;
+inline constexpr uint64_t kMpmcMagic = 0x31636d706d6d6873;  // "shmmpmc1" in memory order
+inline constexpr uint32_t kRingLayoutVersion = 2;
 inline constexpr uint32_t kMaxRingLog2 = 32;
 
-/** State of a cell for many producers; one word, so that one CAS or store changes it. */
+/** State of a cell where many push, or many pop; one word, so that one CAS or store changes it. */
 enum class CellState : uint64_t {
   kFree,     // waits for the push of its lap
   kClaimed,  // the producer named in the word writes the element
   kFull,     // the element is there
   kSealed,   // the ring was closed and emptied: nothing is pushed here or behind
+  kTaken,    // the consumer named in the word reads the element; with many consumers only
 };
 
-/** {lap: 31, state: 2, generation: 18, slot + 1: 13}; zeroed memory is free for lap 0. */
+/** {lap: 30, state: 3, generation: 18, slot + 1: 13}; zeroed memory is free for lap 0. */
 struct CellWord {
   static constexpr uint32_t kHolderBits = LockIdentity::kGenerationBits + LockIdentity::kSlotBits;
-  static constexpr uint32_t kLapShift = kHolderBits + 2;
+  static constexpr uint32_t kLapShift = kHolderBits + 3;
   /** Holder of cells that a kernel claims: a slot that no process can have. It is never dead. */
   static constexpr uint64_t kKernel = (uint64_t{1} << LockIdentity::kSlotBits) - 1;
   static constexpr uint64_t kLapMask = (uint64_t{1} << (64 - kLapShift)) - 1;
@@ -83,7 +87,7 @@ struct CellWord {
 
   HSHM_CROSS_FUN static constexpr uint64_t Lap(uint64_t word) { return word >> kLapShift; }
   HSHM_CROSS_FUN static constexpr CellState State(uint64_t word) {
-    return static_cast<CellState>((word >> kHolderBits) & 3);
+    return static_cast<CellState>((word >> kHolderBits) & 7);
   }
   HSHM_CROSS_FUN static constexpr uint32_t Slot(uint64_t word) {
     return static_cast<uint32_t>(word & ((uint64_t{1} << LockIdentity::kSlotBits) - 1)) - 1;

@@ -24,7 +24,7 @@ namespace hshm::ipc {
  *            i, and tail_ becomes i + 1 only once i has been claimed.
  * Ordering   full is released after the element and acquired by the consumer; free(l + 1) is
  *            released after the element was read and acquired by the next claim.
- * ABA        A word comes back after 2^31 laps; a CAS that slept that long would claim out of
+ * ABA        A word comes back after 2^30 laps; a CAS that slept that long would claim out of
  * order. Crash      A producer dead before its claim: nothing happened. Between claim and full: its
  * element is lost, the consumer asks whether the producer lives and skips the cell. After full:
  *            pushed. A consumer dead between free(l + 1) and head_: the next one finds the cell a
@@ -113,6 +113,9 @@ class mpsc_ring_view : public RingView<MpscCell<T>> {
           return RingResult::kDone;
         case CellState::kClaimed:
           *claimed = word;
+          return RingResult::kEmpty;
+        case CellState::kTaken:  // with many consumers only: no word of this ring
+          HSHM_CHECK(CellWord::State(word) != CellState::kTaken);
           return RingResult::kEmpty;
         case CellState::kSealed:
           return RingResult::kClosed;
