@@ -168,7 +168,7 @@ TEST_CASE("Whatever a process is granted is asked for on its node before it is c
   CHECK(b->GetPlacement().refused_bytes_ == 0);
 }
 
-TEST_CASE("A large block that grows is placed throughout, and what it leaves has no wish") {
+TEST_CASE("A large block that grows is placed throughout and what it leaves has no wish") {
   RecordedHeap heap;
   const auto alloc = heap.Make(OnNode(2));
   OffsetPtr<> block = alloc->AllocateOffset(kCtx, 2 * kUnit);
