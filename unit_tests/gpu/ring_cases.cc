@@ -17,8 +17,8 @@ using hshm::ipc::RingResult;
 using hshm::ipc::StackAllocator;
 using Spsc = hshm::ipc::ring_buffer<uint64_t, StackAllocator, RingKind::kSpsc>;
 using Mpsc = hshm::ipc::ring_buffer<uint64_t, StackAllocator, RingKind::kMpsc>;
+using Mpmc = hshm::ipc::ring_buffer<uint64_t, StackAllocator, RingKind::kMpmc>;
 using SpscView = hshm::ipc::spsc_ring_view<uint64_t>;
-using MpscView = hshm::ipc::mpsc_ring_view<uint64_t>;
 
 constexpr size_t kRegionBytes = size_t{4} << 20;
 // A kernel that waits for the host gives up after so many looks, so that a mistake fails the test.
@@ -55,14 +55,14 @@ __global__ void PushAll(View ring, uint64_t each, hshm::Atomic<uint64_t>* given_
   if (looks == kLooks) given_up->fetch_add(1);
 }
 
-/** One thread pops `count` numbers; *sum becomes what they add up to. */
+/** Each thread pops `count` numbers; what they add up to is added to *sum. */
 template <typename View>
-__global__ void PopAll(View ring, uint64_t count, uint64_t* sum) {
+__global__ void PopAll(View ring, uint64_t count, hshm::Atomic<uint64_t>* sum) {
   uint64_t looks = 0;
   for (uint64_t i = 0; i < count && looks < kLooks;) {
     uint64_t element = 0;
     if (ring.try_pop(element) == RingResult::kDone) {
-      *sum += element;
+      sum->fetch_add(element);
       ++i;
     } else {
       ++looks;
@@ -106,7 +106,7 @@ void HostToKernel() {
   Spsc ring;
   ring.shm_init(region.alloc_, 64);
   PopAll<SpscView><<<1, 1>>>(ring.View(region.pinned_.kernel_base()), kCount,
-                             reinterpret_cast<uint64_t*>(sum_memory.base()));
+                             reinterpret_cast<hshm::Atomic<uint64_t>*>(sum_memory.base()));
   bool all_pushed = true;
   for (uint64_t i = 0; i < kCount && all_pushed; ++i) {
     all_pushed = ring.push(i, 10'000'000) == RingResult::kDone;
@@ -118,17 +118,20 @@ void HostToKernel() {
                      "a kernel pops what the host pushes");
 }
 
-/** Kernels alone, one after the other: a ring that is as large as what is pushed. */
-void KernelToKernel() {
+/** Kernels alone, one after the other: a ring that is as large as what is pushed. Words that both
+ * the host and kernels change by read-modify-write are none that both may use: so it is with MPMC
+ * rings. */
+template <typename Ring>
+void KernelToKernel(uint32_t consumers) {
   constexpr uint64_t kCount = 4096;
   SharedRegion region;
   hshm::test::GpuMemory words(2 * sizeof(uint64_t));
-  auto* sum = reinterpret_cast<uint64_t*>(words.base());
-  Mpsc ring;
+  auto* sum = reinterpret_cast<hshm::Atomic<uint64_t>*>(words.base());
+  Ring ring;
   ring.shm_init(region.alloc_, kCount);
-  const MpscView view = ring.View(region.pinned_.kernel_base());
-  PushAll<<<32, 128>>>(view, 1, reinterpret_cast<hshm::Atomic<uint64_t>*>(sum + 1));
-  PopAll<MpscView><<<1, 1>>>(view, kCount, sum);
+  const auto view = ring.View(region.pinned_.kernel_base());
+  PushAll<<<32, 128>>>(view, 1, sum + 1);
+  PopAll<<<1, consumers>>>(view, kCount / consumers, sum);
   hshm::test::WaitForKernels();
   uint64_t result[2];
   words.CopyTo(result);
@@ -147,5 +150,6 @@ void hshm::test::RingCases() {
   KernelToHost<Mpsc>(10, 4, 256, 100);
   KernelToHost<Mpsc>(65536, 64, 256, 10);
   HostToKernel();
-  KernelToKernel();
+  KernelToKernel<Mpsc>(1);
+  KernelToKernel<Mpmc>(64);
 }
