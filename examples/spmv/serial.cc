@@ -1,0 +1,107 @@
+#include "serial.h"
+
+#include <algorithm>
+#include <cmath>
+#include <tuple>
+
+#include "start_vector.h"
+
+namespace spmv {
+namespace {
+
+double Dot(const std::vector<double>& a, const std::vector<double>& b) {
+  double sum = 0;
+  for (uint64_t i = 0; i < a.size(); ++i) sum += a[i] * b[i];
+  return sum;
+}
+
+/** a + factor * b */
+std::vector<double> Plus(const std::vector<double>& a, double factor,
+                         const std::vector<double>& b) {
+  std::vector<double> sum(a.size());
+  for (uint64_t i = 0; i < a.size(); ++i) sum[i] = a[i] + factor * b[i];
+  return sum;
+}
+
+}  // namespace
+
+std::vector<double> StartVector(uint64_t size) {
+  std::vector<double> x(size);
+  for (uint64_t i = 0; i < size; ++i) x[i] = StartValue(i);
+  return x;
+}
+
+SerialMatrix::SerialMatrix(const MatrixSource& source, double shift)
+    : rows_(source.rows()), columns_(source.columns()) {
+  source.CheckStored(source.ForEach(0, 1, [&](const Entry& entry) { entries_.push_back(entry); }));
+  if (shift != 0) {
+    for (uint32_t i = 0; i < rows_; ++i) entries_.push_back({i, i, shift});
+  }
+  std::sort(entries_.begin(), entries_.end(), [](const Entry& a, const Entry& b) {
+    return std::tie(a.row_, a.column_, a.value_) < std::tie(b.row_, b.column_, b.value_);
+  });
+  std::vector<Entry> sums;
+  for (const Entry& entry : entries_) {
+    if (!sums.empty() && sums.back().row_ == entry.row_ && sums.back().column_ == entry.column_) {
+      sums.back().value_ += entry.value_;
+    } else {
+      sums.push_back(entry);
+    }
+  }
+  entries_ = std::move(sums);
+}
+
+std::vector<double> SerialMatrix::Times(const std::vector<double>& x) const {
+  std::vector<double> y(rows_);
+  for (const Entry& entry : entries_) y[entry.row_] += entry.value_ * x[entry.column_];
+  return y;
+}
+
+std::vector<double> SerialMatrix::Magnitudes(const std::vector<double>& x) const {
+  std::vector<double> sums(rows_);
+  for (const Entry& entry : entries_) {
+    sums[entry.row_] += std::abs(entry.value_ * x[entry.column_]);
+  }
+  return sums;
+}
+
+SerialResult SerialPowerIteration(const SerialMatrix& matrix, double tolerance, uint64_t most) {
+  SerialResult result;
+  std::vector<double> next = StartVector(matrix.rows());
+  while (!result.has_converged_ && result.iterations_ < most && Dot(next, next) != 0) {
+    const double length = std::sqrt(Dot(next, next));
+    for (double& element : next) element /= length;
+    result.vector_ = std::move(next);
+    next = matrix.Times(result.vector_);
+    ++result.iterations_;
+    result.eigenvalue_ = Dot(result.vector_, next);
+    const std::vector<double> off = Plus(next, -result.eigenvalue_, result.vector_);
+    result.has_converged_ = std::sqrt(Dot(off, off)) <= tolerance * std::abs(result.eigenvalue_);
+  }
+  return result;
+}
+
+SerialResult SerialConjugateGradients(const SerialMatrix& matrix, double tolerance, uint64_t most) {
+  SerialResult result;
+  const std::vector<double> b = matrix.Times(StartVector(matrix.rows()));
+  const double enough = tolerance * std::sqrt(Dot(b, b));
+  std::vector<double>& x = result.vector_;
+  x.resize(matrix.rows());
+  std::vector<double> r = b;
+  std::vector<double> p = r;
+  double square = Dot(r, r);
+  while (std::sqrt(square) > enough && result.iterations_ < most) {
+    const std::vector<double> q = matrix.Times(p);
+    ++result.iterations_;
+    const double step = square / Dot(p, q);
+    x = Plus(x, step, p);
+    r = Plus(r, -step, q);
+    const double before = square;
+    square = Dot(r, r);
+    p = Plus(r, square / before, p);
+  }
+  result.has_converged_ = std::sqrt(square) <= enough;
+  return result;
+}
+
+}  // namespace spmv
