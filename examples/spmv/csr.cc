@@ -53,10 +53,9 @@ void SortAndSum(CsrSlice& slice, const std::string& name) {
     row.resize(SumNeighbours(row));
     for (const auto& [column, value] : row) {
       if (!std::isfinite(value)) {
-        throw InputError(name + ": the entries of element (" +
-                         std::to_string(slice.first_row_ + i + 1) + ", " +
-                         std::to_string(column + uint64_t{1}) +
-                         ") add up to more than a double holds.");
+        throw InputError(
+            name + ": the entries of element (" + std::to_string(slice.first_row_ + i + 1) + ", " +
+            std::to_string(column + uint64_t{1}) + ") add up to more than a double holds.");
       }
       slice.columns_[written] = column;
       slice.values_[written++] = value;

@@ -19,9 +19,8 @@ uint64_t UnpackIntoHeap(Team& team, const MatrixFile& file) {
   try {
     const uint64_t size = file.Gunzip([&](uint64_t size_bytes) -> char* {
       auto& alloc = team.alloc();
-      const auto grown = text.IsNull()
-                             ? alloc.Allocate<char>(HSHM_DEFAULT_MEM_CTX, size_bytes)
-                             : alloc.Reallocate(HSHM_DEFAULT_MEM_CTX, text, size_bytes);
+      const auto grown = text.IsNull() ? alloc.Allocate<char>(HSHM_DEFAULT_MEM_CTX, size_bytes)
+                                       : alloc.Reallocate(HSHM_DEFAULT_MEM_CTX, text, size_bytes);
       if (!grown.IsNull()) text = grown;
       return grown.ptr_;
     });

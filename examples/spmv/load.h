@@ -18,8 +18,7 @@ namespace spmv {
 std::unique_ptr<SharedMatrix> LoadShared(Team& team, const Options& options);
 
 /** On the calling rank alone, in its own memory. @throws InputError */
-void WithPrivateSource(const Options& options,
-                       const std::function<void(const MatrixSource&)>& use);
+void WithPrivateSource(const Options& options, const std::function<void(const MatrixSource&)>& use);
 
 }  // namespace spmv
 

@@ -40,15 +40,14 @@ void Multiply(Team& team, const RowWork& work, uint64_t times, Outcome& outcome)
 /** @throws Failure */
 void Solve(Team& team, RowWork& work, const Options& options, Outcome& outcome) {
   const bool is_power = options.task_ == Task::kPower;
-  Together(team.all(), [&] {
-    is_power ? CheckSquare(work.matrix()) : CheckForConjugateGradients(work);
-  });
+  Together(team.all(),
+           [&] { is_power ? CheckSquare(work.matrix()) : CheckForConjugateGradients(work); });
   const Limits limits{options.tolerance_, options.most_iterations_};
   const std::span<double> vector = team.MakeShared<double>("spmv vector", work.matrix().rows());
   const double begin = MPI_Wtime();
   Together(team.all(), [&] {
-    outcome.iterated_ = is_power ? PowerIteration(work, vector, limits)
-                                 : ConjugateGradients(work, vector, limits);
+    outcome.iterated_ =
+        is_power ? PowerIteration(work, vector, limits) : ConjugateGradients(work, vector, limits);
   });
   outcome.products_seconds_ = MPI_Wtime() - begin;
   outcome.products_ = outcome.iterated_.iterations_;

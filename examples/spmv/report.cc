@@ -127,7 +127,8 @@ void WriteVector(const std::string& path, std::span<const double> vector) {
     is_good = std::ferror(file) == 0;
     is_good = std::fclose(file) == 0 && is_good;
   }
-  if (!is_good) throw std::runtime_error("Cannot write " + path + ": " + std::strerror(errno) + ".");
+  if (!is_good)
+    throw std::runtime_error("Cannot write " + path + ": " + std::strerror(errno) + ".");
 }
 
 }  // namespace spmv

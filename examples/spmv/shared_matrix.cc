@@ -79,8 +79,12 @@ void SharedMatrix::Split() {
     for (uint64_t i = 0; i <= slice_.row_count_; ++i) {
       slice_.starts_[i] = starts_[slice_.first_row_ + i] - before;
     }
-    offsets_[team_.part() - team_.node_begin()] = {
-        slice_.first_row_, slice_.row_count_, before, own_starts_.shm_.off_.load(), own_columns_.shm_.off_.load(), own_values_.shm_.off_.load()};
+    offsets_[team_.part() - team_.node_begin()] = {slice_.first_row_,
+                                                   slice_.row_count_,
+                                                   before,
+                                                   own_starts_.shm_.off_.load(),
+                                                   own_columns_.shm_.off_.load(),
+                                                   own_values_.shm_.off_.load()};
   });
 }
 

@@ -71,7 +71,7 @@ class SharedMatrix {
   std::string name_;
   uint64_t rows_;
   uint64_t columns_;
-  std::span<uint64_t> starts_;  // shared while the matrix is built, one more than rows
+  std::span<uint64_t> starts_;       // shared while the matrix is built, one more than rows
   std::span<SliceOffsets> offsets_;  // shared while it is built, one for each rank of the node
   hipc::FullPtr<uint64_t> own_starts_;
   hipc::FullPtr<uint32_t> own_columns_;

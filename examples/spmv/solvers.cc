@@ -44,8 +44,8 @@ double ErrorOf(MPI_Comm comm, uint64_t first_row, const std::vector<double>& own
 void CheckSquare(const SharedMatrix& matrix) {
   if (matrix.rows() == matrix.columns()) return;
   throw InputError("The solvers need a square matrix, and " + matrix.name() + " has " +
-                   std::to_string(matrix.rows()) + " rows and " +
-                   std::to_string(matrix.columns()) + " columns.");
+                   std::to_string(matrix.rows()) + " rows and " + std::to_string(matrix.columns()) +
+                   " columns.");
 }
 
 void CheckForConjugateGradients(const RowWork& work) {
@@ -75,8 +75,7 @@ Iterated PowerIteration(RowWork& work, std::span<double> vector, const Limits& l
     work.Exchange(vector);
     work.Apply(vector.data(), w.data());
     ++result.iterations_;
-    const auto sums =
-        work.Sum<2>([&](uint64_t i) { return std::array{v[i] * w[i], w[i] * w[i]}; });
+    const auto sums = work.Sum<2>([&](uint64_t i) { return std::array{v[i] * w[i], w[i] * w[i]}; });
     result.eigenvalue_ = sums[0];
     square = sums[1];
     CheckFinite(square, result.iterations_);

@@ -13,11 +13,8 @@ hshm::mpi::NodeHeapOptions HeapOptions(uint64_t heap_bytes) {
 
 }  // namespace
 
-Team::Team(MPI_Comm all, bool replicated, uint64_t heap_bytes)
-    : all_(all) {
-  Together(all, [&] {
-    heap_.emplace(replicated ? MPI_COMM_SELF : all, HeapOptions(heap_bytes));
-  });
+Team::Team(MPI_Comm all, bool replicated, uint64_t heap_bytes) : all_(all) {
+  Together(all, [&] { heap_.emplace(replicated ? MPI_COMM_SELF : all, HeapOptions(heap_bytes)); });
   int rank = 0;
   MPI_Comm_rank(all, &rank);
   is_first_ = rank == 0;
