@@ -14,11 +14,16 @@ namespace spmv {
 struct CsrSlice {
   uint64_t first_row_ = 0;
   uint64_t row_count_ = 0;
-  uint64_t* starts_ = nullptr;  // row_count_ + 1
+  uint64_t* starts_ = nullptr;  // row_count_ + 1; the first is 0 where all rows are together
   uint32_t* columns_ = nullptr;
   double* values_ = nullptr;
 
-  uint64_t EntryCount() const { return starts_[row_count_]; }
+  uint64_t EntryCount() const { return starts_[row_count_] - starts_[0]; }
+
+  /** Some of these rows, in the same arrays. */
+  CsrSlice Rows(uint64_t first_row, uint64_t row_count) const {
+    return {first_row, row_count, starts_ + (first_row - first_row_), columns_, values_};
+  }
 
   /** Product of the i-th row with the vector x. */
   double RowTimes(uint64_t i, const double* x) const {
@@ -31,7 +36,8 @@ struct CsrSlice {
 /**
  * Sorts each row by column and replaces the entries of one element by their sum, which is formed
  * in the order of their values: it does not depend on the order in which they came. The entries
- * that remain close up. @throws InputError, naming the matrix, when a sum is not finite
+ * that remain close up; the slice begins with its arrays. @throws InputError, naming the matrix,
+ * when a sum is not finite
  */
 void SortAndSum(CsrSlice& slice, const std::string& name);
 

@@ -65,8 +65,11 @@ void SharedMatrix::Count(const MatrixSource& source) {
 
 void SharedMatrix::Split() {
   bounds_ = SplitRows(starts_, team_.parts());
-  slice_.first_row_ = bounds_[team_.part()];
-  slice_.row_count_ = bounds_[team_.part() + 1] - slice_.first_row_;
+  slice_.row_count_ = rows_;
+  if (!team_.IsReplicated()) {
+    slice_.first_row_ = bounds_[team_.part()];
+    slice_.row_count_ = bounds_[team_.part() + 1] - slice_.first_row_;
+  }
   const uint64_t before = starts_[slice_.first_row_];
   const uint64_t entries = starts_[slice_.first_row_ + slice_.row_count_] - before;
   Together(team_.all(), [&] {
@@ -110,11 +113,12 @@ void SharedMatrix::Fill(const MatrixSource& source) {
 
 /** Into the arrays of the rank of this node that has the row, if one has. */
 void SharedMatrix::Put(std::span<const NodeSlice> slices, const Entry& entry) {
-  const auto begin = bounds_.begin() + static_cast<int64_t>(team_.node_begin());
-  const auto end = bounds_.begin() + static_cast<int64_t>(team_.node_end());
-  if (entry.row_ < *begin || entry.row_ >= *end) return;
-  const auto after = std::upper_bound(begin, end, entry.row_);
-  const NodeSlice& place = slices[static_cast<uint64_t>(after - begin) - 1];
+  const auto after = std::partition_point(slices.begin(), slices.end(), [&](const NodeSlice& one) {
+    return one.slice_.first_row_ <= entry.row_;
+  });
+  if (after == slices.begin()) return;
+  const NodeSlice& place = *(after - 1);
+  if (entry.row_ >= place.slice_.first_row_ + place.slice_.row_count_) return;
   const uint64_t at = Increment(starts_[entry.row_]) - place.entries_before_;
   place.slice_.columns_[at] = entry.column_;
   place.slice_.values_[at] = entry.value_;
@@ -132,6 +136,10 @@ void SharedMatrix::Finish() {
     };
     shrink(own_columns_, slice_.columns_);
     shrink(own_values_, slice_.values_);
+  }
+  if (team_.IsReplicated()) {
+    const uint64_t begin = bounds_[team_.part()];
+    slice_ = slice_.Rows(begin, bounds_[team_.part() + 1] - begin);
   }
   const Fingerprints prints = FingerprintsOf(slice_);
   uint64_t sums[3] = {slice_.EntryCount(), prints.matrix_, prints.transpose_};

@@ -32,6 +32,8 @@ struct SliceOffsets {
  *     split     the leader adds up starts; each rank allocates room for its rows
  *     fill      each rank its part again: the entry's place is                  starts[row]++
  *     finish    each rank sorts its rows and sums what is there twice
+ *
+ * In a replicated team each rank has all rows, and computes with its part of them.
  */
 class SharedMatrix {
  public:

@@ -13,7 +13,8 @@ hshm::mpi::NodeHeapOptions HeapOptions(uint64_t heap_bytes) {
 
 }  // namespace
 
-Team::Team(MPI_Comm all, bool replicated, uint64_t heap_bytes) : all_(all) {
+Team::Team(MPI_Comm all, bool replicated, uint64_t heap_bytes)
+    : all_(all), is_replicated_(replicated) {
   Together(all, [&] { heap_.emplace(replicated ? MPI_COMM_SELF : all, HeapOptions(heap_bytes)); });
   int rank = 0;
   MPI_Comm_rank(all, &rank);

@@ -21,8 +21,8 @@ namespace spmv {
  */
 class Team {
  public:
-  /** Collective. When replicated, each rank has a heap of its own, as if it were alone on its node.
-   * @throws Failure */
+  /** Collective. When replicated, each rank has a heap of its own, as if it were alone on its node,
+   * and the whole matrix in it. @throws Failure */
   Team(MPI_Comm all, bool replicated, uint64_t heap_bytes);
   ~Team();
   Team(const Team&) = delete;
@@ -33,6 +33,7 @@ class Team {
   hshm::mpi::NodeHeap& heap() { return *heap_; }
   hipc::MultiProcessAllocator& alloc() { return *heap_->allocator(); }
   bool IsLeader() const { return heap_->is_leader(); }
+  bool IsReplicated() const { return is_replicated_; }
   bool IsFirst() const { return is_first_; }  // rank 0 of all
 
   uint64_t part() const { return part_; }
@@ -93,6 +94,7 @@ class Team {
   uint64_t node_index_ = 0;            // of this node among the leaders
   std::vector<uint64_t> node_begins_;  // first part of each node, and behind the last
   uint64_t part_ = 0;
+  bool is_replicated_;
   bool is_first_ = false;
 };
 

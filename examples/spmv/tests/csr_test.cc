@@ -61,6 +61,16 @@ TEST_CASE("A row times a vector is the sum of its products") {
   CHECK(rows.Slice().RowTimes(1, x) == 0);
 }
 
+TEST_CASE("Some rows of a slice are the same rows") {
+  Rows rows{{0, 1, 3, 4}, {0, 0, 1, 2}, {1, 2, 3, 4}};
+  const CsrSlice some = rows.Slice(10).Rows(11, 2);
+  const double x[] = {1, 10, 100};
+  CHECK(some.first_row_ == 11);
+  CHECK(some.EntryCount() == 3);
+  CHECK(some.RowTimes(0, x) == 32);
+  CHECK(some.RowTimes(1, x) == 400);
+}
+
 TEST_CASE("The diagonal of a slice is that of the whole matrix") {
   Rows rows{{0, 2, 3, 3}, {4, 5, 4}, {7, 8, 9}};
   const CsrSlice slice = rows.Slice(4);
