@@ -25,7 +25,6 @@ std::vector<uint64_t> SplitRows(std::span<const uint64_t> starts, uint64_t parts
     }
     bounds[part] = row;
   }
-  bounds[0] = 0;  // blocks without work would otherwise be nobody's
   return bounds;
 }
 
