@@ -1,7 +1,7 @@
 # The MPI tests; hshm_add_mpi_test and hshm_add_host_test stand in CMakeLists.txt.
 
 foreach(test IN ITEMS manager_pattern node_heap_set_up cross_rank_free set_up_failures
-        sub_communicators detach_order after_finalize)
+        sub_communicators detach_order after_finalize heap_memory)
   hshm_add_mpi_test(mpi_${test} SOURCES ${test}.cc RANKS 2 4 8)
 endforeach()
 

@@ -5,7 +5,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "hermes_shm/base/error.h"
@@ -15,6 +17,7 @@
 #include "hermes_shm/mpi/agreement.h"
 #include "hermes_shm/mpi/communicators.h"
 #include "hermes_shm/mpi/mpi_c.h"
+#include "hermes_shm/mpi/node_heap_backend.h"
 #include "hermes_shm/mpi/node_heap_options.h"
 #include "hermes_shm/mpi/segment_announcement.h"
 #include "hermes_shm/platform/shared_memory.h"
@@ -52,7 +55,8 @@ class NodeHeap {
   /** Null after Close(). */
   ipc::MultiProcessAllocator* allocator() const { return allocator_; }
   ipc::MultiProcessAllocator* operator->() const { return allocator_; }
-  ipc::PosixShmMmap& backend() { return backend_; }
+  /** A PosixShmMmap, or a PosixMmap when the heap lies in a file. */
+  ipc::MemoryBackend& backend() { return *backend_; }
 
   /** The ranks of this node, leader first. Belongs to the heap: duplicate it for long use. */
   MPI_Comm node_comm() const { return comms_.node(); }
@@ -64,7 +68,8 @@ class NodeHeap {
   /** Nodes that have ranks in the communicator. */
   int node_count() const { return node_count_; }
 
-  /** The segment's name; nothing is there any more when it was unlinked after attaching. */
+  /** The segment's name, the file's path, or where the leader has a segment without a name. After
+   * unlinking nothing is there any more. */
   const std::string& url() const { return url_; }
   /** This rank's NUMA node and units. */
   const ipc::UnitChoice& units() const { return units_; }
@@ -88,14 +93,20 @@ class NodeHeap {
 
   Failure SetUp(MPI_Comm whole, const NodeHeapOptions& options);
   void Create(const Facts& facts, SegmentAnnouncement* announcement);
+  bool Reopen(const Facts& facts);
   void Attach(const Facts& facts, const SegmentAnnouncement& announcement);
   void ChooseUnits(const Facts& facts, uint64_t region_bytes);
   void PrintUnits(const Facts& facts) const;
 
-  /** Leaves the heap; the leader takes a name that is still there away. */
+  /** Leaves the heap; the leader takes a name that is still there away, but not a file's. */
   void End() noexcept {
+    if (backend_->GetType() == ipc::MemoryBackendType::kPosixMmap) backend_->shm_detach();
+    Abandon();
+  }
+  /** Leaves a heap that was not finished: what this rank has created goes. */
+  void Abandon() noexcept {
     allocator_ = nullptr;
-    backend_.shm_destroy();
+    backend_->shm_destroy();
   }
 
   NodeCommunicators comms_;
@@ -104,7 +115,7 @@ class NodeHeap {
   int node_count_ = 1;
   std::string url_;
   ipc::UnitChoice units_;
-  ipc::PosixShmMmap backend_;
+  std::unique_ptr<ipc::MemoryBackend> backend_ = std::make_unique<ipc::PosixShmMmap>();
   ipc::MultiProcessAllocator* allocator_ = nullptr;  // belongs to backend_
 };
 
@@ -115,11 +126,11 @@ inline NodeHeap::NodeHeap(MPI_Comm comm, const NodeHeapOptions& options)
   try {
     failure = SetUp(whole.get(), options);
   } catch (...) {  // MPI itself failed: no agreement is to be had, but the name must go
-    End();
+    Abandon();
     throw;
   }
   if (!failure) return;
-  End();
+  Abandon();
   MPI_Barrier(whole.get());  // no rank sees the error while a segment is still there
   comms_.Free();
   failure.Throw();
@@ -154,7 +165,8 @@ inline Failure NodeHeap::SetUp(MPI_Comm whole, const NodeHeapOptions& options) {
   if (const Failure failure = Agree(whole, outcome)) return failure;
 
   outcome.Try([&] {
-    if (is_leader() && options.unlink_after_attach_) backend_.Unlink();
+    const bool is_file = backend_->GetType() == ipc::MemoryBackendType::kPosixMmap;
+    if (is_leader() && options.unlink_after_attach_ && !is_file) backend_->Unlink();
     PrintUnits(facts);
   });
   return Agree(whole, outcome);
@@ -162,42 +174,45 @@ inline Failure NodeHeap::SetUp(MPI_Comm whole, const NodeHeapOptions& options) {
 
 /** The leader's part: segment and allocator. */
 inline void NodeHeap::Create(const Facts& facts, SegmentAnnouncement* announcement) {
-  const NodeHeapOptions& options = facts.options_;
-  const uint64_t nonce = DrawNonce();
-  const std::string url = options.url_.empty() ? UniqueUrl(nonce) : options.url_;
-  const uint64_t capacity_bytes =
-      options.capacity_bytes_ != 0 ? options.capacity_bytes_ : DefaultCapacity();
-  ipc::PosixShmOptions backend_options;
-  backend_options.if_exists_ = options.if_exists_;
-  const auto backend_id = ipc::MemoryBackendId::Get(static_cast<uint32_t>(nonce));
-  backend_.shm_init(backend_id, capacity_bytes, url, backend_options);
-
-  ipc::AllocatorId alloc_id = options.alloc_id_;
-  if (alloc_id.IsNull()) {
-    alloc_id =
-        ipc::AllocatorId(static_cast<uint32_t>(nonce >> 32) | 1, static_cast<uint32_t>(nonce));
+  NodeHeapOptions options = facts.options_;
+  const bool reopens = IsFile(options) && options.reopens_file_;
+  if (!reopens || !Reopen(facts)) {
+    const uint64_t nonce = DrawNonce();
+    // What could not be reopened is a file whose maker died before there was an allocator in it.
+    if (reopens) options.if_exists_ = ipc::IfExists::kReplaceDead;
+    backend_ = CreateHeapBackend(options, nonce);
+    ipc::AllocatorId alloc_id = options.alloc_id_;
+    if (alloc_id.IsNull()) {
+      alloc_id =
+          ipc::AllocatorId(static_cast<uint32_t>(nonce >> 32) | 1, static_cast<uint32_t>(nonce));
+    }
+    ChooseUnits(facts, backend_->size_bytes());
+    allocator_ = backend_->MakeAlloc<ipc::MultiProcessAllocator>(
+        alloc_id, options.custom_header_bytes_, units_.options_);
   }
-  ChooseUnits(facts, backend_.size_bytes());
-  allocator_ = backend_.MakeAlloc<ipc::MultiProcessAllocator>(
-      alloc_id, options.custom_header_bytes_, units_.options_);
-  announcement->Fill(url, *backend_.header());
+  announcement->Fill(backend_->GetUrl(), *backend_->header());
+}
+
+/** False when there is no finished heap in the file. */
+inline bool NodeHeap::Reopen(const Facts& facts) {
+  std::unique_ptr<ipc::MemoryBackend> file = ReopenHeapFile(facts.options_);
+  if (file == nullptr) return false;
+  ChooseUnits(facts, file->size_bytes());
+  try {
+    allocator_ = file->AttachAlloc<ipc::MultiProcessAllocator>(units_.options_);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kNotReady) throw;
+    return false;
+  }
+  backend_ = std::move(file);
+  return true;
 }
 
 /** A follower's part: the same segment, for sure, and the allocator in it. */
 inline void NodeHeap::Attach(const Facts& facts, const SegmentAnnouncement& announcement) {
-  ipc::PosixShmAttachOptions backend_options;
-  backend_options.timeout_ms_ = facts.options_.attach_timeout_ms_;
-  try {
-    backend_.shm_attach(announcement.url_, backend_options);
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::kNotFound) throw;
-    announcement.ThrowNotTheSame("finds nothing of that name");
-  }
-  if (SegmentStamp::Of(*backend_.header()) != announcement.stamp_) {
-    announcement.ThrowNotTheSame("finds another segment of that name");
-  }
-  ChooseUnits(facts, backend_.size_bytes());
-  allocator_ = backend_.AttachAlloc<ipc::MultiProcessAllocator>(units_.options_);
+  backend_ = AttachHeapBackend(announcement, facts.options_.attach_timeout_ms_);
+  ChooseUnits(facts, backend_->size_bytes());
+  allocator_ = backend_->AttachAlloc<ipc::MultiProcessAllocator>(units_.options_);
 }
 
 inline void NodeHeap::ChooseUnits(const Facts& facts, uint64_t region_bytes) {

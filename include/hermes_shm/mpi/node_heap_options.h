@@ -16,14 +16,33 @@ namespace hshm::mpi {
  * of the others each rank's own.
  */
 struct NodeHeapOptions {
-  /** [leader] The segment's name; empty: one of user, job and a random number that is new. */
+  /**
+   * [leader] The segment's name; empty: one of user, job and a random number that is new. An
+   * absolute path is a file, on a file system that each node has for itself: such a heap outlives
+   * the job (see PosixMmap) and loses its name only when setting it up fails.
+   */
   std::string url_;
 
   /**
-   * [leader] Size of the heap in bytes; 0: half of what the shared-memory file system has free now.
-   * Memory is taken as it is used, so several heaps may each count on the same free half.
+   * [leader] A file that is there is not made anew: the ranks find the allocator, the blocks and
+   * the roots of the job before, however that ended. Sizes and ids are then those of the file.
+   * Without this, if_exists_ says what happens to it.
+   */
+  bool reopens_file_ = true;
+
+  /**
+   * [leader] Size of the heap in bytes; 0: half of what is free now where it will lie. Memory is
+   * taken as it is used, so several heaps may each count on the same free half.
    */
   uint64_t capacity_bytes_ = 0;
+
+  /** [leader] The heap grows up to so many bytes, for which there need be no room yet; 0: it does
+   * not grow. See PosixShmOptions::max_size_bytes_. */
+  uint64_t max_capacity_bytes_ = 0;
+
+  /** [leader] Whether the segment has a name, and which pages. Not for files: their path is it. */
+  ipc::Naming naming_ = ipc::Naming::kNamed;
+  ipc::HugePages huge_pages_ = ipc::HugePages::kNever;
 
   /** [leader] The application's part of the shared header, zeroed; see GetCustomHeader. */
   size_t custom_header_bytes_ = 0;
@@ -37,7 +56,7 @@ struct NodeHeapOptions {
   /**
    * [leader] The segment loses its name once all ranks of the node have it, and is gone with the
    * last of them, however they end. Otherwise other processes can attach by url() until the
-   * leader's heap ends.
+   * leader's heap ends. Not for files.
    */
   bool unlink_after_attach_ = true;
 

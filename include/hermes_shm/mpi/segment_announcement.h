@@ -15,6 +15,7 @@
 #include "hermes_shm/base/bits.h"
 #include "hermes_shm/base/error.h"
 #include "hermes_shm/memory/backend/backend_header.h"
+#include "hermes_shm/platform/memory_limit.h"
 #include "hermes_shm/platform/process.h"
 #include "hermes_shm/platform/shared_memory.h"
 
@@ -49,12 +50,16 @@ inline std::string UniqueUrl(uint64_t nonce) {
   return "hshm-" + std::to_string(UserId()) + "-" + JobId() + "-" + digits;
 }
 
+/** Half of so much, in a size that a heap can have. */
+inline uint64_t UsableHalf(uint64_t free_bytes) {
+  return std::max(bits::AlignDown(free_bytes / 2, ipc::kMinRegionBytes), ipc::kMinRegionBytes);
+}
+
 /**
- * Half of what the shared-memory file system has free.
+ * Half of what the file system of a directory has free.
  * @throws Error kSystem when it does not tell, kOutOfRange when it has no limit
  */
-inline uint64_t DefaultCapacity() {
-  const std::string directory = SharedMemoryDirectory();
+inline uint64_t HalfOf(const std::string& directory) {
   FileSystemRoom room;
   if (const int os_errno = RoomOf(directory, &room); os_errno != 0) {
     throw Error(ErrorCode::kSystem,
@@ -68,8 +73,16 @@ inline uint64_t DefaultCapacity() {
                                             " has no size limit, so half of it is no size "
                                             "for a heap: give capacity_bytes_.");
   }
-  return std::max(bits::AlignDown(room.free_bytes_ / 2, ipc::kMinRegionBytes),
-                  ipc::kMinRegionBytes);
+  return UsableHalf(room.free_bytes_);
+}
+
+/** Half of the memory that this machine has available. @throws Error kSystem when it does not tell
+ */
+inline uint64_t HalfOfMemory() {
+  const MachineMemory memory = MemoryOfMachine();
+  if (memory.total_bytes_ != 0) return UsableHalf(memory.available_bytes_);
+  throw Error(ErrorCode::kSystem,
+              "How much memory this machine has cannot be read: give capacity_bytes_.");
 }
 
 /** Which directory a process means by the shared-memory directory: "/dev/shm in mnt:[4026531841]".
@@ -98,13 +111,15 @@ struct SegmentStamp {
 
 /** What a leader sends to the ranks of its node. */
 struct SegmentAnnouncement {
-  char url_[256] = "";
+  char url_[4096] = "";   // PATH_MAX of Linux
   char place_[512] = "";  // the leader's SharedMemoryPlace(), cut when longer
   SegmentStamp stamp_;
   int32_t node_count_ = 1;
+  ipc::MemoryBackendType type_ = ipc::MemoryBackendType::kPosixShmMmap;
 
-  /** Names are at most 200 bytes long; the backend has checked that. */
+  /** No url is longer: the backend has opened it. */
   void Fill(const std::string& url, const ipc::BackendHeader& header) {
+    type_ = header.type_;
     std::snprintf(url_, sizeof(url_), "%s", url.c_str());
     std::snprintf(place_, sizeof(place_), "%s", SharedMemoryPlace().c_str());
     stamp_ = SegmentStamp::Of(header);
