@@ -190,6 +190,13 @@ void PublishSegment(const SegmentFile& segment, HiddenName* hidden, IfExists if_
   for (;;) {
     const int error = NameFile(segment, hidden);
     if (error == 0) return;
+    if (hidden->IsNeeded() && (error == EINVAL || error == ENOSYS)) {
+      throw Error(ErrorCode::kUnsupported,
+                  "The file system of " + segment.path_ +
+                      " cannot give a file its name without replacing another: use a tmpfs, ext4, "
+                      "xfs or btrfs.",
+                  error);
+    }
     if (error != EEXIST) throw FileError("Naming the segment " + segment.path_, error);
     if (RemoveDeadSegment(segment.path_, if_exists, dead_creator) != Removal::kTryAgain) continue;
     if (MonotonicUs() >= deadline_us) {
