@@ -9,7 +9,7 @@ configure_package_config_file(
   INSTALL_DESTINATION "${hshm_cmake_dir}"
   NO_SET_AND_CHECK_MACRO)
 write_basic_package_version_file("${hshm_package_dir}/hshmConfigVersion.cmake"
-  COMPATIBILITY SameMajorVersion)
+  COMPATIBILITY SameMinorVersion)  # below 1.0 a minor version may change everything
 
 if(NOT HSHM_INSTALL)
   return()

@@ -18,7 +18,9 @@ constexpr const char* kHiddenSuffix = ".new";
 /** What the hidden names for a path begin with. */
 std::string HiddenPrefix(const std::string& path) {
   const size_t slash = path.rfind('/');
-  return "." + path.substr(slash == std::string::npos ? 0 : slash + 1) + ".";
+  std::string prefix(".");
+  prefix.append(path, slash == std::string::npos ? 0 : slash + 1).append(".");
+  return prefix;
 }
 
 /** Removes a hidden file whose creator has died. Who lives in it shares its presence byte. */
