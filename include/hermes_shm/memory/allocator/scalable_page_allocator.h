@@ -45,12 +45,22 @@ class HSHM_API BasicScalablePageAllocator
                                              : AllocatorType::kScalablePageSmallPages;
 
   /** Every size; 0 gives a block of 16 bytes. */
-  OffsetPtr<> AllocateOffset(const MemContext& ctx, size_t size) noexcept;
-  OffsetPtr<> AlignedAllocateOffset(const MemContext& ctx, size_t size, size_t alignment) noexcept;
+  OffsetPtr<> AllocateOffset(const MemContext& ctx, size_t size) noexcept {
+    return AlignedAllocateOffset(ctx, size, kDefaultAlignment);
+  }
+  OffsetPtr<> AlignedAllocateOffset(const MemContext& /*no state per caller*/, size_t size,
+                                    size_t alignment) noexcept {
+    return AllocateBlock(size, alignment);
+  }
   /** In place within a size, and for runs when the pages behind them are free. */
-  OffsetPtr<> ReallocateOffsetNoNullCheck(const MemContext& ctx, OffsetPtr<> offset,
-                                          size_t size) noexcept;
-  void FreeOffsetNoNullCheck(const MemContext& ctx, OffsetPtr<> offset) noexcept;
+  OffsetPtr<> ReallocateOffsetNoNullCheck(const MemContext& /*no state per caller*/,
+                                          OffsetPtr<> offset, size_t size) noexcept {
+    return ReallocateBlock(offset, size);
+  }
+  void FreeOffsetNoNullCheck(const MemContext& /*no state per caller*/,
+                             OffsetPtr<> offset) noexcept {
+    FreeBlock(offset);
+  }
 
   /** Bytes that the block can hold: at least what was asked for. */
   size_t GetUsableSize(OffsetPtr<> offset) noexcept;
@@ -79,6 +89,9 @@ class HSHM_API BasicScalablePageAllocator
   void Require(const char* operation) const noexcept {
     if (HSHM_UNLIKELY(!is_open_)) defect::NotAttached(operation);
   }
+  OffsetPtr<> AllocateBlock(size_t size, size_t alignment) noexcept;
+  OffsetPtr<> ReallocateBlock(OffsetPtr<> offset, size_t size) noexcept;
+  void FreeBlock(OffsetPtr<> offset) noexcept;
   MemContext Open(scalable_page::ScalableHeader<Config>* header) noexcept;
   Offset AllocateClass(uint32_t size_class) noexcept;
   Offset AllocateRun(uint64_t size, uint64_t alignment) noexcept;

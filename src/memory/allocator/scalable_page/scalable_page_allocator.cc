@@ -102,36 +102,28 @@ Offset BasicScalablePageAllocator<Config>::OpenRun(uint32_t pages, uint32_t alig
 }
 
 template <typename Config>
-OffsetPtr<> BasicScalablePageAllocator<Config>::AllocateOffset(
-    const MemContext& /*no state per caller*/, size_t size) noexcept {
+OffsetPtr<> BasicScalablePageAllocator<Config>::AllocateBlock(size_t size,
+                                                              size_t alignment) noexcept {
   Require("AllocateOffset");
-  if (HSHM_LIKELY(size <= Config::kMaxClassBytes)) {
-    return OffsetPtr<>(AllocateClass(FastClassOf(size)));
+  if (HSHM_UNLIKELY(!bits::IsPowerOfTwo(alignment))) {
+    defect::BadAlignment("AlignedAllocateOffset", alignment);
   }
-  return OffsetPtr<>(AllocateRun(size, 1));
-}
-
-template <typename Config>
-OffsetPtr<> BasicScalablePageAllocator<Config>::AlignedAllocateOffset(const MemContext& ctx,
-                                                                      size_t size,
-                                                                      size_t alignment) noexcept {
-  Require("AlignedAllocateOffset");
-  if (!bits::IsPowerOfTwo(alignment)) defect::BadAlignment("AlignedAllocateOffset", alignment);
-  if (alignment <= kDefaultAlignment) return AllocateOffset(ctx, size);
   const uint64_t region_bytes = this->region_.size_bytes_;
-  if (size > region_bytes || alignment > region_bytes) return OffsetPtr<>();
+  if (HSHM_UNLIKELY(size > region_bytes || alignment > region_bytes)) return OffsetPtr<>();
+  const uint64_t least = std::max<uint64_t>(size, 1);
   // A size that is a multiple of a power of two has a class that is one, too.
-  const uint64_t rounded = bits::AlignUp(std::max<uint64_t>(size, 1), alignment);
-  if (rounded <= Config::kMaxClassBytes) return AllocateOffset(ctx, rounded);
-  return OffsetPtr<>(AllocateRun(std::max<uint64_t>(size, 1), alignment));
+  const uint64_t rounded = bits::AlignUp(least, alignment);
+  if (HSHM_LIKELY(rounded <= Config::kMaxClassBytes)) {
+    return OffsetPtr<>(AllocateClass(FastClassOf(rounded)));
+  }
+  return OffsetPtr<>(AllocateRun(least, alignment));
 }
 
 // ---- blocks that are there
 // ------------------------------------------------------------------------
 
 template <typename Config>
-void BasicScalablePageAllocator<Config>::FreeOffsetNoNullCheck(
-    const MemContext& /*no state per caller*/, OffsetPtr<> offset) noexcept {
+void BasicScalablePageAllocator<Config>::FreeBlock(OffsetPtr<> offset) noexcept {
   Require("FreeOffset");
   const Offset block = offset.load();
   const uint32_t head = pool_.HeadAt("FreeOffset", block);
@@ -173,19 +165,18 @@ bool BasicScalablePageAllocator<Config>::ResizeInPlace(uint32_t head, uint64_t u
 }
 
 template <typename Config>
-OffsetPtr<> BasicScalablePageAllocator<Config>::ReallocateOffsetNoNullCheck(const MemContext& ctx,
-                                                                            OffsetPtr<> offset,
-                                                                            size_t size) noexcept {
+OffsetPtr<> BasicScalablePageAllocator<Config>::ReallocateBlock(OffsetPtr<> offset,
+                                                                size_t size) noexcept {
   Require("ReallocateOffset");
   const Offset block = offset.load();
   const uint32_t head = pool_.HeadAt("ReallocateOffset", block);
   const uint64_t usable = BytesAt("ReallocateOffset", head, block);
   if (ResizeInPlace(head, usable, size)) return offset;
-  const OffsetPtr<> moved = AllocateOffset(ctx, size);
+  const OffsetPtr<> moved = AllocateBlock(size, kDefaultAlignment);
   if (moved.IsNull()) return size <= usable ? offset : moved;  // shrinking needs no room
   std::memcpy(this->region_.base_ + moved.load(), this->region_.base_ + block,
               std::min<uint64_t>(usable, size));
-  FreeOffsetNoNullCheck(ctx, offset);
+  FreeBlock(offset);
   return moved;
 }
 
