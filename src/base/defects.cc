@@ -75,5 +75,11 @@ void NotAttached(const char* operation) noexcept {
   Stop("hshm: NotAttached: %s on an allocator that is not attached to a region.\n", operation);
 }
 
+void ClosedArena(const char* operation, uint32_t number) noexcept {
+  Stop("hshm: ClosedArena: %s was given the context of arena %" PRIu32
+       ", which is not open: it was popped, or is another handle's.\n",
+       operation, number);
+}
+
 }  // namespace defect
 }  // namespace hshm

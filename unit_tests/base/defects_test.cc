@@ -42,6 +42,9 @@ TEST_CASE("Each defect ends the process with its name and what was given") {
         "0x2003).\n");
   CHECK(LastWords([] { defect::NotAttached("Allocate"); }) ==
         "hshm: NotAttached: Allocate on an allocator that is not attached to a region.\n");
+  CHECK(LastWords([] { defect::ClosedArena("Free", 12); }) ==
+        "hshm: ClosedArena: Free was given the context of arena 12, which is not open: it was "
+        "popped, or is another handle's.\n");
 }
 
 TEST_CASE("A defect's line ends properly although its text does not fit") {

@@ -13,6 +13,7 @@ struct Traits : contract::Defaults {
 };
 }  // namespace
 
+#include "contract/arena_claims.h"
 #include "contract/block_claims.h"
 #include "contract/misuse_claims.h"
 #include "contract/refusal_claims.h"

@@ -11,6 +11,7 @@ struct Traits : contract::Defaults {
 };
 }  // namespace
 
+#include "contract/arena_claims.h"
 #include "contract/block_claims.h"
 #include "contract/misuse_claims.h"
 #include "contract/one_process_claims.h"

@@ -65,6 +65,9 @@ HSHM_CROSS_FUN inline void NotAttached(const char* operation) noexcept {
 }
 #endif
 
+/** The context of an arena that was popped, or of another handle's. */
+[[noreturn]] HSHM_API void ClosedArena(const char* operation, uint32_t number) noexcept;
+
 }  // namespace hshm::defect
 
 #endif  // HSHM_BASE_DEFECTS_H_

@@ -49,16 +49,22 @@ struct AllocatorId {
 /**
  * Who calls an allocator: the slot of the process and the index of the thread's heap in it. The
  * default means "find mine"; an explicit one saves the look-up and is the caller's promise that
- * the context is its own.
+ * the context is its own. One that PushArena returned names an arena, and no heap.
  */
 struct MemContext {
   static constexpr uint32_t kNone = ~uint32_t{0};
+  /** The upper 20 bits of pid_ in an arena's context; no slot has them. */
+  static constexpr uint32_t kArenaMark = 0xa0000;
   uint32_t pid_ = kNone;
   uint32_t tid_ = kNone;
 
   MemContext() = default;
   HSHM_CROSS_FUN constexpr MemContext(uint32_t pid, uint32_t tid) : pid_(pid), tid_(tid) {}
+  static constexpr MemContext OfArena(uint32_t slot, uint32_t number) {
+    return MemContext((kArenaMark << 12) | slot, number);
+  }
   HSHM_CROSS_FUN constexpr bool IsValid() const { return tid_ != kNone; }
+  HSHM_CROSS_FUN constexpr bool IsArena() const { return pid_ >> 12 == kArenaMark; }
 };
 
 }  // namespace hshm::ipc

@@ -153,6 +153,7 @@ const char* AllocatorTypeName(AllocatorType type) noexcept {
 Offset AllocatorCore::BeginInit(AllocatorId id, size_t custom_header_size, const Region& region) {
   RequireRegion(region, IsAttached());
   CheckInitArguments(id, custom_header_size, region);
+  auto arenas = std::make_unique<ArenaTable>();
   const Offset start = AllocatorOffsetFor(region.size_bytes_);
   const Offset custom = start + sizeof(AllocatorHeader);
   const Offset core = CoreOffsetFor(custom, custom_header_size);
@@ -182,6 +183,7 @@ Offset AllocatorCore::BeginInit(AllocatorId id, size_t custom_header_size, const
   id_ = id;
   header_ = header;
   membership_ = std::move(joined);
+  arenas_ = std::move(arenas);
   return core;
 }
 
@@ -202,7 +204,9 @@ Offset AllocatorCore::BeginAttach(AllocatorType type, const Region& region) {
   auto* const header = region.At<AllocatorHeader>(AllocatorOffsetFor(region.size_bytes_));
   WaitUntilPublished(*header);
   CheckAllocatorHeader(*header, type, region);
+  auto arenas = std::make_unique<ArenaTable>();
   membership_ = Membership(region);
+  arenas_ = std::move(arenas);
   region_ = region;
   id_ = header->id_;
   header_ = header;
@@ -210,6 +214,7 @@ Offset AllocatorCore::BeginAttach(AllocatorType type, const Region& region) {
 }
 
 void AllocatorCore::EndAttachment() noexcept {
+  arenas_.reset();
   membership_.Leave();
   header_ = nullptr;
   id_ = AllocatorId::Null();

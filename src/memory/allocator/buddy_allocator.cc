@@ -97,7 +97,7 @@ MemContext BuddyAllocator::Attach(Offset core) {
 }
 
 MemContext BuddyAllocator::CreateTls(const MemContext& ctx) noexcept {
-  if (ctx.IsValid()) return ctx;
+  if (ctx.IsValid() && !ctx.IsArena()) return ctx;
   return MemContext(membership_.IsMember() ? membership_.slot() : MemContext::kNone, 0);
 }
 
@@ -215,8 +215,7 @@ void BuddyAllocator::Rebuild() noexcept {
 // ---- operations
 // ----------------------------------------------------------------------------------
 
-OffsetPtr<> BuddyAllocator::AlignedAllocateOffset(const MemContext& /*no state per caller*/,
-                                                  size_t size, size_t alignment) noexcept {
+OffsetPtr<> BuddyAllocator::AllocateBlock(size_t size, size_t alignment) noexcept {
   Require("AllocateOffset");
   if (HSHM_UNLIKELY(!bits::IsPowerOfTwo(alignment))) {
     defect::BadAlignment("AlignedAllocateOffset", alignment);
@@ -236,8 +235,7 @@ OffsetPtr<> BuddyAllocator::AlignedAllocateOffset(const MemContext& /*no state p
   return OffsetPtr<>(granule * granule_bytes);
 }
 
-void BuddyAllocator::FreeOffsetNoNullCheck(const MemContext& /*no state per caller*/,
-                                           OffsetPtr<> offset) noexcept {
+void BuddyAllocator::FreeBlock(OffsetPtr<> offset) noexcept {
   Require("FreeOffset");
   Locked locked(this);
   if (!locked.IsHeld()) defect::NotAttached("FreeOffset");
@@ -247,8 +245,7 @@ void BuddyAllocator::FreeOffsetNoNullCheck(const MemContext& /*no state per call
   Engine().Free(granule, granules);
 }
 
-OffsetPtr<> BuddyAllocator::ReallocateOffsetNoNullCheck(const MemContext& ctx, OffsetPtr<> offset,
-                                                        size_t size) noexcept {
+OffsetPtr<> BuddyAllocator::ReallocateBlock(OffsetPtr<> offset, size_t size) noexcept {
   Require("ReallocateOffset");
   const uint64_t granules = GranulesFor(size);
   uint64_t old_bytes = 0;
@@ -261,10 +258,10 @@ OffsetPtr<> BuddyAllocator::ReallocateOffsetNoNullCheck(const MemContext& ctx, O
     if (ResizeInPlace(granule, old_granules, static_cast<uint32_t>(granules))) return offset;
     old_bytes = uint64_t{old_granules} * buddy_->granule_bytes_;
   }
-  const OffsetPtr<> moved = AllocateOffset(ctx, size);
+  const OffsetPtr<> moved = AllocateBlock(size, kDefaultAlignment);
   if (moved.IsNull()) return moved;
   std::memcpy(region_.base_ + moved.load(), region_.base_ + offset.load(), old_bytes);
-  FreeOffsetNoNullCheck(ctx, offset);
+  FreeBlock(offset);
   return moved;
 }
 

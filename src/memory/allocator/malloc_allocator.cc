@@ -82,7 +82,7 @@ MemContext MallocAllocator::Attach(Offset core) {
 }
 
 MemContext MallocAllocator::CreateTls(const MemContext& ctx) noexcept {
-  if (ctx.IsValid()) return ctx;
+  if (ctx.IsValid() && !ctx.IsArena()) return ctx;
   return MemContext(membership_.IsMember() ? membership_.slot() : MemContext::kNone, 0);
 }
 
@@ -136,8 +136,7 @@ void* MallocAllocator::BlockAt(const char* operation, Offset offset) const noexc
 // ---- operations
 // ----------------------------------------------------------------------------------
 
-OffsetPtr<> MallocAllocator::AlignedAllocateOffset(const MemContext& /*no state per caller*/,
-                                                   size_t size, size_t alignment) noexcept {
+OffsetPtr<> MallocAllocator::AllocateBlock(size_t size, size_t alignment) noexcept {
   Require("AllocateOffset");
   if (HSHM_UNLIKELY(!bits::IsPowerOfTwo(alignment))) {
     defect::BadAlignment("AlignedAllocateOffset", alignment);
@@ -150,16 +149,14 @@ OffsetPtr<> MallocAllocator::AlignedAllocateOffset(const MemContext& /*no state 
   return OffsetPtr<>(Note(block, usable));
 }
 
-void MallocAllocator::FreeOffsetNoNullCheck(const MemContext& /*no state per caller*/,
-                                            OffsetPtr<> offset) noexcept {
+void MallocAllocator::FreeBlock(OffsetPtr<> offset) noexcept {
   void* const block = BlockAt("FreeOffset", offset.load());
   // relaxed: a sum, read at leisure
   Counter().fetch_sub(SystemUsableBytes(block), std::memory_order_relaxed);
   SystemFree(block);
 }
 
-OffsetPtr<> MallocAllocator::ReallocateOffsetNoNullCheck(const MemContext& /*no state per caller*/,
-                                                         OffsetPtr<> offset, size_t size) noexcept {
+OffsetPtr<> MallocAllocator::ReallocateBlock(OffsetPtr<> offset, size_t size) noexcept {
   void* const block = BlockAt("ReallocateOffset", offset.load());
   if (HSHM_UNLIKELY(size > kMaxBlockBytes)) return OffsetPtr<>();
   const uint64_t before = SystemUsableBytes(block);

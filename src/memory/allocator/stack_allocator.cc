@@ -104,7 +104,7 @@ MemContext StackAllocator::Attach(Offset core) {
 }
 
 MemContext StackAllocator::CreateTls(const MemContext& ctx) noexcept {
-  if (ctx.IsValid()) return ctx;
+  if (ctx.IsValid() && !ctx.IsArena()) return ctx;
   return MemContext(membership_.IsMember() ? membership_.slot() : MemContext::kNone, 0);
 }
 
@@ -131,8 +131,7 @@ bool StackAllocator::EnsureCommitted(uint64_t end) noexcept {
   return true;
 }
 
-OffsetPtr<> StackAllocator::AlignedAllocateOffset(const MemContext& /*no state per caller*/,
-                                                  size_t size, size_t alignment) noexcept {
+OffsetPtr<> StackAllocator::AllocateBlock(size_t size, size_t alignment) noexcept {
   StackHeader& stack = Stack("AllocateOffset");
   if (HSHM_UNLIKELY(!bits::IsPowerOfTwo(alignment))) {
     defect::BadAlignment("AlignedAllocateOffset", alignment);
@@ -188,8 +187,7 @@ StackBlock* StackAllocator::LivingBlock(const char* operation, Offset offset) no
   return block;
 }
 
-void StackAllocator::FreeOffsetNoNullCheck(const MemContext& /*no state per caller*/,
-                                           OffsetPtr<> offset) noexcept {
+void StackAllocator::FreeBlock(OffsetPtr<> offset) noexcept {
   const Offset off = offset.load();
   StackBlock* block = LivingBlock("FreeOffset", off);
   const Offset header = off - sizeof(StackBlock);
@@ -230,18 +228,17 @@ bool StackAllocator::ResizeTop(Offset offset, StackBlock* block, uint64_t new_by
   return false;
 }
 
-OffsetPtr<> StackAllocator::ReallocateOffsetNoNullCheck(const MemContext& ctx, OffsetPtr<> offset,
-                                                        size_t size) noexcept {
+OffsetPtr<> StackAllocator::ReallocateBlock(OffsetPtr<> offset, size_t size) noexcept {
   StackBlock* block = LivingBlock("ReallocateOffset", offset.load());
   if (size > stack_->end_) return OffsetPtr<>();
   const uint64_t old_bytes = BytesOf(block);
   const uint64_t new_bytes = BlockBytes(size);
   if (new_bytes == old_bytes || ResizeTop(offset.load(), block, new_bytes)) return offset;
   if (new_bytes < old_bytes) return offset;
-  const OffsetPtr<> moved = AllocateOffset(ctx, size);
+  const OffsetPtr<> moved = AllocateBlock(size, kDefaultAlignment);
   if (moved.IsNull()) return moved;
   std::memcpy(region_.base_ + moved.load(), region_.base_ + offset.load(), old_bytes);
-  FreeOffsetNoNullCheck(ctx, offset);
+  FreeBlock(offset);
   return moved;
 }
 

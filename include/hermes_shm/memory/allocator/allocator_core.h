@@ -2,10 +2,12 @@
 #define HSHM_MEMORY_ALLOCATOR_ALLOCATOR_CORE_H_
 
 #include <cstddef>
+#include <memory>
 #include <string_view>
 
 #include "hermes_shm/intrusive/offset_ptr.h"
 #include "hermes_shm/memory/allocator/allocator_header.h"
+#include "hermes_shm/memory/allocator/arena.h"
 #include "hermes_shm/memory/backend/membership.h"
 #include "hermes_shm/memory/backend/region.h"
 
@@ -100,6 +102,7 @@ class HSHM_API AllocatorCore {
   AllocatorId id_;
   AllocatorHeader* header_ = nullptr;
   Membership membership_;
+  std::unique_ptr<ArenaTable> arenas_;  // while attached
 
  private:
   void* CustomHeader(size_t size_bytes);

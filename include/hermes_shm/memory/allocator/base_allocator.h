@@ -19,7 +19,9 @@ namespace hshm::ipc {
 /**
  * What an allocator class must offer to BaseAllocator. Offsets count from the region start; null is
  * 0 and means "no room". All but Init, Attach and Detach are noexcept and safe to call from any
- * thread of any process that is attached.
+ * thread of any process that is attached. A call whose context IsArena() goes on to
+ * AllocateInArena, ReallocateInArena or FreeInArena; where that is asked, ordinary calls must not
+ * pay for it.
  */
 template <typename A>
 concept CoreAllocator = requires(A a, const MemContext& ctx, Offset off, uint64_t n) {
@@ -53,6 +55,9 @@ concept CoreAllocator = requires(A a, const MemContext& ctx, Offset off, uint64_
 template <typename Derived>
 class BaseAllocator : public AllocatorCore {
  public:
+  /** Alignment counts from the region's start; a Derived that says true counts from address 0. */
+  static constexpr bool kAlignsAddresses = false;
+
   /**
    * Makes a new allocator in the region. @throws Error kBackendInUse when one is there already,
    * kHolderStopped, kOutOfRange, kNoSpace; what Derived's Init throws.
@@ -92,6 +97,45 @@ class BaseAllocator : public AllocatorCore {
     if (!IsAttached()) return;
     self().Detach();
     EndAttachment();
+  }
+
+  // ---- arenas --------------------------------------------------------------------------------
+
+  /**
+   * Opens an arena: all calls that name the returned context are served from it by bumping a
+   * pointer in chunks that are ordinary blocks of this allocator. The first has chunk_bytes, each
+   * further one twice as many, up to 1 MiB; a block that needs more than a quarter of a chunk gets
+   * one of its own. A block costs 8 bytes more than its size. No chunk is taken before the first
+   * block.
+   *
+   * Free in an arena gives back the topmost block of its chunk, and one with its own chunk; any
+   * other only goes with the arena. Reallocate grows the topmost block in place. An arena's blocks
+   * may be read and written by every rank; freeing them with another context than the arena's is a
+   * broken rule. One thread at a time uses an arena. Pushed on an arena's context, the new one is
+   * its child: it goes with its parent, at the latest. For the rest ctx is what PopArena returns.
+   *
+   * When the process detaches, dies or forks, the chunks of its open arenas are what its other
+   * blocks are: see the allocator's page. A forked child has no room in its parent's arenas on a
+   * shared region, and frees nothing when it pops them; it pushes arenas of its own.
+   *
+   * @throws Error kOutOfRange when chunk_bytes is 0 or above 1 TiB, or kMaxArenas of this handle
+   * are open; kTooManyProcesses in a forked child that gets no slot; kSystem
+   */
+  MemContext PushArena(const MemContext& ctx, size_t chunk_bytes = kDefaultArenaChunkBytes) {
+    RequireAttached("PushArena");
+    Host host(&self());
+    return arenas_->Push(host, ctx, chunk_bytes);
+  }
+  /** Frees all blocks of the arena and of its children at once, and closes them. Stops with
+   * ClosedArena when it is not open. @return the context on which it was pushed */
+  MemContext PopArena(const MemContext& arena) noexcept {
+    RequireAttached("PopArena");
+    Host host(&self());
+    return arenas_->Pop(host, arena);
+  }
+  /** True from PushArena to PopArena, in the life of this handle that pushed it. */
+  bool HasArena(const MemContext& arena) const noexcept {
+    return IsAttached() && arenas_->IsOpen(arena);
   }
 
   // ---- offsets -------------------------------------------------------------------------------
@@ -207,6 +251,26 @@ class BaseAllocator : public AllocatorCore {
   }
 
  protected:
+  // What Derived's operations do when their context is an arena's. By value: it may be a register.
+  HSHM_NOINLINE OffsetPtr<> AllocateInArena(MemContext arena, size_t size,
+                                            size_t alignment) noexcept {
+    RequireAttached("Allocate");
+    if (!bits::IsPowerOfTwo(alignment)) defect::BadAlignment("AlignedAllocateOffset", alignment);
+    Host host(&self());
+    return OffsetPtr<>(arenas_->Allocate(host, arena, size, alignment));
+  }
+  HSHM_NOINLINE OffsetPtr<> ReallocateInArena(MemContext arena, OffsetPtr<> offset,
+                                              size_t size) noexcept {
+    RequireOwn("Reallocate", offset);
+    Host host(&self());
+    return OffsetPtr<>(arenas_->Reallocate(host, arena, offset.load(), size));
+  }
+  HSHM_NOINLINE void FreeInArena(MemContext arena, OffsetPtr<> offset) noexcept {
+    RequireOwn("Free", offset);
+    Host host(&self());
+    arenas_->Free(host, arena, offset.load());
+  }
+
   template <typename T>
   HSHM_INLINE FullPtr<T> ToFullPtr(OffsetPtr<> offset) const noexcept {
     if (HSHM_UNLIKELY(offset.IsNull())) return FullPtr<T>();
@@ -214,7 +278,37 @@ class BaseAllocator : public AllocatorCore {
   }
 
  private:
+  /** An arena's chunks are blocks of the calling thread. */
+  class Host final : public ArenaHost {
+   public:
+    explicit Host(Derived* alloc)
+        : ArenaHost(alloc->GetRegion(), &alloc->GetMembership(),
+                    Derived::kAlignsAddresses
+                        ? reinterpret_cast<uintptr_t>(alloc->GetRegion().base_)
+                        : 0),
+          alloc_(alloc) {}
+    Offset AllocateChunk(uint64_t size_bytes) noexcept override {
+      return alloc_->AllocateOffset(MemContext(), size_bytes).load();
+    }
+    void FreeChunk(Offset chunk) noexcept override {
+      alloc_->FreeOffset(MemContext(), OffsetPtr<>(chunk));
+    }
+
+   private:
+    Derived* alloc_;
+  };
+
   Derived& self() { return static_cast<Derived&>(*this); }
+
+  void RequireAttached(const char* operation) const noexcept {
+    if (HSHM_UNLIKELY(!IsAttached())) defect::NotAttached(operation);
+  }
+  void RequireOwn(const char* operation, OffsetPtr<> offset) noexcept {
+    RequireAttached(operation);
+    if (HSHM_UNLIKELY(!self().Contains(offset))) {
+      defect::ForeignPointer(operation, offset.load(), region_.size_bytes_);
+    }
+  }
 
   template <typename T>
   FullPtr<T> AllocateFor(const MemContext& ctx, size_t bytes) noexcept {

@@ -41,8 +41,9 @@ static_assert(sizeof(BuddyHeader) == 192);  // frozen by kAllocatorLayoutVersion
  * granule. State costs 12 bytes a granule, out of line: 3/16 of what is in use.
  *
  * Memory is committed from the bottom upwards, in steps from 64 KiB to 4 MiB, together with the
- * nodes that describe it; what was committed once stays. Blocks stay when their process detaches or
- * dies. A process that dies in a call may leave one block that nobody knows.
+ * nodes that describe it; what was committed once stays. Blocks, and arenas that were not popped,
+ * stay when their process detaches or dies. A process that dies in a call may leave one block that
+ * nobody knows.
  *
  * Invariant  A granule below frontier_ is in use if and only if a user mark {granules} covers it.
  *            Marks change under lock_ only; each operation commits with one store of a mark, or of
@@ -62,11 +63,18 @@ class HSHM_API BuddyAllocator : public BaseAllocator<BuddyAllocator> {
     return AlignedAllocateOffset(ctx, size, kDefaultAlignment);
   }
   /** Offsets are aligned; addresses as far as the region's base is. */
-  OffsetPtr<> AlignedAllocateOffset(const MemContext& ctx, size_t size, size_t alignment) noexcept;
+  OffsetPtr<> AlignedAllocateOffset(const MemContext& ctx, size_t size, size_t alignment) noexcept {
+    if (ctx.IsArena()) return AllocateInArena(ctx, size, alignment);
+    return AllocateBlock(size, alignment);
+  }
   /** In place when it gets smaller, or when the granules behind the block are free. */
   OffsetPtr<> ReallocateOffsetNoNullCheck(const MemContext& ctx, OffsetPtr<> offset,
-                                          size_t size) noexcept;
-  void FreeOffsetNoNullCheck(const MemContext& ctx, OffsetPtr<> offset) noexcept;
+                                          size_t size) noexcept {
+    return ctx.IsArena() ? ReallocateInArena(ctx, offset, size) : ReallocateBlock(offset, size);
+  }
+  void FreeOffsetNoNullCheck(const MemContext& ctx, OffsetPtr<> offset) noexcept {
+    ctx.IsArena() ? FreeInArena(ctx, offset) : FreeBlock(offset);
+  }
 
   /** Bytes of all blocks, in whole granules. */
   size_t GetCurrentlyAllocatedSize() noexcept;
@@ -85,6 +93,10 @@ class HSHM_API BuddyAllocator : public BaseAllocator<BuddyAllocator> {
   MemContext Init(Offset core);
   MemContext Attach(Offset core);
   void Detach() noexcept { buddy_ = nullptr; }
+
+  OffsetPtr<> AllocateBlock(size_t size, size_t alignment) noexcept;
+  OffsetPtr<> ReallocateBlock(OffsetPtr<> offset, size_t size) noexcept;
+  void FreeBlock(OffsetPtr<> offset) noexcept;
 
   void Require(const char* operation) const noexcept {
     if (HSHM_UNLIKELY(buddy_ == nullptr)) defect::NotAttached(operation);

@@ -61,15 +61,23 @@ static_assert(sizeof(MallocHeader) == 64 + 64 * kMallocCounters);  // frozen by 
 class HSHM_API MallocAllocator : public BaseAllocator<MallocAllocator> {
  public:
   static constexpr AllocatorType kType = AllocatorType::kMalloc;
+  static constexpr bool kAlignsAddresses = true;
 
   OffsetPtr<> AllocateOffset(const MemContext& ctx, size_t size) noexcept {
     return AlignedAllocateOffset(ctx, size, kDefaultAlignment);
   }
-  OffsetPtr<> AlignedAllocateOffset(const MemContext& ctx, size_t size, size_t alignment) noexcept;
+  OffsetPtr<> AlignedAllocateOffset(const MemContext& ctx, size_t size, size_t alignment) noexcept {
+    if (ctx.IsArena()) return AllocateInArena(ctx, size, alignment);
+    return AllocateBlock(size, alignment);
+  }
   /** By realloc: a larger alignment than 16 is not kept when the block moves. */
   OffsetPtr<> ReallocateOffsetNoNullCheck(const MemContext& ctx, OffsetPtr<> offset,
-                                          size_t size) noexcept;
-  void FreeOffsetNoNullCheck(const MemContext& ctx, OffsetPtr<> offset) noexcept;
+                                          size_t size) noexcept {
+    return ctx.IsArena() ? ReallocateInArena(ctx, offset, size) : ReallocateBlock(offset, size);
+  }
+  void FreeOffsetNoNullCheck(const MemContext& ctx, OffsetPtr<> offset) noexcept {
+    ctx.IsArena() ? FreeInArena(ctx, offset) : FreeBlock(offset);
+  }
 
   /** Bytes that all blocks can hold: what malloc rounded the requests up to. */
   size_t GetCurrentlyAllocatedSize() noexcept;
@@ -93,6 +101,10 @@ class HSHM_API MallocAllocator : public BaseAllocator<MallocAllocator> {
   MemContext Init(Offset core);
   MemContext Attach(Offset core);
   void Detach() noexcept { malloc_ = nullptr; }
+
+  OffsetPtr<> AllocateBlock(size_t size, size_t alignment) noexcept;
+  OffsetPtr<> ReallocateBlock(OffsetPtr<> offset, size_t size) noexcept;
+  void FreeBlock(OffsetPtr<> offset) noexcept;
 
   void Require(const char* operation) const noexcept {
     if (HSHM_UNLIKELY(malloc_ == nullptr)) defect::NotAttached(operation);

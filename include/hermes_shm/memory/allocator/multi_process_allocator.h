@@ -38,6 +38,9 @@ using multi_process::DetachMode;
  *
  * A process that ends without shm_detach is treated as shm_detach(kKeepLive) by the next one that
  * joins or finds no room. A forked child joins as a process of its own with its first call.
+ *
+ * The chunks of an arena are ordinary blocks of its process: shm_detach and OnDeath::kReclaim
+ * delete them if they have not been popped, kKeepLive and any other death leave them to be read.
  */
 template <typename Config, multi_process::Sharing kSharing = multi_process::Sharing::kManyProcesses>
 class HSHM_API BasicMultiProcessAllocator
@@ -82,7 +85,8 @@ class HSHM_API BasicMultiProcessAllocator
 
   HSHM_INLINE OffsetPtr<> AllocateOffset(const MemContext& ctx, size_t size) noexcept {
     Heap* heap = GetHeap(ctx);
-    return OffsetPtr<>(HSHM_LIKELY(heap != nullptr) ? heap->Allocate(size) : 0);
+    if (HSHM_LIKELY(heap != nullptr)) return OffsetPtr<>(heap->Allocate(size));
+    return ctx.IsArena() ? this->AllocateInArena(ctx, size, kDefaultAlignment) : OffsetPtr<>();
   }
   OffsetPtr<> AlignedAllocateOffset(const MemContext& ctx, size_t size, size_t alignment) noexcept;
   OffsetPtr<> ReallocateOffsetNoNullCheck(const MemContext& ctx, OffsetPtr<> offset,
@@ -92,11 +96,11 @@ class HSHM_API BasicMultiProcessAllocator
     if (HSHM_LIKELY(heap != nullptr)) {
       heap->Free(offset.load());
     } else {
-      FreeWithoutHeap(offset.load());
+      FreeWithoutHeap(ctx, offset);
     }
   }
 
-  /** Bytes that the block can hold: at least what was asked for. */
+  /** Bytes that the block can hold: at least what was asked for. Not for blocks of an arena. */
   size_t GetUsableSize(OffsetPtr<> offset) noexcept;
 
   /** Bytes in blocks that some process holds, size classes rounded up. Exact while no one works. */
@@ -156,10 +160,11 @@ class HSHM_API BasicMultiProcessAllocator
     if (HSHM_LIKELY(ctx.pid_ + 1 == identity_->slot_plus_one_)) {
       if (Heap* heap = process_->heap(ctx.tid_); HSHM_LIKELY(heap != nullptr)) return heap;
     }
-    return FindHeap();
+    return FindHeap(ctx);
   }
   Heap* FindHeap() noexcept;
-  void FreeWithoutHeap(Offset block) noexcept;
+  Heap* FindHeap(MemContext ctx) noexcept;  // null when it is an arena's
+  void FreeWithoutHeap(MemContext ctx, OffsetPtr<> block) noexcept;
   MemContext Start(Offset core, const MultiProcessOptions& options);
   bool RejoinForkedChild() noexcept;
   void Cache(Heap* heap) noexcept;

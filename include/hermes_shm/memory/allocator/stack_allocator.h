@@ -38,8 +38,8 @@ static_assert(sizeof(StackBlock) == 16);
  * Freeing the topmost block gives its bytes back; so does freeing the last living block, and then
  * everything is free. A block freed in the middle is reused only then. Each block costs 16 bytes
  * more than its size, rounded up to 16. At most 2^27 - 1 blocks live at once, regions up to 2 TiB;
- * beyond that: no room. What a process allocated stays when it detaches or dies; a process that
- * dies in a call may leave one block that nobody knows, which then stays.
+ * beyond that: no room. What a process allocated stays when it detaches or dies, open arenas too; a
+ * process that dies in a call may leave one block that nobody knows, which then stays.
  *
  * Invariant  Bytes in [bottom, top) belong to at most one block each; a living block is counted in
  *            word_, and its size never reaches beyond its bytes (shrunk: size first; grown: last).
@@ -60,11 +60,18 @@ class HSHM_API StackAllocator : public BaseAllocator<StackAllocator> {
     return AlignedAllocateOffset(ctx, size, kDefaultAlignment);
   }
   /** Offsets are aligned; addresses as far as the region's base is. */
-  OffsetPtr<> AlignedAllocateOffset(const MemContext& ctx, size_t size, size_t alignment) noexcept;
+  OffsetPtr<> AlignedAllocateOffset(const MemContext& ctx, size_t size, size_t alignment) noexcept {
+    if (ctx.IsArena()) return AllocateInArena(ctx, size, alignment);
+    return AllocateBlock(size, alignment);
+  }
   /** In place when the block is the topmost, or gets smaller. */
   OffsetPtr<> ReallocateOffsetNoNullCheck(const MemContext& ctx, OffsetPtr<> offset,
-                                          size_t size) noexcept;
-  void FreeOffsetNoNullCheck(const MemContext& ctx, OffsetPtr<> offset) noexcept;
+                                          size_t size) noexcept {
+    return ctx.IsArena() ? ReallocateInArena(ctx, offset, size) : ReallocateBlock(offset, size);
+  }
+  void FreeOffsetNoNullCheck(const MemContext& ctx, OffsetPtr<> offset) noexcept {
+    ctx.IsArena() ? FreeInArena(ctx, offset) : FreeBlock(offset);
+  }
 
   /** Bytes between bottom and top: headers, padding and blocks freed in the middle included. */
   size_t GetCurrentlyAllocatedSize() noexcept;
@@ -85,6 +92,10 @@ class HSHM_API StackAllocator : public BaseAllocator<StackAllocator> {
   MemContext Init(Offset core);
   MemContext Attach(Offset core);
   void Detach() noexcept { stack_ = nullptr; }
+
+  OffsetPtr<> AllocateBlock(size_t size, size_t alignment) noexcept;
+  OffsetPtr<> ReallocateBlock(OffsetPtr<> offset, size_t size) noexcept;
+  void FreeBlock(OffsetPtr<> offset) noexcept;
 
   StackHeader& Stack(const char* operation) noexcept {
     if (HSHM_UNLIKELY(stack_ == nullptr)) defect::NotAttached(operation);

@@ -147,6 +147,12 @@ BasicMultiProcessAllocator<Config, kSharing>::FindHeap() noexcept {
 }
 
 template <typename Config, multi_process::Sharing kSharing>
+multi_process::ThreadHeap<Config>* BasicMultiProcessAllocator<Config, kSharing>::FindHeap(
+    MemContext ctx) noexcept {
+  return ctx.IsArena() ? nullptr : FindHeap();
+}
+
+template <typename Config, multi_process::Sharing kSharing>
 void BasicMultiProcessAllocator<Config, kSharing>::ThreadContext::destroy() noexcept {
   if (allocator_->identity_->epoch_ != epoch_) return;  // detached, or a forked child's copy
   // Other destructors of this thread may still call: they get a heap anew.
@@ -190,7 +196,7 @@ bool BasicMultiProcessAllocator<Config, kSharing>::RejoinForkedChild() noexcept 
 
 template <typename Config, multi_process::Sharing kSharing>
 MemContext BasicMultiProcessAllocator<Config, kSharing>::CreateTls(const MemContext& ctx) noexcept {
-  Heap* heap = GetHeap(ctx);
+  Heap* heap = GetHeap(ctx.IsArena() ? MemContext() : ctx);
   return heap == nullptr ? MemContext() : ContextOf(heap);
 }
 
@@ -209,14 +215,19 @@ OffsetPtr<> BasicMultiProcessAllocator<Config, kSharing>::AlignedAllocateOffset(
     const MemContext& ctx, size_t size, size_t alignment) noexcept {
   if (!bits::IsPowerOfTwo(alignment)) defect::BadAlignment("AlignedAllocateOffset", alignment);
   Heap* heap = GetHeap(ctx);
-  return OffsetPtr<>(heap == nullptr ? 0 : heap->AllocateAligned(size, alignment));
+  if (heap == nullptr) {
+    return ctx.IsArena() ? this->AllocateInArena(ctx, size, alignment) : OffsetPtr<>();
+  }
+  return OffsetPtr<>(heap->AllocateAligned(size, alignment));
 }
 
 template <typename Config, multi_process::Sharing kSharing>
 OffsetPtr<> BasicMultiProcessAllocator<Config, kSharing>::ReallocateOffsetNoNullCheck(
     const MemContext& ctx, OffsetPtr<> offset, size_t new_size) noexcept {
   Heap* heap = GetHeap(ctx);
-  if (heap == nullptr) return OffsetPtr<>();
+  if (heap == nullptr) {
+    return ctx.IsArena() ? this->ReallocateInArena(ctx, offset, new_size) : OffsetPtr<>();
+  }
   heap->CheckBlock("Reallocate", offset.load());
   if (heap->ResizeInPlace(offset.load(), new_size)) return offset;
   const uint64_t usable = heap->UsableBytes(offset.load());
@@ -229,9 +240,14 @@ OffsetPtr<> BasicMultiProcessAllocator<Config, kSharing>::ReallocateOffsetNoNull
 }
 
 template <typename Config, multi_process::Sharing kSharing>
-void BasicMultiProcessAllocator<Config, kSharing>::FreeWithoutHeap(Offset block) noexcept {
-  // The thread has no heap and gets none: the block is pushed, or is a large one.
-  process_->FreeRemote(block);
+void BasicMultiProcessAllocator<Config, kSharing>::FreeWithoutHeap(MemContext ctx,
+                                                                   OffsetPtr<> block) noexcept {
+  if (ctx.IsArena()) {
+    this->FreeInArena(ctx, block);
+  } else {
+    // The thread has no heap and gets none: the block is pushed, or is a large one.
+    process_->FreeRemote(block.load());
+  }
 }
 
 template <typename Config, multi_process::Sharing kSharing>
