@@ -48,21 +48,21 @@ class HSHM_API BasicScalablePageAllocator
   OffsetPtr<> AllocateOffset(const MemContext& ctx, size_t size) noexcept {
     return AlignedAllocateOffset(ctx, size, kDefaultAlignment);
   }
-  OffsetPtr<> AlignedAllocateOffset(const MemContext& /*no state per caller*/, size_t size,
-                                    size_t alignment) noexcept {
+  OffsetPtr<> AlignedAllocateOffset(const MemContext& ctx, size_t size, size_t alignment) noexcept {
+    if (ctx.IsArena()) return this->AllocateInArena(ctx, size, alignment);
     return AllocateBlock(size, alignment);
   }
   /** In place within a size, and for runs when the pages behind them are free. */
-  OffsetPtr<> ReallocateOffsetNoNullCheck(const MemContext& /*no state per caller*/,
-                                          OffsetPtr<> offset, size_t size) noexcept {
-    return ReallocateBlock(offset, size);
+  OffsetPtr<> ReallocateOffsetNoNullCheck(const MemContext& ctx, OffsetPtr<> offset,
+                                          size_t size) noexcept {
+    return ctx.IsArena() ? this->ReallocateInArena(ctx, offset, size)
+                         : ReallocateBlock(offset, size);
   }
-  void FreeOffsetNoNullCheck(const MemContext& /*no state per caller*/,
-                             OffsetPtr<> offset) noexcept {
-    FreeBlock(offset);
+  void FreeOffsetNoNullCheck(const MemContext& ctx, OffsetPtr<> offset) noexcept {
+    ctx.IsArena() ? this->FreeInArena(ctx, offset) : FreeBlock(offset);
   }
 
-  /** Bytes that the block can hold: at least what was asked for. */
+  /** Bytes that the block can hold: at least what was asked for. Not for blocks of an arena. */
   size_t GetUsableSize(OffsetPtr<> offset) noexcept;
 
   /** Bytes of all blocks, sizes rounded up. Takes no lock; exact while no one works. */

@@ -54,7 +54,7 @@ MemContext BasicScalablePageAllocator<Config>::Attach(Offset core) {
 
 template <typename Config>
 MemContext BasicScalablePageAllocator<Config>::CreateTls(const MemContext& ctx) noexcept {
-  if (ctx.IsValid()) return ctx;
+  if (ctx.IsValid() && !ctx.IsArena()) return ctx;
   const auto& me = this->membership_;
   return MemContext(me.IsMember() ? me.slot() : MemContext::kNone, 0);
 }
