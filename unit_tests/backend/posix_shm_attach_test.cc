@@ -61,7 +61,8 @@ TEST_CASE("Attaching works after the creator has gone") {
 TEST_CASE("Attaching to a bad name is BadName, to none NotFound") {
   for (const std::string& name :
        {std::string(), std::string("."), std::string(".."), std::string("/x"), std::string("a/b"),
-        std::string("/"), std::string("a\0b", 3), std::string(201, 'x'), std::string(255, 'x')}) {
+        std::string("/"), std::string("a\0b", 3), std::string(201, 'x'), std::string(255, 'x'),
+        std::string(256, 'x')}) {
     INFO("name '" << name << "'");
     REQUIRE(AttachTo(name).code_ == ErrorCode::kBadName);
   }

@@ -67,8 +67,10 @@ TEST_CASE("Creating refuses bad names and sizes and leaves nothing behind") {
   };
   REQUIRE(create("", kBytes) == ErrorCode::kBadName);
   REQUIRE(create("a/b", kBytes) == ErrorCode::kBadName);
-  REQUIRE(create("..", kBytes) == ErrorCode::kBadName);
-  REQUIRE(create(std::string(201, 'x'), kBytes) == ErrorCode::kBadName);
+  for (const char* name : {"/", ".", ".."}) REQUIRE(create(name, kBytes) == ErrorCode::kBadName);
+  for (size_t length : {201, 255, 256}) {
+    REQUIRE(create(std::string(length, 'x'), kBytes) == ErrorCode::kBadName);
+  }
   REQUIRE(create(segment.url(), 0) == ErrorCode::kOutOfRange);
   REQUIRE(create(segment.url(), kMinRegionBytes - 1) == ErrorCode::kOutOfRange);
   REQUIRE(create(segment.url(), ~size_t{0}) == ErrorCode::kOutOfRange);

@@ -16,9 +16,11 @@
 
 #include "contract/arena_claims.h"
 #include "contract/block_claims.h"
+#include "contract/lifecycle_claims.h"
 #include "contract/misuse_claims.h"
 #include "contract/region_claims.h"
 #include "contract/shared_arena_claims.h"
 #include "contract/shared_claims.h"
+#include "contract/stats_claims.h"
 
 #endif  // HSHM_UNIT_TESTS_CONTRACT_CONTRACT_SUITE_H_

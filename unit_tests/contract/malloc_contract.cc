@@ -15,6 +15,8 @@ struct Traits : contract::Defaults {
 
 #include "contract/arena_claims.h"
 #include "contract/block_claims.h"
+#include "contract/lifecycle_claims.h"
 #include "contract/misuse_claims.h"
 #include "contract/refusal_claims.h"
+#include "contract/stats_claims.h"
 #include "contract/thread_claims.h"

@@ -13,7 +13,9 @@ struct Traits : contract::Defaults {
 
 #include "contract/arena_claims.h"
 #include "contract/block_claims.h"
+#include "contract/lifecycle_claims.h"
 #include "contract/misuse_claims.h"
 #include "contract/one_process_claims.h"
 #include "contract/region_claims.h"
+#include "contract/stats_claims.h"
 #include "contract/thread_claims.h"

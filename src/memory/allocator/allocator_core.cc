@@ -281,4 +281,29 @@ OffsetPtr<> AllocatorCore::FindRootOffset(std::string_view name) noexcept {
   }
 }
 
+// ---- statistics --------------------------------------------------------------------------------
+
+AllocatorStats AllocatorCore::BeginStats(AllocatorType type) {
+  AllocatorStats stats;
+  stats.allocator_ = AllocatorTypeName(type);
+  stats.region_bytes_ = region_.size_bytes_;
+  stats.ranks_.resize(membership_.slot_count());
+  for (uint32_t slot = 0; slot < membership_.slot_count(); ++slot) {
+    const SlotEntry* const entry = membership_.entry(slot);
+    stats.ranks_[slot].slot_ = slot;
+    // A slot that nobody ever had needs no question. acquire: pairs with Membership::Join
+    if (entry->generation_.load(std::memory_order_acquire) == 0) continue;
+    stats.ranks_[slot].os_pid_ = entry->os_pid_;
+    stats.ranks_[slot].is_alive_ = membership_.IsAlive(slot);
+  }
+  return stats;
+}
+
+void AllocatorCore::EndStats(AllocatorStats* stats) {
+  std::erase_if(stats->ranks_, [](const RankStats& rank) {
+    return !rank.is_alive_ && rank.unit_bytes_ == 0 && rank.live_bytes_ == 0 && rank.heaps_ == 0;
+  });
+  std::erase_if(stats->classes_, [](const SizeClassStats& one) { return one.pages_ == 0; });
+}
+
 }  // namespace hshm::ipc

@@ -273,6 +273,38 @@ size_t BuddyAllocator::GetCurrentlyAllocatedSize() noexcept {
   return (managed - buddy_->lists_.free_granules_) * buddy_->granule_bytes_;
 }
 
+void BuddyAllocator::AddStats(AllocatorStats* stats) {
+  Locked locked(this);
+  stats->is_complete_ = locked.IsHeld();
+  if (!locked.IsHeld()) return;
+  const BuddyEngine engine = Engine();
+  uint64_t largest = 0;
+  uint64_t stretch = 0;  // free granules up to here
+  for (uint32_t at = buddy_->first_; at < buddy_->frontier_;) {
+    uint32_t granules = LiveGranules(at);
+    uint32_t order = 0;
+    if (granules != 0) {
+      ++stats->live_blocks_;
+      stretch = 0;
+    } else {
+      granules = engine.FreeBlockAt(at, &order) == at ? uint32_t{1} << order : 1;
+      stretch += granules;
+      largest = std::max(largest, stretch);
+    }
+    at += granules;
+  }
+  const uint64_t granule = buddy_->granule_bytes_;
+  const uint64_t unused = buddy_->end_ - buddy_->frontier_;
+  const uint64_t managed = buddy_->frontier_ - buddy_->first_;
+  stats->capacity_bytes_ = (managed + unused) * granule;
+  stats->committed_bytes_ = managed * granule;
+  stats->live_bytes_ = (managed - engine.free_granules()) * granule;
+  stats->peak_bytes_ = stats->committed_bytes_;
+  stats->peak_counts_ = "memory ever used";
+  stats->free_bytes_ = stats->capacity_bytes_ - stats->live_bytes_;
+  stats->largest_free_bytes_ = std::max(largest, stretch + unused) * granule;
+}
+
 bool BuddyAllocator::Check() noexcept {
   Require("Check");
   Locked locked(this);

@@ -177,6 +177,11 @@ size_t MallocAllocator::GetCurrentlyAllocatedSize() noexcept {
   return sum;
 }
 
+/** The system's memory is the limit, and malloc does not tell how it lies. */
+void MallocAllocator::AddStats(AllocatorStats* stats) {
+  stats->live_bytes_ = GetCurrentlyAllocatedSize();
+}
+
 bool MallocAllocator::Check() noexcept {
   Require("Check");
   // relaxed, both: as in IsInRange

@@ -248,6 +248,20 @@ size_t StackAllocator::GetCurrentlyAllocatedSize() noexcept {
   return Word::From(stack.word_.load(std::memory_order_relaxed)).top_ - stack.bottom_;
 }
 
+void StackAllocator::AddStats(AllocatorStats* stats) {
+  // relaxed, both: figures, true at some moment
+  const Word word = Word::From(stack_->word_.load(std::memory_order_relaxed));
+  const uint64_t committed = stack_->committed_.load(std::memory_order_relaxed);
+  stats->capacity_bytes_ = stack_->end_ - stack_->bottom_;
+  stats->committed_bytes_ = committed - stack_->bottom_;
+  stats->live_bytes_ = word.top_ - stack_->bottom_;
+  stats->live_blocks_ = word.live_;
+  stats->peak_bytes_ = stats->committed_bytes_;
+  stats->peak_counts_ = "memory ever used";
+  stats->free_bytes_ = stack_->end_ - word.top_;
+  stats->largest_free_bytes_ = stats->free_bytes_;
+}
+
 // ---- walking
 // -------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@
 
 #include "hermes_shm/intrusive/offset_ptr.h"
 #include "hermes_shm/memory/allocator/allocator_header.h"
+#include "hermes_shm/memory/allocator/allocator_stats.h"
 #include "hermes_shm/memory/allocator/arena.h"
 #include "hermes_shm/memory/backend/membership.h"
 #include "hermes_shm/memory/backend/region.h"
@@ -83,6 +84,11 @@ class HSHM_API AllocatorCore {
   void AbandonInit() noexcept;
   Offset BeginAttach(AllocatorType type, const Region& region);
   void EndAttachment() noexcept;
+
+  /** Statistics with what all allocators have in common; ranks_ has an entry for each slot. */
+  AllocatorStats BeginStats(AllocatorType type);
+  /** Leaves the ranks and classes out of which there is nothing to say. */
+  static void EndStats(AllocatorStats* stats);
 
   /**
    * Leaves an offset under a name (1 to 55 bytes) for every rank to find; a null offset takes the

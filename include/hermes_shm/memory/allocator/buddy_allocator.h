@@ -94,6 +94,7 @@ class HSHM_API BuddyAllocator : public BaseAllocator<BuddyAllocator> {
   MemContext Attach(Offset core);
   void Detach() noexcept { buddy_ = nullptr; }
 
+  void AddStats(AllocatorStats* stats);
   OffsetPtr<> AllocateBlock(size_t size, size_t alignment) noexcept;
   OffsetPtr<> ReallocateBlock(OffsetPtr<> offset, size_t size) noexcept;
   void FreeBlock(OffsetPtr<> offset) noexcept;

@@ -102,6 +102,7 @@ class HSHM_API MallocAllocator : public BaseAllocator<MallocAllocator> {
   MemContext Attach(Offset core);
   void Detach() noexcept { malloc_ = nullptr; }
 
+  void AddStats(AllocatorStats* stats);
   OffsetPtr<> AllocateBlock(size_t size, size_t alignment) noexcept;
   OffsetPtr<> ReallocateBlock(OffsetPtr<> offset, size_t size) noexcept;
   void FreeBlock(OffsetPtr<> offset) noexcept;

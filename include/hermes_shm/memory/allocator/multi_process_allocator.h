@@ -146,6 +146,7 @@ class HSHM_API BasicMultiProcessAllocator
     void destroy() noexcept;
   };
 
+  void AddStats(AllocatorStats* stats);
   MemContext Init(Offset core, const MultiProcessOptions& options = {});
   MemContext Attach(Offset core, const MultiProcessOptions& options = {});
   void Detach();

@@ -89,6 +89,7 @@ class HSHM_API BasicScalablePageAllocator
   void Require(const char* operation) const noexcept {
     if (HSHM_UNLIKELY(!is_open_)) defect::NotAttached(operation);
   }
+  void AddStats(AllocatorStats* stats);
   OffsetPtr<> AllocateBlock(size_t size, size_t alignment) noexcept;
   OffsetPtr<> ReallocateBlock(OffsetPtr<> offset, size_t size) noexcept;
   void FreeBlock(OffsetPtr<> offset) noexcept;

@@ -93,6 +93,7 @@ class HSHM_API StackAllocator : public BaseAllocator<StackAllocator> {
   MemContext Attach(Offset core);
   void Detach() noexcept { stack_ = nullptr; }
 
+  void AddStats(AllocatorStats* stats);
   OffsetPtr<> AllocateBlock(size_t size, size_t alignment) noexcept;
   OffsetPtr<> ReallocateBlock(OffsetPtr<> offset, size_t size) noexcept;
   void FreeBlock(OffsetPtr<> offset) noexcept;

@@ -271,6 +271,11 @@ UnitPlacement BasicMultiProcessAllocator<Config, kSharing>::GetPlacement() noexc
 }
 
 template <typename Config, multi_process::Sharing kSharing>
+void BasicMultiProcessAllocator<Config, kSharing>::AddStats(AllocatorStats* stats) {
+  stats->is_complete_ = GetHeap(MemContext()) != nullptr && process_->AddStats(stats);
+}
+
+template <typename Config, multi_process::Sharing kSharing>
 bool BasicMultiProcessAllocator<Config, kSharing>::Check() noexcept {
   return GetHeap(MemContext()) != nullptr && process_->Check();
 }

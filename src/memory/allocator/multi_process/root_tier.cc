@@ -127,7 +127,39 @@ uint32_t RootTier<Config>::Grant(HeadWord::Kind kind, uint32_t granules, uint32_
   const uint32_t placed = placement_.node_ == kAnyNode ? 0 : HeadWord::kPlaced;
   heads_[first].Set(HeadWord::Make(kind, membership_->slot() + 1, granules) | placed);
   Place(first, granules);
+  CountGranted(kind, first, granules);
   return first;
+}
+
+template <typename Config>
+uint64_t RootTier<Config>::PushesIn(uint32_t granule, uint32_t granules) const {
+  uint64_t sum = 0;
+  const uint32_t end = FirstPageOf(granule + granules);
+  for (uint32_t page = FirstPageOf(granule); page < end; ++page) {
+    // relaxed: a count only
+    sum += RemoteWord::Pushed(pages_.Entry(page)->remote_.load(std::memory_order_relaxed));
+  }
+  return sum;
+}
+
+/** For statistics. Entries outside of units may have no memory, so their pushes stand in the header
+ * meanwhile; pages that were never in a unit that went back have none. */
+template <typename Config>
+void RootTier<Config>::CountGranted(HeadWord::Kind kind, uint32_t first, uint32_t granules) {
+  const uint64_t all = header_->granule_end_ - header_->first_granule_;
+  const auto granted = static_cast<uint32_t>(all - FreeGranules());
+  header_->peak_granules_ = std::max(header_->peak_granules_, granted);
+  const bool is_fresh =
+      first >= header_->returned_end_ || first + granules <= header_->returned_begin_;
+  if (kind == HeadWord::kUnit && !is_fresh) header_->returned_pushes_ -= PushesIn(first, granules);
+}
+
+template <typename Config>
+void RootTier<Config>::CountReturned(uint32_t first, uint32_t granules) {
+  const bool is_first = header_->returned_end_ == 0;
+  header_->returned_begin_ = is_first ? first : std::min(header_->returned_begin_, first);
+  header_->returned_end_ = std::max(header_->returned_end_, first + granules);
+  header_->returned_pushes_ += PushesIn(first, granules);
 }
 
 template <typename Config>
@@ -137,6 +169,7 @@ void RootTier<Config>::GiveBack(uint32_t granule) {
   DecommitPages(FirstPageOf(granule), FirstPageOf(granule + granules));
   if ((word & HeadWord::kPlaced) != 0) Unplace(granule, granules);
   heads_[granule].Set(0);
+  if (HeadWord::KindOf(word) == HeadWord::kUnit) CountReturned(granule, granules);
   Engine().Free(granule, granules);
 }
 
@@ -157,6 +190,7 @@ bool RootTier<Config>::ResizeLarge(uint32_t granule, uint32_t granules) {
     if (placement_.node_ != kAnyNode) resized |= HeadWord::kPlaced;
     heads_[granule].Set(resized);
     Place(granule + present, granules - present);
+    CountGranted(HeadWord::kLarge, granule + present, granules - present);
   } else if (granules < present) {
     if ((word & HeadWord::kPlaced) != 0) Unplace(granule + granules, present - granules);
     heads_[granule].Set(resized);

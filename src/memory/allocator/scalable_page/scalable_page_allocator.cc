@@ -196,6 +196,53 @@ size_t BasicScalablePageAllocator<Config>::GetCurrentlyAllocatedSize() noexcept 
 }
 
 template <typename Config>
+void BasicScalablePageAllocator<Config>::AddStats(AllocatorStats* stats) {
+  stats->classes_.resize(Config::kClassCount);
+  typename scalable_page::PagePool<Config>::Guard guard(pool_);
+  stats->is_complete_ = guard.IsHeld();
+  if (!guard.IsHeld()) return;
+  const scalable_page::ScalableHeader<Config>& header = pool_.header();
+  const uint32_t frontier = pool_.Frontier();
+  uint64_t stretch = 0;  // free pages up to here
+  uint64_t largest = 0;
+  for (uint32_t page = header.first_page_; page < frontier; ++page) {
+    const multi_process::PageEntry* entry = pool_.pages().Entry(page);
+    if (entry->committed_.Get() != 0) stats->committed_bytes_ += Config::kPageBytes;
+    if (entry->owner_.Get() == multi_process::kFreePage) {
+      stats->free_bytes_ += Config::kPageBytes;
+      largest = std::max(largest, ++stretch);
+      continue;
+    }
+    stretch = 0;
+    const uint32_t shape = entry->shape_.Get();
+    if (entry->owner_.Get() == multi_process::kSpanInterior) continue;
+    if (KindOf(shape) == kKindRun) ++stats->live_blocks_;
+    if (KindOf(shape) != kKindClass) continue;
+    SizeClassStats& one = stats->classes_[multi_process::ClassOfShape(shape)];
+    one.pages_ += entry->span_.Get();
+    one.free_blocks_ += pool_.pages().Capacity(page);
+  }
+  for (uint32_t c = 0; c < Config::kClassCount; ++c) {
+    SizeClassStats& one = stats->classes_[c];
+    one.block_bytes_ = ClassBytes(c);
+    // relaxed: a figure; the class's lock is not held, so it may be ahead of its pages
+    const uint64_t live = header.classes_[c].live_blocks_.load(std::memory_order_relaxed);
+    one.live_blocks_ = std::min(live, one.free_blocks_);
+    one.free_blocks_ -= one.live_blocks_;
+    stats->live_blocks_ += one.live_blocks_;
+    stats->free_bytes_ += one.free_blocks_ * one.block_bytes_;
+  }
+  const uint64_t unused = header.page_count_ - frontier;
+  const uint64_t pages = header.page_count_ - header.first_page_;
+  stats->capacity_bytes_ = pages * Config::kPageBytes;
+  stats->live_bytes_ = GetCurrentlyAllocatedSize();
+  stats->peak_bytes_ = (frontier - header.first_page_) * Config::kPageBytes;
+  stats->peak_counts_ = "memory ever used";
+  stats->free_bytes_ += unused * Config::kPageBytes;
+  stats->largest_free_bytes_ = std::max(largest, stretch + unused) * Config::kPageBytes;
+}
+
+template <typename Config>
 void BasicScalablePageAllocator<Config>::Trim() noexcept {
   Require("Trim");
   blocks_.ReleaseSpares();

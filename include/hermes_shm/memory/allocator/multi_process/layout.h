@@ -141,7 +141,7 @@ struct HeadWord {
   static constexpr uint32_t Granules(uint32_t word) { return (word >> 16) + 1; }
 };
 
-inline constexpr uint32_t kMultiProcessLayoutVersion = 1;
+inline constexpr uint32_t kMultiProcessLayoutVersion = 2;
 inline constexpr uint32_t kMaxGranules = 1u << 16;
 
 /** The allocator's own header. */
@@ -160,7 +160,12 @@ struct RootHeader {
   Atomic<uint32_t> pressure_;    // [any]  raised by a rank that found no room
   uint32_t sweeps_;              // [lock:root] how often the dead were looked for and found
   uint64_t adopted_pages_;       // [lock:root] pages taken over from the dead so far
-  BuddyLists lists_;             // [lock:root] a cache of the head words
+  uint64_t returned_pushes_;     // [lock:root] remote frees of pages that no unit covers now
+  uint32_t returned_begin_;      // [lock:root] first granule that was ever given back in a unit
+  uint32_t returned_end_;        // [lock:root] one past the last; 0: none was
+  uint32_t peak_granules_;       // [lock:root] the most that were granted at once
+  uint32_t reserved_;
+  BuddyLists lists_;  // [lock:root] a cache of the head words
 };
 static_assert(std::is_standard_layout_v<RootHeader>);
 

@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 
+#include "hermes_shm/memory/allocator/allocator_stats.h"
 #include "hermes_shm/memory/allocator/multi_process/options.h"
 #include "hermes_shm/memory/allocator/multi_process/page_list.h"
 #include "hermes_shm/memory/allocator/multi_process/root_tier.h"
@@ -126,6 +127,8 @@ class HSHM_API ProcessBlock {
   uint64_t LiveBytes() noexcept;
   /** Of all that the root granted this process. Nothing when the root mutex's holder is stopped. */
   UnitPlacement Placement() noexcept;
+  /** For AllocatorStats, whose ranks_ are by slot here. False when the root mutex cannot be had. */
+  bool AddStats(AllocatorStats* stats);
   /** Walks everything; says what is wrong on standard error. Nobody may allocate meanwhile. */
   bool Check() noexcept;
 

@@ -129,6 +129,9 @@ class HSHM_API RootTier {
                        header_->granule_end_ - header_->first_granule_, 0, kBuddyMaxOrder);
   }
   void Rebuild();
+  uint64_t PushesIn(uint32_t granule, uint32_t granules) const;
+  void CountGranted(HeadWord::Kind kind, uint32_t first, uint32_t granules);
+  void CountReturned(uint32_t first, uint32_t granules);
   void DecommitPages(uint32_t first, uint32_t end);
   bool CommitTable(uint32_t granule, uint32_t granules) const;
   void Place(uint32_t granule, uint32_t granules);

@@ -1,0 +1,66 @@
+#ifndef HSHM_MEMORY_ALLOCATOR_ALLOCATOR_STATS_H_
+#define HSHM_MEMORY_ALLOCATOR_ALLOCATOR_STATS_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "hermes_shm/base/macros.h"
+
+namespace hshm::ipc {
+
+/** Blocks of one size. */
+struct SizeClassStats {
+  uint64_t block_bytes_ = 0;
+  uint64_t live_blocks_ = 0;
+  uint64_t free_blocks_ = 0;  // that the class's pages have room for
+  uint64_t pages_ = 0;
+};
+
+/** A process that is attached, or that has left something behind. */
+struct RankStats {
+  uint32_t slot_ = 0;
+  uint32_t os_pid_ = 0;      // as the process sees itself; of the last one that had the slot
+  bool is_alive_ = false;    // asked the kernel
+  uint64_t unit_bytes_ = 0;  // memory that the process has of the region, used or not
+  uint64_t live_bytes_ = 0;  // blocks in its pages, whoever allocated or holds them
+  uint32_t heaps_ = 0;       // of its threads, idle ones included
+};
+
+/**
+ * What an allocator holds, for all processes of the region together. Counted when it is asked for,
+ * from words that the allocator needs anyway; an allocation or free pays nothing for it. Exact
+ * while nobody works, a picture of no one moment otherwise. docs/statistics.md says what each
+ * number means on each allocator.
+ */
+struct AllocatorStats {
+  std::string allocator_;            // "a MultiProcessAllocator"
+  uint64_t region_bytes_ = 0;        // headers included
+  uint64_t capacity_bytes_ = 0;      // what blocks could have at most; 0: the system is the limit
+  uint64_t committed_bytes_ = 0;     // of the capacity: taken from the system
+  uint64_t live_bytes_ = 0;          // in blocks that somebody holds, as the allocator rounds them
+  uint64_t live_blocks_ = 0;         // 0 where they are not counted (malloc)
+  uint64_t peak_bytes_ = 0;          // the most that was in use, in what peak_counts_ names
+  const char* peak_counts_ = "";     // "blocks", "granted units", ...; "" where nobody knows
+  uint64_t free_bytes_ = 0;          // could be had by somebody, in blocks of some size
+  uint64_t largest_free_bytes_ = 0;  // the longest stretch of free memory
+  uint64_t remote_frees_ = 0;        // frees by another than the page's owner, since it was made
+  bool is_complete_ = true;          // false when a lock could not be had: some numbers are 0
+  std::vector<SizeClassStats> classes_;  // those with pages
+  std::vector<RankStats> ranks_;
+
+  /** 0: all that is free lies together. Nearly 1: it lies in many small pieces. */
+  double Fragmentation() const noexcept {
+    if (free_bytes_ == 0 || largest_free_bytes_ >= free_bytes_) return 0;
+    return 1 - static_cast<double>(largest_free_bytes_) / static_cast<double>(free_bytes_);
+  }
+
+  /** One object; its members are named as those above, without the last underscore. */
+  HSHM_API std::string ToJson() const;
+  /** A table for people. */
+  HSHM_API std::string ToText() const;
+};
+
+}  // namespace hshm::ipc
+
+#endif  // HSHM_MEMORY_ALLOCATOR_ALLOCATOR_STATS_H_

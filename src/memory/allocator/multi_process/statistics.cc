@@ -1,0 +1,180 @@
+/** ProcessBlock::AddStats: counts what the page table, the head words and the heaps' records say.
+ */
+#include <algorithm>
+
+#include "hermes_shm/memory/allocator/multi_process/process_block.h"
+
+namespace hshm::ipc::multi_process {
+namespace {
+
+/** Adds everything up in one pass. Others may work meanwhile: each word is read once, and a count
+ * that does not fit its neighbours is clamped. */
+template <typename Config>
+class Census {
+ public:
+  Census(const Region& region, const RootTier<Config>& root, AllocatorStats* stats)
+      : region_(region), root_(root), pages_(root.pages()), stats_(stats) {
+    stats_->classes_.resize(Config::kClassCount);
+    rank_live_.resize(stats_->ranks_.size());
+  }
+
+  void Run() {
+    const RootHeader& header = root_.header();
+    for (uint32_t granule = header.first_granule_; granule < header.granule_end_;) {
+      const uint32_t word = root_.Head(granule);
+      if (HeadWord::KindOf(word) == HeadWord::kUnit) {
+        Unit(granule, word);
+      } else if (word != 0) {
+        Large(granule, word);
+      } else {
+        Free(root_.granule_bytes());
+      }
+      granule += word == 0 ? 1 : HeadWord::Granules(word);
+    }
+    Finish(header);
+  }
+
+ private:
+  RankStats* Rank(uint32_t slot) {
+    return slot < stats_->ranks_.size() ? &stats_->ranks_[slot] : nullptr;
+  }
+  void Live(uint32_t slot, int64_t blocks, uint64_t block_bytes) {
+    const int64_t bytes = blocks * static_cast<int64_t>(block_bytes);
+    live_blocks_ += blocks;
+    live_bytes_ += bytes;
+    if (slot < rank_live_.size()) rank_live_[slot] += bytes;
+  }
+  void Free(uint64_t bytes) {
+    stretch_bytes_ += bytes;
+    stats_->free_bytes_ += bytes;
+    stats_->largest_free_bytes_ = std::max(stats_->largest_free_bytes_, stretch_bytes_);
+  }
+  void GiveUnit(uint32_t word) {
+    // Slot + 1; 0 is nobody, and no rank.
+    RankStats* const rank = Rank(HeadWord::SlotPlusOne(word) - 1);
+    if (rank != nullptr) rank->unit_bytes_ += HeadWord::Granules(word) * root_.granule_bytes();
+  }
+
+  void Large(uint32_t granule, uint32_t word) {
+    stretch_bytes_ = 0;
+    GiveUnit(word);
+    Live(HeadWord::SlotPlusOne(word) - 1, 1, HeadWord::Granules(word) * root_.granule_bytes());
+    const uint32_t end = root_.FirstPageOf(granule + HeadWord::Granules(word));
+    for (uint32_t page = root_.FirstPageOf(granule); page < end; ++page) Committed(page);
+  }
+
+  void Unit(uint32_t granule, uint32_t word) {
+    GiveUnit(word);
+    const uint32_t end = root_.FirstPageOf(granule + HeadWord::Granules(word));
+    for (uint32_t page = root_.FirstPageOf(granule); page < end; ++page) {
+      const PageEntry* entry = pages_.Entry(page);
+      Committed(page);
+      // relaxed: a count only
+      stats_->remote_frees_ += RemoteWord::Pushed(entry->remote_.load(std::memory_order_relaxed));
+      const HeapId owner = entry->owner_.GetAcquire();
+      if (owner == kFreePage) {
+        Free(Config::kPageBytes);
+        continue;
+      }
+      stretch_bytes_ = 0;
+      if (owner != kSpanInterior) Span(page, SlotOf(owner));
+    }
+  }
+
+  void Span(uint32_t page, uint32_t slot) {
+    const PageEntry* entry = pages_.Entry(page);
+    const uint32_t shape = entry->shape_.Get();
+    const uint64_t span = std::max(entry->span_.Get(), 1u);
+    if (KindOf(shape) == kKindHeaps) Records(page);
+    if (KindOf(shape) != kKindClass && KindOf(shape) != kKindRun) return;
+    const uint32_t used = entry->used_.Get();
+    const uint32_t pending = PageTable<Config>::Pending(entry);  // more, if some came in between
+    const int64_t held = used > pending ? used - pending : 0;
+    if (KindOf(shape) == kKindRun) {
+      Live(slot, std::min<int64_t>(held, 1), span * Config::kPageBytes);
+      return;
+    }
+    const uint32_t size_class = ClassOfShape(shape);
+    if (size_class >= Config::kClassCount) return;
+    const uint64_t block_bytes = ClassBytes(size_class);
+    Live(slot, held, block_bytes);
+    class_live_[size_class] += held;
+    capacity_[size_class] += static_cast<int64_t>(span * Config::kPageBytes / block_bytes);
+    stats_->classes_[size_class].pages_ += span;
+  }
+
+  /** What waits in a heap's class slot counts as used in its page, but is nobody's. */
+  void Records(uint32_t page) {
+    constexpr uint32_t kPerPage = Config::kPageBytes / sizeof(HeapRecord<Config>);
+    auto* records = region_.At<HeapRecord<Config>>(PageTable<Config>::OffsetOf(page));
+    for (uint32_t i = 0; i < kPerPage; ++i) {
+      const HeapId id = records[i].id_.Get();
+      if (id == 0) continue;
+      if (RankStats* rank = Rank(SlotOf(id)); rank != nullptr) ++rank->heaps_;
+      for (uint32_t c = 0; c < Config::kClassCount; ++c) {
+        const Offset first = records[i].free_[c].Get();
+        if (first == 0 || !region_.Contains(first)) continue;
+        const uint32_t head = pages_.HeadOf(PageTable<Config>::PageOf(first));
+        const uint32_t length =
+            pages_.Walk(head, first, pages_.Capacity(head), [](uint32_t) { return true; });
+        if (length == PageTable<Config>::kBroken) continue;
+        Live(SlotOf(id), -int64_t{length}, ClassBytes(c));
+        class_live_[c] -= length;
+      }
+    }
+  }
+
+  void Committed(uint32_t page) {
+    if (pages_.Entry(page)->committed_.Get() != 0) stats_->committed_bytes_ += Config::kPageBytes;
+  }
+
+  void Finish(const RootHeader& header) {
+    const uint64_t granules = header.granule_end_ - header.first_granule_;
+    stats_->capacity_bytes_ = granules * root_.granule_bytes();
+    stats_->live_bytes_ = static_cast<uint64_t>(std::max<int64_t>(live_bytes_, 0));
+    stats_->live_blocks_ = static_cast<uint64_t>(std::max<int64_t>(live_blocks_, 0));
+    stats_->remote_frees_ += header.returned_pushes_;
+    stats_->peak_bytes_ = header.peak_granules_ * root_.granule_bytes();
+    stats_->peak_counts_ = "units and large blocks granted";
+    for (uint32_t c = 0; c < Config::kClassCount; ++c) {
+      SizeClassStats& out = stats_->classes_[c];
+      out.block_bytes_ = ClassBytes(c);
+      const int64_t live = std::clamp<int64_t>(class_live_[c], 0, capacity_[c]);
+      out.live_blocks_ = static_cast<uint64_t>(live);
+      out.free_blocks_ = static_cast<uint64_t>(capacity_[c] - live);
+      stats_->free_bytes_ += out.free_blocks_ * out.block_bytes_;
+    }
+    for (size_t slot = 0; slot < rank_live_.size(); ++slot) {
+      stats_->ranks_[slot].live_bytes_ =
+          static_cast<uint64_t>(std::max<int64_t>(rank_live_[slot], 0));
+    }
+  }
+
+  const Region& region_;
+  const RootTier<Config>& root_;
+  const PageTable<Config>& pages_;
+  AllocatorStats* stats_;
+  uint64_t stretch_bytes_ = 0;  // free without a gap up to here
+  int64_t live_bytes_ = 0;
+  int64_t live_blocks_ = 0;
+  int64_t class_live_[Config::kClassCount] = {};
+  int64_t capacity_[Config::kClassCount] = {};
+  std::vector<int64_t> rank_live_;  // by slot
+};
+
+}  // namespace
+
+template <typename Config>
+bool ProcessBlock<Config>::AddStats(AllocatorStats* stats) {
+  Census<Config> census(region_, root_, stats);
+  const std::lock_guard hold(lock_);
+  typename RootTier<Config>::Guard root(root_);
+  if (!root.IsHeld()) return false;
+  census.Run();
+  return true;
+}
+
+template bool ProcessBlock<LargePages>::AddStats(AllocatorStats* stats);
+template bool ProcessBlock<SmallPages>::AddStats(AllocatorStats* stats);
+
+}  // namespace hshm::ipc::multi_process
