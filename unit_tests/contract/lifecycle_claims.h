@@ -60,6 +60,7 @@ TEST_CASE(HSHM_CONTRACT_NAME " refuses pointers of the stack and of malloc") {
   RequireDefect("ForeignPointer", [&] {
     alloc.FreeOffset(kCtx, OffsetPtr<>(alloc.GetRegion().OffsetOf(of_malloc.get())));
   });
+  if (!Traits::kFindsMisuse) return;  // a forked child without a slot answers with null
   RequireDefect("ForeignPointer", [&] {
     (void)alloc.ReallocateOffset(kCtx, OffsetPtr<>(alloc.GetRegion().OffsetOf(of_malloc.get())), 5);
   });
