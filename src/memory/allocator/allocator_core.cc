@@ -163,6 +163,7 @@ Offset AllocatorCore::BeginInit(AllocatorId id, size_t custom_header_size, const
                                          " bytes of an allocator's headers: free some memory.");
   }
   auto* const header = region.At<AllocatorHeader>(start);
+  AttachedAllocator attached(region.base_, this);
   Membership joined(region);
   // Held until FinishInit or AbandonInit, so that of two creators at once one is told.
   LockForInit(*header, joined);
@@ -184,6 +185,7 @@ Offset AllocatorCore::BeginInit(AllocatorId id, size_t custom_header_size, const
   header_ = header;
   membership_ = std::move(joined);
   arenas_ = std::move(arenas);
+  attached_ = std::move(attached);
   return core;
 }
 
@@ -205,8 +207,10 @@ Offset AllocatorCore::BeginAttach(AllocatorType type, const Region& region) {
   WaitUntilPublished(*header);
   CheckAllocatorHeader(*header, type, region);
   auto arenas = std::make_unique<ArenaTable>();
+  AttachedAllocator attached(region.base_, this);
   membership_ = Membership(region);
   arenas_ = std::move(arenas);
+  attached_ = std::move(attached);
   region_ = region;
   id_ = header->id_;
   header_ = header;
@@ -215,6 +219,7 @@ Offset AllocatorCore::BeginAttach(AllocatorType type, const Region& region) {
 
 void AllocatorCore::EndAttachment() noexcept {
   arenas_.reset();
+  attached_.Forget();
   membership_.Leave();
   header_ = nullptr;
   id_ = AllocatorId::Null();

@@ -9,6 +9,7 @@
 #include "hermes_shm/memory/allocator/allocator_header.h"
 #include "hermes_shm/memory/allocator/allocator_stats.h"
 #include "hermes_shm/memory/allocator/arena.h"
+#include "hermes_shm/memory/allocator/attached_allocators.h"
 #include "hermes_shm/memory/backend/membership.h"
 #include "hermes_shm/memory/backend/region.h"
 
@@ -111,6 +112,8 @@ class HSHM_API AllocatorCore {
   std::unique_ptr<ArenaTable> arenas_;  // while attached
 
  private:
+  AttachedAllocator attached_;  // from BeginInit or BeginAttach to EndAttachment
+
   void* CustomHeader(size_t size_bytes);
 };
 
