@@ -69,6 +69,14 @@ OffsetPtr<> AllocateObject(AllocT& alloc, const MemContext& ctx, uint64_t bytes,
   return offset;
 }
 
+/** Room for elements; null when there is none. */
+template <typename AllocT>
+OffsetPtr<> AllocateElements(AllocT& alloc, const MemContext& ctx, uint64_t bytes,
+                             uint64_t alignment) noexcept {
+  if (alignment <= kDefaultAlignment) return alloc.AllocateOffset(ctx, bytes);
+  return alloc.AlignedAllocateOffset(ctx, bytes, alignment);
+}
+
 }  // namespace hshm::ipc
 
 #endif  // HSHM_DATA_STRUCTURES_SHARED_OBJECT_H_

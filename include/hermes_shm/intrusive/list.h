@@ -9,6 +9,7 @@
 #include "hermes_shm/base/check.h"
 #include "hermes_shm/base/types.h"
 #include "hermes_shm/intrusive/chain.h"
+#include "hermes_shm/sync/program_order.h"
 
 namespace hshm::ipc {
 
@@ -25,14 +26,18 @@ namespace pre {
 /**
  * A doubly linked list of nodes that its user provides, all in one region; the list itself may lie
  * there too. Links are offsets, so every call takes the base of the region in this process. Zeroed
- * memory is an empty list. All calls take constant time.
+ * memory is an empty list. All calls take constant time, but those for after a death.
  *
- * One writer at a time, and no reader meanwhile: it has no protocol of its own. A writer that dies
- * inside a call leaves a list that its successor must rebuild.
+ * One writer at a time, and no reader meanwhile. The chain from the front is the truth, and one
+ * store puts an element in or takes it out; the links back, the end and the size are caches. A
+ * writer that dies inside a call leaves the chain whole, and its successor calls Rebuild, which may
+ * be cut itself.
  */
 template <typename T>
 class list {
  public:
+  using element_type = T;
+  using node_type = list_node;
   using iterator = ChainIterator<T, list_node>;
   using range = ChainRange<T, list_node>;
 
@@ -59,6 +64,11 @@ class list {
     Link(base, element, tail_, kNullOffset);
   }
 
+  /** Puts an element in front of another one of this list; at the end for null. */
+  HSHM_CROSS_FUN void insert(char* base, Offset next, T* element) noexcept {
+    Link(base, element, PriorOf(base, next), next);
+  }
+
   HSHM_CROSS_FUN T* pop_front(char* base) noexcept { return Pop(base, head_); }
   HSHM_CROSS_FUN T* pop_back(char* base) noexcept { return Pop(base, tail_); }
 
@@ -70,9 +80,49 @@ class list {
     HSHM_CHECK(size_ != 0);
     HSHM_CHECK(*from_prior == OffsetOfNode(base, node));
     HSHM_CHECK(*from_next == OffsetOfNode(base, node));
-    *from_prior = node->next_;
+    *from_prior = node->next_;  // the commit
+    KeepProgramOrder();
     *from_next = node->prior_;
     --size_;
+  }
+
+  /** Null for an empty list. */
+  HSHM_CROSS_FUN Offset first() const noexcept { return head_; }
+  HSHM_CROSS_FUN static Offset NextOf(char* base, Offset at) noexcept {
+    return NodeAt<list_node>(base, at)->next_;
+  }
+  /** The last one for null; null in front of the first. */
+  HSHM_CROSS_FUN Offset PriorOf(char* base, Offset at) const noexcept {
+    return at == kNullOffset ? tail_ : NodeAt<list_node>(base, at)->prior_;
+  }
+
+  /** Makes the links back, the end and the size anew, from the chain. O(size). */
+  HSHM_CROSS_FUN void Rebuild(char* base) noexcept {
+    Offset prior = kNullOffset;
+    uint64_t count = 0;
+    for (Offset at = head_; at != kNullOffset; at = NextOf(base, at)) {
+      NodeAt<list_node>(base, at)->prior_ = prior;
+      prior = at;
+      ++count;
+    }
+    tail_ = prior;
+    size_ = count;
+  }
+  /** Whether the chain has this very element. O(size). */
+  HSHM_CROSS_FUN bool IsInChain(char* base, Offset element) const noexcept {
+    Offset at = head_;
+    while (at != kNullOffset && at != element) at = NextOf(base, at);
+    return at != kNullOffset;
+  }
+  /** Whether the links back, the end and the size agree with the chain. O(size). */
+  HSHM_CROSS_FUN bool Check(char* base) const noexcept {
+    Offset prior = kNullOffset;
+    uint64_t count = 0;
+    for (Offset at = head_; at != kNullOffset; at = NextOf(base, at)) {
+      if (++count > size_ || NodeAt<list_node>(base, at)->prior_ != prior) return false;
+      prior = at;
+    }
+    return tail_ == prior && size_ == count;
   }
 
  private:
@@ -93,7 +143,9 @@ class list {
     list_node* node = element;
     node->prior_ = prior;
     node->next_ = next;
-    *LinkTo(base, prior) = OffsetOfNode(base, node);
+    KeepProgramOrder();
+    *LinkTo(base, prior) = OffsetOfNode(base, node);  // the commit
+    KeepProgramOrder();
     *LinkBackTo(base, next) = OffsetOfNode(base, node);
     ++size_;
   }

@@ -63,11 +63,7 @@ bool vector<T, AllocT>::Check() const noexcept {
 template <Shareable T, typename AllocT>
 Offset vector<T, AllocT>::AllocateBlock(uint64_t capacity, const MemContext& ctx) noexcept {
   if (capacity > max_size()) return kNullOffset;
-  if constexpr (alignof(T) > kDefaultAlignment) {
-    return alloc_->AlignedAllocateOffset(ctx, capacity * sizeof(T), alignof(T)).load();
-  } else {
-    return alloc_->AllocateOffset(ctx, capacity * sizeof(T)).load();
-  }
+  return AllocateElements(*alloc_, ctx, capacity * sizeof(T), alignof(T)).load();
 }
 
 /** Takes the note away before it frees: cut between, the block is lost; the other way round, it

@@ -1,0 +1,190 @@
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "data_structures/store_cuts.h"
+#include "hermes_shm/data_structures/list.h"
+#include "hermes_shm/data_structures/map.h"
+#include "support/catch.h"
+
+using hshm::test::ForEachCut;
+using hshm::test::SlotAllocator;
+using hshm::test::SlotMemory;
+
+namespace {
+
+/** 24 bytes: no store writes all of it, so a torn one would show. */
+struct Wide {
+  uint64_t value_;
+  uint64_t twice_;
+  uint64_t negated_;
+  Wide() : Wide(0) {}
+  explicit Wide(uint64_t value) : value_(value), twice_(2 * value), negated_(~value) {}
+  bool IsWhole() const { return twice_ == 2 * value_ && negated_ == ~value_; }
+};
+
+using List = hshm::ipc::list<Wide, SlotAllocator>;
+using Map = hshm::ipc::map<uint64_t, Wide, SlotAllocator>;
+using SmallMap = hshm::ipc::map<uint64_t, uint64_t, SlotAllocator>;
+using Values = std::vector<std::pair<uint64_t, uint64_t>>;
+
+std::pair<uint64_t, uint64_t> ValueOf(const Wide& wide) {
+  REQUIRE(wide.IsWhole());
+  return {0, wide.value_};
+}
+std::pair<uint64_t, uint64_t> ValueOf(const std::pair<const uint64_t, Wide>& entry) {
+  REQUIRE(entry.second.IsWhole());
+  return {entry.first, entry.second.value_};
+}
+std::pair<uint64_t, uint64_t> ValueOf(const std::pair<const uint64_t, uint64_t>& entry) {
+  return entry;
+}
+
+bool Add(List& list, uint64_t value) { return list.push_back(Wide(value)); }
+bool Add(Map& map, uint64_t value) { return map.insert({value, Wide(value)}).second; }
+bool Add(SmallMap& map, uint64_t value) { return map.insert({value, value}).second; }
+
+template <typename Structure>
+Structure AttachTo(SlotAllocator& alloc) {
+  Structure structure;
+  structure.shm_attach(&alloc, SlotAllocator::First());
+  return structure;
+}
+
+template <typename Structure>
+Values ValuesOf(const Structure& structure) {
+  Values values;
+  for (const auto& element : structure) values.push_back(ValueOf(element));
+  Values backwards;
+  for (auto it = structure.rbegin(); it != structure.rend(); ++it) {
+    backwards.insert(backwards.begin(), ValueOf(*it));
+  }
+  REQUIRE(values == backwards);
+  return values;
+}
+
+/** One operation on a structure of some elements, cut everywhere; the recovery as well. */
+template <typename Structure>
+struct Cuts {
+  using Operation = std::function<void(Structure&)>;
+  SlotMemory start_;
+  std::vector<Values> allowed_;
+  uint64_t blocks_ = 0;
+
+  explicit Cuts(uint64_t count, uint64_t step = 10) {
+    SlotAllocator alloc(start_.base(), 0);
+    Structure structure;
+    structure.shm_init(&alloc);
+    for (uint64_t i = 1; i <= count; ++i) REQUIRE(Add(structure, i * step));
+    allowed_.push_back(ValuesOf(structure));
+  }
+
+  /** What it is after the first, second, ... of the operations is allowed as well. */
+  void Cut(const std::vector<Operation>& operations, uint32_t min_images) {
+    SlotMemory done;
+    std::memcpy(done.base(), start_.base(), SlotAllocator::kRegionBytes);
+    SlotAllocator alloc(done.base(), 0);
+    Structure structure = AttachTo<Structure>(alloc);
+    for (const Operation& operation : operations) {
+      operation(structure);
+      allowed_.push_back(ValuesOf(structure));
+    }
+    REQUIRE(allowed_.back() != allowed_.front());
+    const auto under_lock = [&](SlotAllocator& mine) {
+      Structure own = AttachTo<Structure>(mine);
+      const auto guard = own.Lock();
+      for (const Operation& operation : operations) operation(own);
+    };
+    const uint32_t images = ForEachCut(start_.base(), under_lock, [&](const SlotMemory& memory) {
+      RequireRepeatable(memory);
+      RequireAllowed(memory);
+    });
+    REQUIRE(images >= min_images);
+  }
+  void Cut(const Operation& operation, uint32_t min_images) {
+    Cut(std::vector<Operation>{operation}, min_images);
+  }
+
+  /** Each element has a block, the header has one, and one more may be lost. */
+  void RequireWhole(SlotAllocator& alloc, Structure& structure, uint64_t may_be_lost) const {
+    REQUIRE(structure.Check());
+    const Values found = ValuesOf(structure);
+    REQUIRE(std::count(allowed_.begin(), allowed_.end(), found) == 1);
+    REQUIRE(alloc.live_blocks() >= found.size() + 1);
+    REQUIRE(alloc.live_blocks() <= found.size() + 1 + may_be_lost);
+  }
+
+  void RequireAllowed(const SlotMemory& memory) const {
+    SlotAllocator alloc(memory.base(), 1);
+    Structure structure = AttachTo<Structure>(alloc);
+    const auto guard = structure.Lock();
+    RequireWhole(alloc, structure, 1);
+    REQUIRE(Add(structure, 777));
+    REQUIRE(structure.Check());
+  }
+
+  void RequireRepeatable(const SlotMemory& memory) const {
+    const auto recover = [](SlotAllocator& mine) { AttachTo<Structure>(mine).Recover(); };
+    const uint32_t images = ForEachCut(memory.base(), recover, [&](const SlotMemory& again) {
+      SlotAllocator alloc(again.base(), 1);
+      Structure structure = AttachTo<Structure>(alloc);
+      structure.Recover();
+      RequireWhole(alloc, structure, 2);  // a death in the recovery of a death
+    });
+    REQUIRE(images >= 1);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("list cut at any store of an insertion is as before or as after") {
+  Cuts<List>(0).Cut([](List& l) { REQUIRE(l.push_back(Wide(5))); }, 8);
+  Cuts<List>(4).Cut([](List& l) { REQUIRE(l.push_back(Wide(5))); }, 8);
+  Cuts<List>(4).Cut([](List& l) { REQUIRE(l.push_front(Wide(5))); }, 8);
+  Cuts<List>(4).Cut([](List& l) { l.insert(std::next(l.begin(), 2), Wide(5)); }, 8);
+}
+
+TEST_CASE("list cut at any store of an erasure is as before or as after") {
+  Cuts<List>(1).Cut([](List& l) { l.pop_back(); }, 6);
+  Cuts<List>(4).Cut([](List& l) { l.pop_back(); }, 6);
+  Cuts<List>(4).Cut([](List& l) { l.pop_front(); }, 6);
+  Cuts<List>(4).Cut([](List& l) { l.erase(std::next(l.begin())); }, 6);
+}
+
+TEST_CASE("map cut at any store of an insertion is as before or as after") {
+  for (uint64_t count = 0; count < 12; ++count) {
+    Cuts<Map>(count).Cut([](Map& m) { REQUIRE(Add(m, 1)); }, 8);
+    Cuts<Map>(count).Cut([&](Map& m) { REQUIRE(Add(m, count * 5 + 3)); }, 8);
+    Cuts<Map>(count).Cut([](Map& m) { REQUIRE(Add(m, 1000)); }, 8);
+  }
+}
+
+TEST_CASE("map cut at any store of an erasure is as before or as after") {
+  for (uint64_t count = 1; count < 12; ++count) {
+    for (uint64_t key = 1; key <= count; key += 2) {
+      Cuts<Map>(count).Cut([&](Map& m) { REQUIRE(m.erase(10 * key) == 1); }, 6);
+    }
+  }
+}
+
+TEST_CASE("map cut at any store of an assignment has the old value or the new one, whole") {
+  for (const uint64_t key : {1, 4, 7}) {
+    Cuts<Map>(7).Cut([&](Map& m) { m.insert_or_assign(10 * key, Wide(99)); }, 8);
+    Cuts<SmallMap>(7).Cut([&](SmallMap& m) { m.insert_or_assign(10 * key, 99); }, 2);
+  }
+}
+
+TEST_CASE("list and map cut at any store of a clear have lost some from the front, in order") {
+  const std::vector<Cuts<List>::Operation> pops(5, [](List& l) { l.pop_front(); });
+  Cuts<List>(5).Cut(pops, 20);
+  const std::vector<Cuts<Map>::Operation> erasures(5, [](Map& m) { m.erase(m.begin()); });
+  Cuts<Map> by_clear(5);
+  SlotAllocator alloc(by_clear.start_.base(), 0);
+  Values rest = ValuesOf(AttachTo<Map>(alloc));
+  while (rest.size() > 1) {
+    rest.erase(rest.begin());
+    by_clear.allowed_.push_back(rest);
+  }
+  by_clear.Cut([](Map& m) { m.clear(); }, 15);
+  Cuts<Map>(5).Cut(erasures, 40);
+}
