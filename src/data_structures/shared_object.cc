@@ -80,6 +80,10 @@ void ThrowNoSpace(const char* name, uint64_t asked_bytes, uint64_t region_bytes,
                   " are allocated; free some, ask for less, or make the region larger");
 }
 
+void ThrowUnsupported(const char* name, const char* sentence) {
+  throw Error(ErrorCode::kUnsupported, std::string(name) + ": " + sentence);
+}
+
 void ThrowOutOfRange(const char* name, const char* sentence) {
   throw Error(ErrorCode::kOutOfRange, std::string(name) + ": " + sentence);
 }

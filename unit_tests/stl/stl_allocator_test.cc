@@ -11,7 +11,10 @@
 
 #include "hermes_shm/data_structures/memory_resource.h"
 #include "hermes_shm/memory/allocator/buddy_allocator.h"
+#include "hermes_shm/memory/allocator/malloc_allocator.h"
+#include "hermes_shm/memory/allocator/scalable_page_allocator.h"
 #include "hermes_shm/memory/allocator/stack_allocator.h"
+#include "hermes_shm/memory/allocator/thread_local_allocator.h"
 #include "hermes_shm/memory/backend/malloc_backend.h"
 #include "stl/rows.h"
 #include "support/catch.h"
@@ -19,9 +22,12 @@
 
 using hshm::ipc::AttachedAllocator;
 using hshm::ipc::BuddyAllocator;
+using hshm::ipc::MallocAllocator;
 using hshm::ipc::MemContext;
 using hshm::ipc::MultiProcessAllocator;
+using hshm::ipc::ScalablePageAllocator;
 using hshm::ipc::StackAllocator;
+using hshm::ipc::ThreadLocalAllocator;
 using hshm::test::Contents;
 using hshm::test::Ending;
 using hshm::test::MakeContainer;
@@ -47,7 +53,8 @@ using Numbers = std::vector<int, hshm::allocator<int, AllocT>>;
 }  // namespace
 
 TEMPLATE_TEST_CASE("Shared containers work over every allocator", "", StackAllocator,
-                   BuddyAllocator, MultiProcessAllocator) {
+                   BuddyAllocator, MultiProcessAllocator, MallocAllocator, ScalablePageAllocator,
+                   ThreadLocalAllocator) {
   Heap<TestType> heap;
   Rows<TestType>::ForEachOfStd([&]<typename Container>(const char* name) {
     INFO(name);
@@ -148,7 +155,8 @@ TEST_CASE("Threads find their handles while others attach and leave") {
 }
 
 TEMPLATE_TEST_CASE("std::pmr containers of one process take their memory from the heap", "",
-                   StackAllocator, BuddyAllocator, MultiProcessAllocator) {
+                   StackAllocator, BuddyAllocator, MultiProcessAllocator, ScalablePageAllocator,
+                   ThreadLocalAllocator) {
   Heap<TestType> heap;
   const size_t before = heap.alloc_->GetCurrentlyAllocatedSize();
   {

@@ -85,7 +85,7 @@ class list {
   /** Makes an empty list. @throws Error kNoSpace */
   void shm_init(AllocT* alloc, const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) {
     const OffsetPtr<> block = AllocateObject(*alloc, ctx, sizeof(Header), kKind.name_);
-    auto* header = alloc->GetRegion().template At<Header>(block.load());
+    auto* header = ObjectAt<Header>(*alloc, block);
     std::memset(static_cast<void*>(header), 0, sizeof(Header));
     Use(alloc, header);
     PublishObject(header->tag_, kKind);
@@ -93,8 +93,8 @@ class list {
 
   /** Joins a list that another rank has made. @throws Error see FindObject */
   void shm_attach(AllocT* alloc, OffsetPtr<> offset) {
-    FindObject(alloc->GetRegion(), offset.load(), sizeof(Header), kKind);
-    Use(alloc, alloc->GetRegion().template At<Header>(offset.load()));
+    FindObject(ReachOf(*alloc, offset), offset.load(), sizeof(Header), kKind);
+    Use(alloc, ObjectAt<Header>(*alloc, offset));
   }
 
   /** Frees the elements and the list. From the call on no rank may use it: caller's duty. */

@@ -69,8 +69,8 @@ class map {
 
   /** Joins a map that another rank has made. @throws Error see FindObject */
   void shm_attach(AllocT* alloc, OffsetPtr<> offset) {
-    FindObject(alloc->GetRegion(), offset.load(), sizeof(Header), kKind);
-    Use(alloc, alloc->GetRegion().template At<Header>(offset.load()));
+    FindObject(ReachOf(*alloc, offset), offset.load(), sizeof(Header), kKind);
+    Use(alloc, ObjectAt<Header>(*alloc, offset));
   }
 
   /** Frees the entries and the map. From the call on no rank may use it: caller's duty. */

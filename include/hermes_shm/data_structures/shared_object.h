@@ -59,6 +59,32 @@ HSHM_API ObjectTag* FindObject(const Region& region, Offset offset, uint64_t obj
 /** @throws Error kOutOfRange, always: "<name>: <sentence>" */
 [[noreturn]] HSHM_API void ThrowOutOfRange(const char* name, const char* sentence);
 
+/** @throws Error kUnsupported, always: "<name>: <sentence>" */
+[[noreturn]] HSHM_API void ThrowUnsupported(const char* name, const char* sentence);
+
+/** False for an allocator that says so: its offsets lead anywhere, as those of malloc's blocks do.
+ */
+template <typename AllocT>
+inline constexpr bool kBlocksLieInRegion = true;
+template <typename AllocT>
+requires(!AllocT::kBlocksLieInRegion) inline constexpr bool kBlocksLieInRegion<AllocT> = false;
+
+/** The region, as far as offsets of the allocator's blocks may lead. */
+template <typename AllocT>
+Region ReachOf(const AllocT& alloc, OffsetPtr<> offset) noexcept {
+  Region reach = alloc.GetRegion();
+  if constexpr (!kBlocksLieInRegion<AllocT>) {
+    if (alloc.Contains(offset)) reach.size_bytes_ = ~uint64_t{0};
+  }
+  return reach;
+}
+
+/** What lies at an offset that the allocator has handed out. */
+template <typename T, typename AllocT>
+T* ObjectAt(const AllocT& alloc, OffsetPtr<> offset) noexcept {
+  return reinterpret_cast<T*>(alloc.GetRegion().base_ + offset.load());
+}
+
 /** Room for a shared object, on its own cache lines. @throws Error kNoSpace */
 template <typename AllocT>
 OffsetPtr<> AllocateObject(AllocT& alloc, const MemContext& ctx, uint64_t bytes, const char* name) {

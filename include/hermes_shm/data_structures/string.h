@@ -60,7 +60,7 @@ class string {
                 const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) {
     const OffsetPtr<> block = AllocateObject(*alloc, ctx, sizeof(SharedString), kName);
     alloc_ = alloc;
-    object_ = alloc->GetRegion().template At<SharedString>(block.load());
+    object_ = ObjectAt<SharedString>(*alloc, block);
     *object_ = SharedString{};
     if (assign(text, ctx)) return;
     shm_destroy(ctx);
@@ -71,7 +71,7 @@ class string {
   /** Uses a string that is there: made by shm_init, or zeroed memory inside something else.
    * @throws Error kOutOfRange */
   void shm_attach(AllocT* alloc, OffsetPtr<> offset) {
-    const Region& region = alloc->GetRegion();
+    const Region region = ReachOf(*alloc, offset);
     const Offset at = offset.load();
     if (at == kNullOffset || at % alignof(SharedString) != 0 || at >= region.size_bytes_ ||
         region.size_bytes_ - at < sizeof(SharedString)) {
@@ -111,7 +111,7 @@ class string {
   }
   const char* data() const noexcept {
     if (!object_->HasBlock()) return object_->body_.inline_;
-    return alloc_->GetRegion().template At<char>(object_->body_.block_.offset_);
+    return ObjectAt<char>(*alloc_, OffsetPtr<>(object_->body_.block_.offset_));
   }
   const char* c_str() const noexcept { return data(); }
   std::string_view view() const noexcept { return {data(), size()}; }
@@ -179,7 +179,7 @@ class string {
     if (capacity > kMaxSize) return false;
     const OffsetPtr<> block = alloc_->AllocateOffset(ctx, capacity + 1);
     if (block.IsNull()) return false;
-    char* to = alloc_->GetRegion().template At<char>(block.load());
+    char* to = ObjectAt<char>(*alloc_, block);
     const size_t size = first.size() + second.size();
     std::copy(first.begin(), first.end(), to);
     std::copy(second.begin(), second.end(), to + first.size());

@@ -63,7 +63,8 @@ class unordered_map {
 
   // ---- life cycle ------------------------------------------------------------------------------
 
-  /** Makes an empty map. @throws Error kOutOfRange (stripes, region above 4 TiB), kNoSpace */
+  /** Makes an empty map. @throws Error kOutOfRange (stripes, region above 4 TiB), kNoSpace,
+   * kUnsupported (an allocator whose blocks lie outside of its region: malloc's) */
   void shm_init(AllocT* alloc, const Options& options = Options(),
                 const MemContext& ctx = HSHM_DEFAULT_MEM_CTX);
 

@@ -63,8 +63,8 @@ class vector {
 
   /** Joins a vector that another rank has made. @throws Error see FindObject */
   void shm_attach(AllocT* alloc, OffsetPtr<> offset) {
-    FindObject(alloc->GetRegion(), offset.load(), sizeof(Header), kKind);
-    Use(alloc, alloc->GetRegion().template At<Header>(offset.load()));
+    FindObject(ReachOf(*alloc, offset), offset.load(), sizeof(Header), kKind);
+    Use(alloc, ObjectAt<Header>(*alloc, offset));
   }
 
   /** Frees the elements and the vector. From the call on no rank may use it: caller's duty. */

@@ -9,7 +9,7 @@ namespace hshm::ipc {
 template <Shareable Key, Shareable T, typename AllocT, typename CompareT>
 void map<Key, T, AllocT, CompareT>::shm_init(AllocT* alloc, const MemContext& ctx) {
   const OffsetPtr<> block = AllocateObject(*alloc, ctx, sizeof(Header), kKind.name_);
-  auto* header = alloc->GetRegion().template At<Header>(block.load());
+  auto* header = ObjectAt<Header>(*alloc, block);
   std::memset(static_cast<void*>(header), 0, sizeof(Header));
   Use(alloc, header);
   PublishObject(header->tag_, kKind);

@@ -12,6 +12,11 @@ namespace hshm::ipc {
 
 HSHM_MAP_TEMPLATE
 void HSHM_MAP_CLASS::shm_init(AllocT* alloc, const Options& options, const MemContext& ctx) {
+  if (!kBlocksLieInRegion<AllocT>) {
+    ThrowUnsupported(kKind.name_,
+                     "its slots name nodes in a region, and this allocator's blocks "
+                     "lie elsewhere; use another allocator, or map");
+  }
   const uint32_t stripes = options.stripes_ != 0
                                ? options.stripes_
                                : map_layout::StripeCountFor(options.expected_entries_);

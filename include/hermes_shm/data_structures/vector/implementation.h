@@ -12,7 +12,7 @@ template <Shareable T, typename AllocT>
 void vector<T, AllocT>::shm_init(AllocT* alloc, std::span<const T> elements,
                                  const MemContext& ctx) {
   const OffsetPtr<> block = AllocateObject(*alloc, ctx, sizeof(Header), kKind.name_);
-  auto* header = alloc->GetRegion().template At<Header>(block.load());
+  auto* header = ObjectAt<Header>(*alloc, block);
   std::memset(static_cast<void*>(header), 0, sizeof(Header));
   Use(alloc, header);
   if (!append(elements, ctx)) {

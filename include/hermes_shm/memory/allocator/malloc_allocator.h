@@ -62,6 +62,8 @@ class HSHM_API MallocAllocator : public BaseAllocator<MallocAllocator> {
  public:
   static constexpr AllocatorType kType = AllocatorType::kMalloc;
   static constexpr bool kAlignsAddresses = true;
+  /** Offsets lead anywhere: structures that pack them into fewer bits cannot use this allocator. */
+  static constexpr bool kBlocksLieInRegion = false;
 
   OffsetPtr<> AllocateOffset(const MemContext& ctx, size_t size) noexcept {
     return AlignedAllocateOffset(ctx, size, kDefaultAlignment);

@@ -1,0 +1,127 @@
+#include <string>
+#include <vector>
+
+#include "data_structures/containers.h"
+#include "hermes_shm/base/error.h"
+#include "hermes_shm/data_structures/allocator.h"
+#include "hermes_shm/memory/allocator/buddy_allocator.h"
+#include "hermes_shm/memory/allocator/malloc_allocator.h"
+#include "hermes_shm/memory/allocator/multi_process_allocator.h"
+#include "hermes_shm/memory/allocator/scalable_page_allocator.h"
+#include "hermes_shm/memory/allocator/stack_allocator.h"
+#include "hermes_shm/memory/allocator/thread_local_allocator.h"
+#include "hermes_shm/memory/backend/array_backend.h"
+#include "hermes_shm/memory/backend/malloc_backend.h"
+#include "support/catch.h"
+
+using hshm::ipc::AllocatorId;
+using hshm::ipc::BuddyAllocator;
+using hshm::ipc::MallocAllocator;
+using hshm::ipc::MallocBackend;
+using hshm::ipc::MemContext;
+using hshm::ipc::MemoryBackendId;
+using hshm::ipc::MultiProcessAllocator;
+using hshm::ipc::ScalablePageAllocator;
+using hshm::ipc::StackAllocator;
+using hshm::ipc::ThreadLocalAllocator;
+using hshm::test::Containers;
+
+namespace {
+
+/** A private region with an allocator in it, and a second handle of it. */
+template <typename AllocT>
+struct Heap {
+  explicit Heap(uint64_t bytes = uint64_t{64} << 20) {
+    backend_.shm_init(MemoryBackendId(1), bytes);
+    alloc_ = backend_.MakeAlloc<AllocT>(AllocatorId(1, 0));
+  }
+  MallocBackend backend_;
+  AllocT* alloc_ = nullptr;
+};
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("All containers work over every allocator whose blocks lie in its region", "",
+                   StackAllocator, BuddyAllocator, MultiProcessAllocator, ScalablePageAllocator,
+                   ThreadLocalAllocator) {
+  using Numbers = std::vector<uint64_t, hshm::allocator<uint64_t, TestType>>;
+  Heap<TestType> heap;
+  const size_t before = heap.alloc_->GetCurrentlyAllocatedSize();
+  {
+    Containers<TestType> containers;
+    containers.Make(heap.alloc_);
+    REQUIRE(containers.Fill(0, Containers<TestType>::kFilled));
+    REQUIRE(containers.IsFilled());
+    Containers<TestType> others;
+    others.Attach(heap.alloc_);
+    REQUIRE(others.Change());
+    REQUIRE(containers.IsChanged());
+    Numbers numbers(containers.vector_.begin(), containers.vector_.end(), heap.alloc_);
+    REQUIRE(heap.alloc_->Contains(numbers.data()));
+    REQUIRE(numbers.back() == Containers<TestType>::kChanged - 1);
+    containers.Destroy();
+  }
+  REQUIRE(heap.alloc_->GetCurrentlyAllocatedSize() == before);
+  REQUIRE(heap.alloc_->Check());
+}
+
+TEST_CASE("Containers over malloc work as well, but for unordered_map, which says why not") {
+  Heap<MallocAllocator> heap(uint64_t{1} << 20);
+  hshm::ipc::vector<uint64_t, MallocAllocator> vector;
+  hshm::ipc::list<uint64_t, MallocAllocator> list;
+  hshm::ipc::map<uint64_t, uint64_t, MallocAllocator> map;
+  hshm::ipc::string<MallocAllocator> text;
+  vector.shm_init(heap.alloc_);
+  list.shm_init(heap.alloc_);
+  map.shm_init(heap.alloc_);
+  text.shm_init(heap.alloc_, "a text that does not fit inside of its string");
+  hshm::ipc::map<uint64_t, uint64_t, MallocAllocator> same_map;
+  same_map.shm_attach(heap.alloc_, map.offset());
+  for (uint64_t i = 0; i < 1000; ++i) {
+    REQUIRE(vector.push_back(i));
+    REQUIRE(list.push_front(i));
+    REQUIRE(same_map.insert({i, i}).second);
+  }
+  REQUIRE(vector.back() == list.front());
+  REQUIRE(map.lower_bound(500)->second == 500);
+  REQUIRE(map.Check());
+  REQUIRE(list.Check());
+  hshm::ipc::string<MallocAllocator> same_text;
+  same_text.shm_attach(heap.alloc_, text.offset());
+  REQUIRE(same_text.view().ends_with("string"));
+  const hshm::ipc::OffsetPtr<> nowhere(uint64_t{1} << 60);
+  REQUIRE_THROWS_AS(same_map.shm_attach(heap.alloc_, nowhere), hshm::Error);
+  try {
+    hshm::ipc::unordered_map<uint64_t, uint64_t, MallocAllocator> table;
+    table.shm_init(heap.alloc_);
+    FAIL("unordered_map over malloc was made");
+  } catch (const hshm::Error& error) {
+    REQUIRE(error.code() == hshm::ErrorCode::kUnsupported);
+  }
+  vector.shm_destroy();
+  list.shm_destroy();
+  map.shm_destroy();
+  text.shm_destroy();
+  REQUIRE(heap.alloc_->GetCurrentlyAllocatedSize() == 0);
+}
+
+TEMPLATE_TEST_CASE("All containers say that there is no room in the end, and are whole then", "",
+                   StackAllocator, BuddyAllocator, MultiProcessAllocator, ScalablePageAllocator) {
+  Heap<TestType> heap(uint64_t{8} << 20);
+  Containers<TestType> containers;
+  containers.Make(heap.alloc_);
+  uint64_t filled = 0;
+  while (containers.Fill(filled, filled + 100)) filled += 100;
+  REQUIRE(filled != 0);
+  REQUIRE(containers.vector_.Check());
+  REQUIRE(containers.list_.Check());
+  REQUIRE(containers.map_.Check());
+  REQUIRE(containers.table_.Check());
+  for (uint64_t i = 0; i < filled; ++i) {
+    REQUIRE(containers.vector_[i] == i);
+    REQUIRE(containers.map_.find(i)->second == 2 * i);
+    REQUIRE(containers.table_.find(i) == 3 * i);
+  }
+  containers.Destroy();
+  REQUIRE(heap.alloc_->Check());
+}
