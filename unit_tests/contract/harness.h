@@ -56,7 +56,7 @@ struct Defaults {
 /** One region of one kind; a shared segment gets a name of this process and goes at the end. */
 class TestBackend {
  public:
-  enum Kind { kArray, kMalloc, kPrivate, kShm, kFile, kKinds };
+  enum Kind { kArray, kMalloc, kPrivate, kShm, kFile, kUnnamed, kKinds };
 
   TestBackend(int kind, uint64_t size_bytes) : name_(NewName()) {
     const MemoryBackendId id(1);
@@ -80,7 +80,10 @@ class TestBackend {
       backend_ = std::move(backend);
     } else {
       auto backend = std::make_unique<hshm::ipc::PosixShmMmap>();
-      backend->shm_init(id, size_bytes, name_);
+      const bool is_named = kind != kUnnamed;
+      backend->shm_init(
+          id, size_bytes, name_,
+          {.naming_ = is_named ? hshm::ipc::Naming::kNamed : hshm::ipc::Naming::kUnnamed});
       backend_ = std::move(backend);
     }
   }
@@ -92,12 +95,12 @@ class TestBackend {
   const std::string& name() const { return name_; }
 
   static const char* KindName(int kind) {
-    constexpr const char* kNames[] = {"ArrayBackend", "MallocBackend", "private PosixMmap",
-                                      "PosixShmMmap", "growing PosixMmap"};
+    constexpr const char* kNames[] = {"ArrayBackend", "MallocBackend",     "private PosixMmap",
+                                      "PosixShmMmap", "growing PosixMmap", "unnamed PosixShmMmap"};
     return kNames[kind];
   }
   /** Another process can have the same memory. */
-  static bool IsShared(int kind) { return kind == kShm || kind == kFile; }
+  static bool IsShared(int kind) { return kind >= kShm; }
 
  private:
   static std::string NewName() {
