@@ -7,6 +7,7 @@
 #include "hermes_shm/platform/futex.h"
 #include "support/catch.h"
 #include "support/child_process.h"
+#include "support/halted_thread.h"
 #include "support/test_peers.h"
 
 using hshm::BasicRwLock;
@@ -73,6 +74,39 @@ TEST_CASE("RwLock lets readers in together and writers in alone") {
   CHECK(first == kThreads * kRounds / 4);
   CHECK(second == first);
   CHECK(most_readers >= 2);
+}
+
+TEST_CASE("RwLock keeps a reader out whom a writer overtook, wherever the reader is halted") {
+  constexpr int kRounds = 600;
+  Fixture f;
+  std::atomic<bool> stop{false};
+  std::atomic<bool> is_writing{false};
+  std::atomic<uint64_t> laps{0};
+  std::atomic<uint64_t> intrusions{0};
+  std::thread reader([&] {
+    for (; !stop; ++laps) {
+      const ReadGuard guard(f.lock_, f.other_.identity());
+      if (is_writing) ++intrusions;
+    }
+  });
+  hshm::test::Halter halter;
+  int overtaken = 0;
+  bool is_halted = true;
+  for (int round = 0; round < kRounds && is_halted; ++round) {
+    is_halted = halter.While(reader, laps, [&] {
+      is_writing = f.lock_.WriteLock(f.me_.identity(), 0) == LockResult::kLocked;
+    });
+    if (!is_writing) continue;
+    ++overtaken;
+    for (int turn = 0; turn < 3; ++turn) sched_yield();  // the reader goes on, and must wait
+    is_writing = false;
+    f.lock_.WriteUnlock(f.me_.identity());
+  }
+  stop = true;
+  reader.join();
+  if (!is_halted) WARN("signals come too late here");
+  CHECK(intrusions == 0);
+  CHECK((overtaken > 0 || !is_halted));
 }
 
 TEST_CASE("RwLock tries with a timeout of 0, and says kTimeout while others hold it") {
