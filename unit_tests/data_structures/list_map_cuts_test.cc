@@ -69,7 +69,7 @@ struct Cuts {
   using Operation = std::function<void(Structure&)>;
   SlotMemory start_;
   std::vector<Values> allowed_;
-  uint64_t blocks_ = 0;
+  uint64_t lost_ = 0;  // blocks, in all images together
 
   explicit Cuts(uint64_t count, uint64_t step = 10) {
     SlotAllocator alloc(start_.base(), 0);
@@ -100,6 +100,8 @@ struct Cuts {
       RequireAllowed(memory);
     });
     REQUIRE(images >= min_images);
+    // A block is lost between its allocation and its note, or its note's end and its free: no more.
+    REQUIRE(lost_ <= 2 * (allowed_.size() - 1));
   }
   void Cut(const Operation& operation, uint32_t min_images) {
     Cut(std::vector<Operation>{operation}, min_images);
@@ -114,11 +116,12 @@ struct Cuts {
     REQUIRE(alloc.live_blocks() <= found.size() + 1 + may_be_lost);
   }
 
-  void RequireAllowed(const SlotMemory& memory) const {
+  void RequireAllowed(const SlotMemory& memory) {
     SlotAllocator alloc(memory.base(), 1);
     Structure structure = AttachTo<Structure>(alloc);
     const auto guard = structure.Lock();
     RequireWhole(alloc, structure, 1);
+    lost_ += alloc.live_blocks() - structure.size() - 1;
     REQUIRE(Add(structure, 777));
     REQUIRE(structure.Check());
   }
