@@ -8,7 +8,7 @@
 /** Integer arithmetic on powers of two. All alignments and granules are powers of two. */
 namespace hshm::bits {
 
-/** As in <algorithm> and <bit>, whose functions kernels of CUDA cannot call. */
+/** As std::min and its like, which kernels of CUDA cannot call. */
 template <typename T>
 HSHM_CROSS_FUN constexpr T Min(T a, T b) {
   return b < a ? b : a;
