@@ -4,7 +4,8 @@
  * other hosts, if there are any, notice nothing.
  *
  *     mpirun --continuous rank_killed VICTIM              (-1: the last rank)
- *     mpirun outlive.sh rank_killed VICTIM                (with MPICH, or several hosts)
+ *     mpirun outlive.sh rank_killed VICTIM                (on several hosts)
+ *     mpirun -disable-auto-cleanup outlive.sh rank_killed VICTIM      (MPICH)
  *
  * The exit status says nothing then: the last line of each host is the verdict.
  */
@@ -134,6 +135,18 @@ void WaitForSurvivors(const Host& host, Shared* shared, uint32_t turn) {
   }
 }
 
+/** mpirun takes a rank that ends here for one more that has failed, and ends the others: so those
+ * of other hosts stay until the survivors have their verdict. */
+void WaitForVerdict(const World& world, const Host& host, const std::vector<int>& is_far) {
+  if (!host.HasVictim()) {
+    MPI_Recv(nullptr, 0, MPI_BYTE, MPI_ANY_SOURCE, 0, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+  } else if (host.IsFirstSurvivor()) {
+    for (int rank = 0; rank < world.size(); ++rank) {
+      if (is_far[rank] != 0) MPI_Send(nullptr, 0, MPI_BYTE, rank, 0, MPI_COMM_WORLD);
+    }
+  }
+}
+
 /** The victim does not come back from it. */
 void LiveOn(const World& world, int victim) {
   const Segments segments;
@@ -144,6 +157,9 @@ void LiveOn(const World& world, int victim) {
   options.custom_header_bytes_ = sizeof(Shared);
   NodeHeap heap(MPI_COMM_WORLD, options);
   const Host host(world, heap, victim);
+  std::vector<int> is_far(static_cast<size_t>(world.size()));
+  const int i_am_far = host.HasVictim() ? 0 : 1;
+  MPI_Allgather(&i_am_far, 1, MPI_INT, is_far.data(), 1, MPI_INT, MPI_COMM_WORLD);
   auto* shared = heap->GetCustomHeader<Shared>();
   if (world.rank() == victim) {
     std::printf("rank %d: seed %u\n", victim, seed);
@@ -164,6 +180,7 @@ void LiveOn(const World& world, int victim) {
     std::printf("rank_killed: all %d %s rank %d ok\n", host.survivors_,
                 host.HasVictim() ? "survivors of" : "far from", victim);
   }
+  WaitForVerdict(world, host, is_far);
   WaitForSurvivors(host, shared, 2);
 }
 

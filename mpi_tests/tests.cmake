@@ -6,20 +6,26 @@ foreach(test IN ITEMS manager_pattern node_heap_set_up cross_rank_free set_up_fa
 endforeach()
 
 # The others must go on when a rank is killed; by default mpirun kills them too.
+set(outlive "${CMAKE_CURRENT_SOURCE_DIR}/outlive.sh")
 execute_process(COMMAND "${MPIEXEC_EXECUTABLE}" --version OUTPUT_VARIABLE hshm_mpiexec_version)
 if(hshm_mpiexec_version MATCHES "Open MPI|OpenRTE")
-  set(survivors_go_on --continuous)
+  set(go_on --continuous)
+  set(go_on_on_hosts "${outlive}")  # --continuous never ends when ranks are on several hosts
 else()
-  set(survivors_go_on "${CMAKE_CURRENT_SOURCE_DIR}/outlive.sh")
+  set(go_on -disable-auto-cleanup "${outlive}")
+  set(go_on_on_hosts ${go_on})
 endif()
 foreach(victim IN ITEMS 0 -1)
-  set(name mpi_rank_killed)
+  set(name rank_killed)
   if(victim EQUAL 0)
-    set(name mpi_leader_killed)
+    set(name leader_killed)
   endif()
-  hshm_add_mpi_test(${name} SOURCES rank_killed.cc RANKS 2 4 8 LABELS crash
-    MPIRUN_ARGS ${survivors_go_on} ARGS ${victim}
-    PASS_REGEX "rank_killed: all [1-7] survivors of rank [0-7] ok")
+  set(verdict "rank_killed: all [1-7] survivors of rank [0-7] ok")
+  hshm_add_mpi_test(mpi_${name} SOURCES rank_killed.cc RANKS 2 4 8 LABELS crash
+    MPIRUN_ARGS ${go_on} ARGS ${victim} PASS_REGEX "${verdict}")
+  set(far "rank_killed: all [1-7] far from rank [0-7] ok")
+  hshm_add_host_test(mpi_host_${name} SOURCES rank_killed.cc LAYOUTS "2 3" "3 2" LABELS crash
+    MPIRUN_ARGS ${go_on_on_hosts} ARGS ${victim} PASS_REGEX "${far}.*${verdict}|${verdict}.*${far}")
 endforeach()
 
 # Several hosts, each with a /dev/shm of its own.

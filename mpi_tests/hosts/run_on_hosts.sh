@@ -13,7 +13,8 @@
 # same time never meet.
 #
 # Exit status: mpirun's; 124 after SECONDS; 3 when the run leaves a segment in a host's /dev/shm; 77
-# and a sentence where no hosts can be made, for that needs root, iproute2 and util-linux.
+# and a sentence where no hosts can be made, for that needs root, iproute2 and util-linux. MPICH
+# needs a C compiler too.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
@@ -84,8 +85,17 @@ make_host() {  # NUMBER
 }
 
 # UCX, below MPICH, takes the hosts for one machine by its boot id, and would share memory with
-# ranks of another host; here TCP is all that there is between hosts.
-export UCX_TLS=tcp,self
+# ranks of another host; TCP is all that there is between hosts. Over TCP MPI_Finalize of MPICH
+# before 4.2 often hangs: a rank closes its connections, and who should answer waits in the process
+# manager's barrier (pull request 6596 of pmodels/mpich). So no connection is closed here but by the
+# end of its process.
+mpich_flags() {
+  local library=$HSHM_HOSTS_FOLDER/no_disconnect.so
+  flags+=(-genv UCX_TLS tcp,self)
+  echo 'void* ucp_disconnect_nb(void* end) { return end ? 0 : end; }' |
+    cc -x c -shared -fPIC -o "$library" -
+  flags+=(-genv LD_PRELOAD "$library")
+}
 
 host_flags() {  # what tells mpirun where the ranks go
   local number list=
@@ -94,6 +104,7 @@ host_flags() {  # what tells mpirun where the ranks go
     flags=(--host "${list#,}" --map-by slot --mca plm_rsh_agent "$here/enter_host.sh")
   else
     flags=(-hosts "${list#,}" -launcher ssh -launcher-exec "$here/enter_host.sh")
+    mpich_flags
   fi
 }
 
