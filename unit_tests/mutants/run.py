@@ -113,7 +113,7 @@ def literal_end(case):
 
 
 def check_apply(mutants):
-    sources = [p.read_text() for folder in ('unit_tests', 'mpi_tests')
+    sources = [p.read_text() for folder in ('unit_tests', 'mpi_tests', 'examples')
                for p in (ROOT / folder).rglob('*') if p.suffix in ('.cc', '.h', '.py')]
     # "one" "two" of the language is one string.
     tests = re.sub(r'"\s*"', '', '\n'.join(sources))
@@ -160,7 +160,7 @@ class Copy:
 
     def configure(self):
         command = ['cmake', '-S', self.tree, '-B', self.build, '-DCMAKE_BUILD_TYPE=RelWithDebInfo',
-                   '-DHSHM_ENABLE_ASSERTS=ON', '-DHSHM_WERROR=OFF']
+                   '-DHSHM_ENABLE_ASSERTS=ON', '-DHSHM_WERROR=OFF', '-DHSHM_BUILD_EXAMPLES=ON']
         if shutil.which('ninja') and not (self.build / 'CMakeCache.txt').exists():
             command += ['-G', 'Ninja']
         self.quietly(command, 'cannot configure the copy')
