@@ -10,6 +10,8 @@ void Expect(bool holds, const char* claim);
 
 /** Atomic in kernels: sums, and exchanges, by many threads at once. */
 void AtomicCases();
+/** StackAllocator and BuddyAllocator: made and checked by the host, used by kernels. */
+void AllocatorCases();
 /** Ring buffers: kernel to kernel, kernel to host, host to kernel. */
 void RingCases();
 

@@ -22,6 +22,7 @@ void Expect(bool holds, const char* claim) {
 int main() {
   if (hshm::test::CountGpus() == 0) return hshm::test::kSkipped;
   hshm::test::AtomicCases();
+  hshm::test::AllocatorCases();
   hshm::test::RingCases();
   std::printf("%d claims do not hold\n", hshm::test::failures);
   return hshm::test::failures == 0 ? 0 : 1;

@@ -27,7 +27,11 @@ HSHM_CROSS_FUN constexpr uint32_t LeadingZeros(uint64_t n) {
   return static_cast<uint32_t>(__builtin_clzll(n));
 }
 HSHM_CROSS_FUN constexpr uint32_t TrailingZeros(uint64_t n) {
+#if HSHM_IS_GPU
+  return 63 - LeadingZeros(n & (~n + 1));  // nvcc has no __builtin_ctzll
+#else
   return static_cast<uint32_t>(__builtin_ctzll(n));
+#endif
 }
 
 HSHM_CROSS_FUN constexpr bool IsPowerOfTwo(uint64_t n) { return n != 0 && (n & (n - 1)) == 0; }

@@ -44,6 +44,16 @@
 #endif
 
 /**
+ * Before a definition in a header that one .cc includes for the host, and the pass for kernels
+ * everywhere: so the host has one copy, in the library, and its callers are compiled as ever.
+ */
+#if HSHM_IS_GPU
+#define HSHM_KERNEL_COPY HSHM_CROSS_FUN inline
+#else
+#define HSHM_KERNEL_COPY
+#endif
+
+/**
  * The end of a kernel that broke a rule: prints text, place and lane to the program's standard
  * output or error, and traps; the next call of the GPU's runtime fails. Both runtimes have it.
  */

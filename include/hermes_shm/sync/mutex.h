@@ -66,6 +66,21 @@ class HSHM_API Mutex {
   /** Stops with defect::NotTheHolder when another process, or nobody, holds it. */
   void Unlock(const LockIdentity& me) noexcept;
 
+  /**
+   * For kernels, which are no process and cannot wait here; see LockedInTurn. The word then names a
+   * slot that no process has. To a process such a holder is dead: it may lock only once the kernels
+   * have ended, and is told kOwnerDied when one of them broke off inside.
+   */
+  HSHM_CROSS_FUN bool TryLockInKernel() noexcept {
+    uint32_t free = 0;
+    return word_.compare_exchange_strong(free, kSlotMask,
+                                         std::memory_order_acquire,   // pairs with UnlockInKernel
+                                         std::memory_order_relaxed);  // relaxed: nothing was taken
+  }
+  HSHM_CROSS_FUN void UnlockInKernel() noexcept {
+    word_.store(0, std::memory_order_release);  // pairs with TryLockInKernel, TakeFree
+  }
+
   /** Slot of the holder, dead or alive, at some moment during the call; kNoSlot when free. */
   uint32_t HolderSlot() const noexcept {
     const uint32_t holder = word_.load(std::memory_order_relaxed) & kSlotMask;  // relaxed: a hint

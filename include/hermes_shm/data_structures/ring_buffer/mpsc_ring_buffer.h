@@ -64,7 +64,7 @@ class mpsc_ring_view : public RingView<MpscCell<T>> {
   }
 
   /** try_push in the name of `holder`: what CellWord::Holder made of a process, or kKernel. */
-  HSHM_CROSS_FUN RingResult TryPushAs(uint64_t holder, const T& element) noexcept {
+  HSHM_INLINE_CROSS_FUN RingResult TryPushAs(uint64_t holder, const T& element) noexcept {
     RingHeader& ring = *this->header_;
     while (!this->is_closed()) {
       uint64_t tail = ring.tail_.load(std::memory_order_relaxed);  // relaxed: only where to look
@@ -96,7 +96,7 @@ class mpsc_ring_view : public RingView<MpscCell<T>> {
    * try_pop; when a claimed cell is in the way, kEmpty and its word in `claimed`, which is left
    * alone otherwise.
    */
-  HSHM_CROSS_FUN RingResult TryPop(T& element, uint64_t* claimed) noexcept {
+  HSHM_INLINE_CROSS_FUN RingResult TryPop(T& element, uint64_t* claimed) noexcept {
     RingHeader& ring = *this->header_;
     for (;;) {
       const uint64_t head = ring.head_.load(std::memory_order_relaxed);  // relaxed: my own word

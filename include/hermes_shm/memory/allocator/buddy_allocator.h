@@ -2,35 +2,15 @@
 #define HSHM_MEMORY_ALLOCATOR_BUDDY_ALLOCATOR_H_
 
 #include <cstdint>
-#include <type_traits>
 
+#include "hermes_shm/memory/allocator/allocator_view.h"
 #include "hermes_shm/memory/allocator/base_allocator.h"
-#include "hermes_shm/memory/allocator/buddy/buddy_engine.h"
-#include "hermes_shm/sync/mutex.h"
+#include "hermes_shm/memory/allocator/buddy/buddy_core.h"
 
 namespace hshm::ipc {
 
-/**
- * State of a BuddyAllocator. Lies behind the common allocator header:
- *
- *     | BuddyHeader | BuddyNode, one a granule | first_ ... granules in use and free ... | end_
- *                                                             frontier_ : never used yet ^
- *
- * Granule g is the bytes [g, g + 1) * granule_bytes_ of the region, so that a block aligned in
- * granules has an offset aligned in bytes.
- */
-struct alignas(kCacheLineBytes) BuddyHeader {
-  Mutex lock_;              // [any]  order: a leaf, nothing is locked inside
-  uint32_t granule_bytes_;  // [init] power of two
-  uint32_t first_;          // [init] first granule
-  uint32_t end_;            // [init] granule behind the last
-  uint64_t nodes_offset_;   // [init] node of granule first_
-  uint32_t frontier_;       // [lock] granules from here on are not committed, nor are their nodes
-  uint32_t reserved_;
-  BuddyLists lists_;  // [lock] caches; the truth is a user mark per block, in its first node
-};
-static_assert(std::is_standard_layout_v<BuddyHeader>);
-static_assert(sizeof(BuddyHeader) == 192);  // frozen by kAllocatorLayoutVersion
+/** A BuddyAllocator for kernels, see AllocatorView. */
+using BuddyAllocatorView = AllocatorView<BuddyCore<BuddyKernelLock>>;
 
 /**
  * A buddy system for blocks of any size, shared by all processes of a region through one lock. For
@@ -83,12 +63,20 @@ class HSHM_API BuddyAllocator : public BaseAllocator<BuddyAllocator> {
   MemContext CreateTls(const MemContext& ctx) noexcept;
   void FreeTls(const MemContext& ctx) noexcept;
 
+  /**
+   * For kernels, by value. kernel_base: where they see the region's first byte; null: here. Their
+   * operations are null when the lock cannot be had for some seconds; processes take it after them.
+   */
+  BuddyAllocatorView View(char* kernel_base = nullptr) const noexcept {
+    return ViewOf<BuddyCore<BuddyKernelLock>>(region_, buddy_, id_, kernel_base);
+  }
+
   /** Takes the lock and walks everything: marks, lists, buddies, counts. */
   [[nodiscard]] bool Check() noexcept;
 
  private:
   friend class BaseAllocator<BuddyAllocator>;
-  class Locked;
+  class ProcessLock;
 
   MemContext Init(Offset core);
   MemContext Attach(Offset core);
@@ -99,24 +87,10 @@ class HSHM_API BuddyAllocator : public BaseAllocator<BuddyAllocator> {
   OffsetPtr<> ReallocateBlock(OffsetPtr<> offset, size_t size) noexcept;
   void FreeBlock(OffsetPtr<> offset) noexcept;
 
-  void Require(const char* operation) const noexcept {
-    if (HSHM_UNLIKELY(buddy_ == nullptr)) defect::NotAttached(operation);
-  }
-  uint64_t GranulesFor(uint64_t size) const noexcept {
-    return size == 0 ? 1 : bits::DivideUp(size, buddy_->granule_bytes_);
-  }
-  BuddyNode* NodeOf(uint32_t granule) const noexcept {
-    return region_.At<BuddyNode>(buddy_->nodes_offset_) + (granule - buddy_->first_);
-  }
-  LockIdentity Identity() noexcept { return membership_.IdentityOrRejoin(); }
-  BuddyEngine Engine() const noexcept;
-  uint32_t LiveGranules(uint32_t granule) const noexcept;
-  uint32_t BlockAt(const char* operation, Offset offset) const noexcept;
-  uint32_t TakeOrGrow(uint32_t granules, uint32_t alignment) noexcept;
-  bool GrowTo(uint64_t needed_frontier) noexcept;
-  bool CommitTo(uint32_t new_frontier) noexcept;
-  bool ResizeInPlace(uint32_t granule, uint32_t old_granules, uint32_t new_granules) noexcept;
+  BuddyCore<ProcessLock> Core() noexcept;
+  BuddyState State() const noexcept { return BuddyState(region_, buddy_); }
   void Rebuild() noexcept;
+  bool CheckLocked() const noexcept;
 
   BuddyHeader* buddy_ = nullptr;
 };

@@ -2,34 +2,15 @@
 #define HSHM_MEMORY_ALLOCATOR_STACK_ALLOCATOR_H_
 
 #include <cstdint>
-#include <type_traits>
 
+#include "hermes_shm/memory/allocator/allocator_view.h"
 #include "hermes_shm/memory/allocator/base_allocator.h"
+#include "hermes_shm/memory/allocator/stack/stack_core.h"
 
 namespace hshm::ipc {
 
-/**
- * Where the stack stands. Lies behind the common allocator header:
- *
- *     bottom_                                        top        committed_            end_
- *       | block | block | padding | aligned block     | free      | not committed       |
- */
-struct alignas(kCacheLineBytes) StackHeader {
-  Atomic<uint64_t> word_;       // [any]  {live blocks:27, top in units of 16 bytes:37}
-  Atomic<uint64_t> committed_;  // [any]  bytes below may be touched; only grows
-  uint64_t bottom_;             // [init] offset of the first block's header
-  uint64_t end_;                // [init] first offset behind the stack
-};
-static_assert(std::is_standard_layout_v<StackHeader>);
-static_assert(sizeof(StackHeader) == 64);  // frozen by kAllocatorLayoutVersion
-
-/** In front of every block. The two tags are made from the header's own offset. */
-struct StackBlock {
-  uint64_t size_;           // [owner] {tag:24, size in units of 16 bytes:40}
-  Atomic<uint64_t> state_;  // [any]   {live or freed tag:24, units of padding before this:40}
-};
-static_assert(std::is_standard_layout_v<StackBlock>);
-static_assert(sizeof(StackBlock) == 16);
+/** A StackAllocator for kernels, see AllocatorView. */
+using StackAllocatorView = AllocatorView<StackCore>;
 
 /**
  * The simplest allocator: blocks one behind the other, one word for all processes and threads, no
@@ -80,6 +61,11 @@ class HSHM_API StackAllocator : public BaseAllocator<StackAllocator> {
   MemContext CreateTls(const MemContext& ctx) noexcept;
   void FreeTls(const MemContext& ctx) noexcept;
 
+  /** For kernels, by value. kernel_base: where they see the region's first byte; null: here. */
+  StackAllocatorView View(char* kernel_base = nullptr) const noexcept {
+    return ViewOf<StackCore>(region_, stack_, id_, kernel_base);
+  }
+
   /**
    * Walks all blocks; false when word_, marks or sizes contradict each other. While no call is
    * under way. Bytes that a death left without a header are stepped over.
@@ -98,14 +84,8 @@ class HSHM_API StackAllocator : public BaseAllocator<StackAllocator> {
   OffsetPtr<> ReallocateBlock(OffsetPtr<> offset, size_t size) noexcept;
   void FreeBlock(OffsetPtr<> offset) noexcept;
 
-  StackHeader& Stack(const char* operation) noexcept {
-    if (HSHM_UNLIKELY(stack_ == nullptr)) defect::NotAttached(operation);
-    return *stack_;
-  }
+  StackCore Core() const noexcept { return StackCore(region_, stack_); }
   StackBlock* BlockAt(Offset header) const noexcept { return region_.At<StackBlock>(header); }
-  StackBlock* LivingBlock(const char* operation, Offset offset) noexcept;
-  bool EnsureCommitted(uint64_t end) noexcept;
-  bool ResizeTop(Offset offset, StackBlock* block, uint64_t new_bytes) noexcept;
   uint64_t NextHeader(Offset from, Offset top) const noexcept;
 
   StackHeader* stack_ = nullptr;

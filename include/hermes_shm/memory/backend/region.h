@@ -62,6 +62,8 @@ class RegionServices {
 /**
  * The memory that an allocator runs on, as this process sees it: base, size and services. The same
  * bytes lie at another base in another process. A value; it owns nothing.
+ *
+ * services_ belongs to the host: a kernel that is given a region never follows it.
  */
 struct Region {
   char* base_ = nullptr;
@@ -79,6 +81,18 @@ struct Region {
   /** Address of an offset, which may lie outside of the region: it counts modulo 2^64 then. */
   HSHM_INLINE_CROSS_FUN char* AddressOf(Offset offset) const {
     return reinterpret_cast<char*>(reinterpret_cast<uintptr_t>(base_) + offset);
+  }
+  /**
+   * RegionServices::Commit. In a kernel, and where there are no services, all memory is there: who
+   * gives a region to kernels has committed it, or the GPU could not reach it.
+   */
+  HSHM_INLINE_CROSS_FUN bool Commit([[maybe_unused]] Offset offset,
+                                    [[maybe_unused]] uint64_t size_bytes) const noexcept {
+#if HSHM_IS_GPU
+    return true;
+#else
+    return services_ == nullptr || services_->Commit(offset, size_bytes);
+#endif
   }
   HSHM_INLINE_CROSS_FUN bool Contains(Offset offset) const { return offset < size_bytes_; }
   HSHM_INLINE_CROSS_FUN bool Contains(const void* ptr) const { return Contains(OffsetOf(ptr)); }

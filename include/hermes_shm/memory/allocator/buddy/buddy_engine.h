@@ -1,10 +1,11 @@
 #ifndef HSHM_MEMORY_ALLOCATOR_BUDDY_BUDDY_ENGINE_H_
 #define HSHM_MEMORY_ALLOCATOR_BUDDY_BUDDY_ENGINE_H_
 
-#include <bit>
 #include <cstdint>
 #include <type_traits>
 
+#include "hermes_shm/base/bits.h"
+#include "hermes_shm/base/check.h"
 #include "hermes_shm/base/macros.h"
 #include "hermes_shm/sync/atomic.h"
 
@@ -72,14 +73,14 @@ class HSHM_API BuddyEngine {
   static constexpr uint32_t kNone = ~uint32_t{0};
 
   /** nodes is the node of granule 0; only those of the range need to exist. */
-  BuddyEngine(BuddyNode* nodes, BuddyLists* lists, uint32_t first_granule, uint32_t granule_count,
-              uint16_t tag, uint32_t max_order) noexcept
+  HSHM_CROSS_FUN BuddyEngine(BuddyNode* nodes, BuddyLists* lists, uint32_t first_granule,
+                             uint32_t granule_count, uint16_t tag, uint32_t max_order) noexcept
       : BuddyEngine(reinterpret_cast<uintptr_t>(nodes), lists, first_granule, granule_count, tag,
                     max_order) {}
 
   /** The same, given the address that the node of granule 0 would have if there was one. */
-  BuddyEngine(uintptr_t node_zero, BuddyLists* lists, uint32_t first_granule,
-              uint32_t granule_count, uint16_t tag, uint32_t max_order) noexcept;
+  HSHM_CROSS_FUN BuddyEngine(uintptr_t node_zero, BuddyLists* lists, uint32_t first_granule,
+                             uint32_t granule_count, uint16_t tag, uint32_t max_order) noexcept;
 
   /**
    * A run of exactly so many granules (not 0), its first one a multiple of alignment (a power of
@@ -88,40 +89,39 @@ class HSHM_API BuddyEngine {
    * that block, if there are any. When no single block will do, a scan of the free blocks joins
    * neighbours into a run, also beyond 2^max_order: O(free blocks * log n). kNone: no such run.
    */
-  [[nodiscard]] uint32_t Allocate(uint32_t granules, uint32_t alignment = 1) noexcept;
+  [[nodiscard]] HSHM_CROSS_FUN uint32_t Allocate(uint32_t granules,
+                                                 uint32_t alignment = 1) noexcept;
 
   /**
    * Gives any run of granules back, in whole, in parts, or several runs at once. O(log n) for each
    * aligned block that it is cut into, at most 2 log n of them (plus one per 2^max_order granules).
    */
-  void Free(uint32_t first, uint32_t granules) noexcept;
+  HSHM_CROSS_FUN void Free(uint32_t first, uint32_t granules) noexcept;
 
   /** Takes exactly these granules if all are free here; else changes nothing and says false. */
-  [[nodiscard]] bool TakeRange(uint32_t first, uint32_t granules) noexcept;
+  [[nodiscard]] HSHM_CROSS_FUN bool TakeRange(uint32_t first, uint32_t granules) noexcept;
 
   /** First granule of the free block that covers this one, and its order. kNone when none does. */
-  uint32_t FreeBlockAt(uint32_t granule, uint32_t* order) const noexcept;
-  bool IsFree(uint32_t granule) const noexcept {
+  HSHM_CROSS_FUN uint32_t FreeBlockAt(uint32_t granule, uint32_t* order) const noexcept;
+  HSHM_CROSS_FUN bool IsFree(uint32_t granule) const noexcept {
     uint32_t order = 0;
     return FreeBlockAt(granule, &order) != kNone;
   }
 
   /** Granules of the largest single free block; 0 when nothing is free. */
-  uint32_t LargestFree() const noexcept {
-    return lists_->nonempty_ == 0
-               ? 0
-               : uint32_t{1} << (63 - static_cast<uint32_t>(std::countl_zero(lists_->nonempty_)));
+  HSHM_CROSS_FUN uint32_t LargestFree() const noexcept {
+    return lists_->nonempty_ == 0 ? 0 : uint32_t{1} << bits::FloorLog2(lists_->nonempty_);
   }
-  uint64_t free_granules() const noexcept { return lists_->free_granules_; }
-  uint32_t first_granule() const noexcept { return first_; }
-  uint32_t end_granule() const noexcept { return end_; }
+  HSHM_CROSS_FUN uint64_t free_granules() const noexcept { return lists_->free_granules_; }
+  HSHM_CROSS_FUN uint32_t first_granule() const noexcept { return first_; }
+  HSHM_CROSS_FUN uint32_t end_granule() const noexcept { return end_; }
 
   /**
    * Calls visit(first granule, order) for every free block, list by list, until it says false.
    * Nothing may be allocated or freed meanwhile. False when a call said so.
    */
   template <typename Visit>
-  bool ForEachFree(Visit&& visit) const {
+  HSHM_CROSS_FUN bool ForEachFree(Visit&& visit) const {
     for (uint32_t order = 0; order < kBuddyOrders; ++order) {
       for (uint32_t link = lists_->heads_[order]; link != 0; link = NodeAt(link - 1)->next_) {
         if (!visit(link - 1, order)) return false;
@@ -140,29 +140,40 @@ class HSHM_API BuddyEngine {
   void Reset() noexcept;
 
  private:
-  BuddyNode* NodeAt(uint32_t granule) const noexcept {
+  static constexpr uint32_t kFreeState = 1;
+
+  HSHM_CROSS_FUN static constexpr uint32_t Granules(uint32_t order) noexcept {
+    return uint32_t{1} << order;
+  }
+  /** Order of the largest aligned block that begins at first and ends at or before end. */
+  HSHM_CROSS_FUN static uint32_t LargestOrderAt(uint32_t first, uint32_t end) noexcept {
+    const uint32_t fits = bits::FloorLog2(end - first);
+    return first == 0 ? fits : bits::Min(fits, bits::TrailingZeros(first));
+  }
+  HSHM_CROSS_FUN BuddyNode* NodeAt(uint32_t granule) const noexcept {
     return reinterpret_cast<BuddyNode*>(nodes_ + uintptr_t{granule} * sizeof(BuddyNode));
   }
-  uint32_t FreeMark(uint32_t order) const noexcept { return tag_bits_ | order; }
-  uint32_t MarkOf(uint32_t granule) const noexcept {
+  HSHM_CROSS_FUN uint32_t FreeMark(uint32_t order) const noexcept { return tag_bits_ | order; }
+  HSHM_CROSS_FUN uint32_t MarkOf(uint32_t granule) const noexcept {
     return NodeAt(granule)->mark_.load(std::memory_order_relaxed);  // relaxed: own marks are ours
   }
-  void SetMark(uint32_t granule, uint32_t mark) const noexcept {
+  HSHM_CROSS_FUN void SetMark(uint32_t granule, uint32_t mark) const noexcept {
     NodeAt(granule)->mark_.store(mark, std::memory_order_relaxed);  // relaxed: others only skip it
   }
   /** True when a free block of this engine begins here. */
-  bool IsHead(uint32_t granule) const noexcept {
+  HSHM_CROSS_FUN bool IsHead(uint32_t granule) const noexcept {
     return (MarkOf(granule) & ~uint32_t{0xff}) == tag_bits_;
   }
-  uint32_t OrderOf(uint32_t head) const noexcept { return MarkOf(head) & 0xff; }
+  HSHM_CROSS_FUN uint32_t OrderOf(uint32_t head) const noexcept { return MarkOf(head) & 0xff; }
 
-  void Push(uint32_t head, uint32_t order) noexcept;
-  void Remove(uint32_t head, uint32_t order) noexcept;
-  void PushMerged(uint32_t head, uint32_t order) noexcept;
-  void PushRest(uint32_t first, uint32_t end) noexcept;
-  uint32_t RunBefore(uint32_t head) const noexcept;
-  uint32_t AllocateJoined(uint32_t granules, uint32_t alignment) noexcept;
-  uint32_t RunInFrom(uint32_t head, uint32_t granules, uint32_t alignment) const noexcept;
+  HSHM_CROSS_FUN void Push(uint32_t head, uint32_t order) noexcept;
+  HSHM_CROSS_FUN void Remove(uint32_t head, uint32_t order) noexcept;
+  HSHM_CROSS_FUN void PushMerged(uint32_t head, uint32_t order) noexcept;
+  HSHM_CROSS_FUN void PushRest(uint32_t first, uint32_t end) noexcept;
+  HSHM_CROSS_FUN uint32_t RunBefore(uint32_t head) const noexcept;
+  HSHM_CROSS_FUN uint32_t AllocateJoined(uint32_t granules, uint32_t alignment) noexcept;
+  HSHM_CROSS_FUN uint32_t RunInFrom(uint32_t head, uint32_t granules,
+                                    uint32_t alignment) const noexcept;
   bool CheckList(uint32_t order, uint64_t* blocks, uint64_t* granules) const noexcept;
   bool CheckMarks(uint64_t blocks) const noexcept;
 
@@ -175,5 +186,9 @@ class HSHM_API BuddyEngine {
 };
 
 }  // namespace hshm::ipc
+
+#if HSHM_IS_GPU
+#include "hermes_shm/memory/allocator/buddy/buddy_engine_impl.h"
+#endif
 
 #endif  // HSHM_MEMORY_ALLOCATOR_BUDDY_BUDDY_ENGINE_H_
