@@ -18,7 +18,6 @@ using hshm::ipc::StackAllocator;
 using Spsc = hshm::ipc::ring_buffer<uint64_t, StackAllocator, RingKind::kSpsc>;
 using Mpsc = hshm::ipc::ring_buffer<uint64_t, StackAllocator, RingKind::kMpsc>;
 using Mpmc = hshm::ipc::ring_buffer<uint64_t, StackAllocator, RingKind::kMpmc>;
-using Mpmc = hshm::ipc::ring_buffer<uint64_t, StackAllocator, RingKind::kMpmc>;
 using SpscView = hshm::ipc::spsc_ring_view<uint64_t>;
 
 constexpr size_t kRegionBytes = size_t{4} << 20;
@@ -150,7 +149,6 @@ void hshm::test::RingCases() {
   // More lanes than cells: whoever waited for a place in the ring would wait for its own warp.
   KernelToHost<Mpsc>(10, 4, 256, 100);
   KernelToHost<Mpsc>(65536, 64, 256, 10);
-  KernelToKernel<Mpmc>();
   HostToKernel();
   KernelToKernel<Mpsc>(1);
   KernelToKernel<Mpmc>(64);
