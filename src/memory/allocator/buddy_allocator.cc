@@ -146,14 +146,16 @@ OffsetPtr<> BuddyAllocator::ReallocateBlock(OffsetPtr<> offset, size_t size) noe
 size_t BuddyAllocator::GetCurrentlyAllocatedSize() noexcept { return Core().AllocatedBytes(); }
 
 void BuddyAllocator::AddStats(AllocatorStats* stats) {
-  Locked locked(this);
-  stats->is_complete_ = locked.IsHeld();
-  if (!locked.IsHeld()) return;
-  const BuddyEngine engine = Engine();
+  stats->is_complete_ = ProcessLock(this).Run(*buddy_, [&] { AddStatsLocked(stats); });
+}
+
+void BuddyAllocator::AddStatsLocked(AllocatorStats* stats) const noexcept {
+  const BuddyState state = State();
+  const BuddyEngine engine = state.Engine();
   uint64_t largest = 0;
   uint64_t stretch = 0;  // free granules up to here
   for (uint32_t at = buddy_->first_; at < buddy_->frontier_;) {
-    uint32_t granules = LiveGranules(at);
+    uint32_t granules = state.LiveGranules(at);
     uint32_t order = 0;
     if (granules != 0) {
       ++stats->live_blocks_;

@@ -72,7 +72,7 @@ size_t StackAllocator::GetCurrentlyAllocatedSize() noexcept { return Core().Allo
 
 void StackAllocator::AddStats(AllocatorStats* stats) {
   // relaxed, both: figures, true at some moment
-  const Word word = Word::From(stack_->word_.load(std::memory_order_relaxed));
+  const StackWord word = StackWord::From(stack_->word_.load(std::memory_order_relaxed));
   const uint64_t committed = stack_->committed_.load(std::memory_order_relaxed);
   stats->capacity_bytes_ = stack_->end_ - stack_->bottom_;
   stats->committed_bytes_ = committed - stack_->bottom_;

@@ -91,6 +91,7 @@ class HSHM_API BuddyAllocator : public BaseAllocator<BuddyAllocator> {
   BuddyState State() const noexcept { return BuddyState(region_, buddy_); }
   void Rebuild() noexcept;
   bool CheckLocked() const noexcept;
+  void AddStatsLocked(AllocatorStats* stats) const noexcept;
 
   BuddyHeader* buddy_ = nullptr;
 };
