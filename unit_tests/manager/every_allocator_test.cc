@@ -31,6 +31,7 @@ TEMPLATE_TEST_CASE("Manager: every allocator is made, found and left by its id, 
   hipc::FullPtr<int> numbers = alloc->template AllocateObjs<int>(HSHM_DEFAULT_MEM_CTX, 100);
   REQUIRE_FALSE(numbers.IsNull());
   REQUIRE(alloc->SetRoot("numbers", numbers));
+  alloc->DelObjs(HSHM_DEFAULT_MEM_CTX, alloc->template FindRoot<int>("numbers"), 100);
   manager->UnregisterAllocator(kAllocId);
   REQUIRE(manager->template GetAllocator<TestType>(kAllocId) == nullptr);
   manager->DestroyBackend(kBackendId);

@@ -69,6 +69,9 @@
 #define HSHM_INLINE_CROSS_FUN HSHM_CROSS_FUN HSHM_INLINE
 #define HSHM_NOINLINE __attribute__((noinline))
 
+/** Before a function that reads memory on suspicion, which AddressSanitizer lets it do. */
+#define HSHM_NO_SANITIZE_ADDRESS __attribute__((no_sanitize("address")))
+
 /** Visible outside the shared library; everything else is hidden. */
 #define HSHM_API __attribute__((visibility("default")))
 

@@ -58,6 +58,12 @@ uint64_t BlockBytes(uint64_t size_bytes) {
   return size_bytes == 0 ? kWord : bits::AlignUp(size_bytes, kWord);
 }
 
+/** The word in front of what may not be a block of an arena at all: of a block of malloc's it is
+ * malloc's own, which AddressSanitizer would stop at before the defect is named. */
+HSHM_NO_SANITIZE_ADDRESS uint64_t WordOfSuspect(const ArenaHost& host, Offset block) {
+  return *WordAt(host, block - kWord);
+}
+
 void CheckChunkBytes(uint64_t chunk_bytes) {
   if (chunk_bytes != 0 && chunk_bytes <= kMaxAskedChunkBytes) return;
   throw Error(ErrorCode::kOutOfRange, "An arena was asked for with chunks of " +
@@ -150,7 +156,7 @@ struct ArenaTable::Arena {
   /** The header word of a living block of this arena; stops with the defect's name otherwise. */
   uint64_t LivingWord(const ArenaHost& host, const char* operation, Offset block) const {
     if (block % kDefaultAlignment != 0) defect::InvalidFree(operation, block);
-    const uint64_t word = *WordAt(host, block - kWord);
+    const uint64_t word = WordOfSuspect(host, block);
     if ((word ^ BlockWord::TagFor(key_, block)) >> BlockWord::kTagShift != 0) {
       defect::InvalidFree(operation, block);
     }
