@@ -47,6 +47,7 @@ TEST_CASE(HSHM_CONTRACT_NAME " stops at the first call after shm_detach, whichev
       call();
     });
   }
+  alloc.FreeOffset(kCtx, block);  // the children detached copies
 }
 
 TEST_CASE(HSHM_CONTRACT_NAME " refuses pointers of the stack and of malloc") {
