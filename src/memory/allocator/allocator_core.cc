@@ -13,8 +13,9 @@
 namespace hshm::ipc {
 namespace {
 
-/** How long a maker waits for another that is making an allocator in the same region. */
-constexpr uint64_t kMakerTimeoutUs = 10 * 1000 * 1000;
+/** How long to wait for who is making an allocator in the region, or changing its roots: stopped.
+ */
+constexpr uint64_t kStoppedTimeoutUs = 10 * 1000 * 1000;
 
 /** How long BeginAttach waits for a creator that is between its backend and its allocator. */
 constexpr uint64_t kReadyTimeoutUs = 1000 * 1000;
@@ -96,7 +97,7 @@ void WaitUntilPublished(const AllocatorHeader& header) {
 
 /** A maker that died inside has published nothing: everything is written anew. */
 void LockForInit(AllocatorHeader& header, Membership& me) {
-  if (header.roots_lock_.Lock(me.identity(), kMakerTimeoutUs) != LockResult::kTimeout) return;
+  if (header.roots_lock_.Lock(me.identity(), kStoppedTimeoutUs) != LockResult::kTimeout) return;
   throw Error(ErrorCode::kHolderStopped,
               "Another process is making an allocator in this region and has not finished within "
               "10 seconds: " +
@@ -244,7 +245,8 @@ bool AllocatorCore::SetRootOffset(std::string_view name, OffsetPtr<> offset) noe
   const LockIdentity me = membership_.IdentityOrRejoin();
   if (me.peers_ == nullptr) return false;
   // After kOwnerDied nothing is to be repaired: an entry cut in the middle has no offset, is free.
-  MutexGuard guard(header_->roots_lock_, me);
+  const MutexGuard guard(header_->roots_lock_, me, kStoppedTimeoutUs);
+  if (!guard.IsHeld()) return false;
   // relaxed: who sees a store of this change acquires it, and with it the version.
   header_->roots_version_.fetch_add(1, std::memory_order_relaxed);
   RootEntry* free = nullptr;

@@ -93,8 +93,8 @@ class HSHM_API AllocatorCore {
 
   /**
    * Leaves an offset under a name (1 to 55 bytes) for every rank to find; a null offset takes the
-   * name away; a name that is there already gets the new offset. False when the name is bad or all
-   * 63 entries are taken.
+   * name away; a name that is there already gets the new offset. False when the name is bad, all 63
+   * entries are taken, or another process has been stopped in here for 10 s.
    *
    * Invariant  An entry with offset_ != 0 has its whole name, which changes while it is 0.
    * Ordering   The version is raised before a change, offset_ is released last. Readers hold no

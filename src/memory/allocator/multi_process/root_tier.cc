@@ -96,7 +96,9 @@ void RootTier<Config>::Init(const Region& region, Offset header_offset) {
 
 template <typename Config>
 RootTier<Config>::Guard::Guard(RootTier& root)
-    : guard_(root.header_->lock_, root.membership_->identity(), kStoppedHolderTimeoutUs) {
+    : guard_(root.header_->lock_, root.membership_->identity(),
+             root.patience_.TimeoutUs(root.header_->lock_)) {
+  root.patience_.Note(root.header_->lock_, guard_.result());
   if (guard_.result() == LockResult::kOwnerDied) root.Rebuild();
 }
 

@@ -14,7 +14,9 @@ Effort Next(Effort effort) { return static_cast<Effort>(static_cast<int>(effort)
 
 template <typename Config>
 ThreadHeap<Config>::SlowPath::SlowPath(ThreadHeap& heap)
-    : guard_(heap.record_->lock_, heap.process_->membership_->identity(), kStoppedHolderTimeoutUs) {
+    : guard_(heap.record_->lock_, heap.process_->membership_->identity(),
+             heap.process_->root().patience().TimeoutUs(heap.record_->lock_)) {
+  heap.process_->root().patience().Note(heap.record_->lock_, guard_.result());
 }
 
 template <typename Config>

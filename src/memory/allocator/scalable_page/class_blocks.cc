@@ -13,7 +13,7 @@ using multi_process::MakeShape;
 
 template <typename Config>
 ClassBlocks<Config>::Guard::Guard(ClassBlocks& blocks, uint32_t size_class) noexcept
-    : lock_(blocks.ClassOf(size_class).lock_, blocks.pool_->members()) {
+    : lock_(blocks.ClassOf(size_class).lock_, blocks.pool_->members(), blocks.pool_->patience()) {
   if (lock_.OwnerDied()) blocks.Rebuild(size_class);
 }
 

@@ -56,10 +56,12 @@ Geometry MakeGeometry(uint64_t region_bytes, Offset header_offset) {
 // --------------------------------------------------------------------------------------
 
 template <typename Config>
-PagePool<Config>::PagePool(const Region& region, Header* header, Membership* members)
+PagePool<Config>::PagePool(const Region& region, Header* header, Membership* members,
+                           Patience* patience)
     : region_(region),
       header_(header),
       members_(members),
+      patience_(patience),
       pages_(region, header->table_offset_),
       nodes_(region.At<BuddyNode>(header->nodes_offset_)),
       notes_(region.At<PageNote>(header->notes_offset_)),
@@ -115,7 +117,7 @@ bool PagePool<Config>::Fits(const Region& region, Offset header_offset) {
 
 template <typename Config>
 PagePool<Config>::Guard::Guard(PagePool& pool) noexcept
-    : lock_(pool.header_->pages_lock_, *pool.members_) {
+    : lock_(pool.header_->pages_lock_, *pool.members_, *pool.patience_) {
   if (lock_.OwnerDied()) pool.Rebuild();
 }
 

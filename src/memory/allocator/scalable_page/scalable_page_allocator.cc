@@ -22,7 +22,7 @@ using multi_process::MakeShape;
 template <typename Config>
 MemContext BasicScalablePageAllocator<Config>::Open(
     scalable_page::ScalableHeader<Config>* header) noexcept {
-  pool_ = scalable_page::PagePool<Config>(this->region_, header, &this->membership_);
+  pool_ = scalable_page::PagePool<Config>(this->region_, header, &this->membership_, &patience_);
   blocks_ = scalable_page::ClassBlocks<Config>(&pool_);
   is_open_ = true;
   return CreateTls(MemContext());

@@ -5,10 +5,12 @@
 #include "hermes_shm/memory/allocator/multi_process/page_table.h"
 #include "hermes_shm/memory/allocator/multi_process/unit_placement.h"
 #include "hermes_shm/memory/backend/membership.h"
+#include "hermes_shm/sync/patience.h"
 
 namespace hshm::ipc::multi_process {
 
-/** How long a thread waits for a lock whose holder is alive but does not let go: 30 s. */
+/** How long a thread waits for a lock whose holder is alive but does not let go: 30 s; see Patience
+ * for what comes then. */
 inline constexpr uint64_t kStoppedHolderTimeoutUs = 30'000'000;
 
 /**
@@ -90,6 +92,8 @@ class HSHM_API RootTier {
   const UnitPlacement& placement() const { return placement_; }
   uint64_t FreeGranules() { return Engine().free_granules(); }
   bool CheckLists() { return Engine().Check(); }
+  /** For the root mutex and the heaps' locks. */
+  Patience& patience() { return patience_; }
 
   /** Calls visit(granule, head word) for each unit and large block, until it says false. */
   template <typename Visit>
@@ -144,6 +148,7 @@ class HSHM_API RootTier {
   PageTable<Config> pages_;
   Membership* membership_ = nullptr;
   UnitPlacement placement_;
+  Patience patience_{kStoppedHolderTimeoutUs};
 };
 
 extern template class RootTier<LargePages>;

@@ -13,9 +13,11 @@ namespace hshm::ipc::scalable_page {
  * is a forked child for which there is no slot. */
 class HeldLock {
  public:
-  HeldLock(Mutex& mutex, Membership& members) noexcept {
+  HeldLock(Mutex& mutex, Membership& members, Patience& patience) noexcept {
     const LockIdentity me = members.IdentityOrRejoin();
-    if (me.peers_ != nullptr) guard_.emplace(mutex, me, multi_process::kStoppedHolderTimeoutUs);
+    if (me.peers_ == nullptr) return;
+    guard_.emplace(mutex, me, patience.TimeoutUs(mutex));
+    patience.Note(mutex, guard_->result());
   }
   bool IsHeld() const noexcept { return guard_.has_value() && guard_->IsHeld(); }
   /** What its last holder left has to be repaired first. */
@@ -47,7 +49,7 @@ class HSHM_API PagePool {
   using Pages = multi_process::PageTable<Config>;
 
   PagePool() = default;
-  PagePool(const Region& region, Header* header, Membership* members);
+  PagePool(const Region& region, Header* header, Membership* members, Patience* patience);
 
   /** Lays the heap out over [header_offset, end of region), nothing in use.
    * @throws Error kOutOfRange when no page is left, kNoSpace */
@@ -70,6 +72,7 @@ class HSHM_API PagePool {
   OwnedWord<uint64_t>* MarksOf(uint32_t page) const noexcept { return marks_[page].words_; }
   Header& header() const noexcept { return *header_; }
   Membership& members() const noexcept { return *members_; }
+  Patience& patience() const noexcept { return *patience_; }
   uint32_t Frontier() const noexcept {
     return header_->frontier_.load(std::memory_order_acquire);  // pairs with CommitTo
   }
@@ -115,6 +118,7 @@ class HSHM_API PagePool {
   Region region_;
   Header* header_ = nullptr;
   Membership* members_ = nullptr;
+  Patience* patience_ = nullptr;
   Pages pages_;
   BuddyNode* nodes_ = nullptr;
   PageNote* notes_ = nullptr;

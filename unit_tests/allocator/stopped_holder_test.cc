@@ -1,0 +1,202 @@
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <ctime>
+#include <string>
+
+#include "backend/error_code.h"
+#include "backend/test_segment.h"
+#include "hermes_shm/base/units.h"
+#include "hermes_shm/memory/allocator/multi_process_allocator.h"
+#include "hermes_shm/memory/allocator/scalable_page_allocator.h"
+#include "hermes_shm/memory/allocator/stack_allocator.h"
+#include "hermes_shm/memory/backend/posix_shm_mmap.h"
+#include "hermes_shm/platform/futex.h"
+#include "support/catch.h"
+#include "support/child_process.h"
+
+/**
+ * Locks whose holders are stopped, not dead: they are never robbed, so whoever waits gives up after
+ * 10 or 30 seconds. The library finds this clock before the system's; it goes a hundred times as
+ * fast while one of these tests waits.
+ */
+namespace {
+
+uint64_t clock_factor = 1;
+
+struct FastClock {
+  FastClock() { clock_factor = 100; }
+  ~FastClock() { clock_factor = 1; }
+};
+
+}  // namespace
+
+extern "C" __attribute__((visibility("default"))) int clock_gettime(clockid_t clock,
+                                                                    timespec* now) noexcept {
+  constexpr uint64_t kSecond = 1'000'000'000;
+  const auto result = static_cast<int>(syscall(SYS_clock_gettime, clock, now));
+  if (result != 0 || clock != CLOCK_MONOTONIC || clock_factor == 1) return result;
+  const uint64_t fast =
+      (static_cast<uint64_t>(now->tv_sec) * kSecond + static_cast<uint64_t>(now->tv_nsec)) *
+      clock_factor;
+  now->tv_sec = static_cast<time_t>(fast / kSecond);
+  now->tv_nsec = static_cast<long>(fast % kSecond);
+  return result;
+}
+
+namespace hshm::ipc::test {
+namespace {
+
+using hshm::test::ChildProcess;
+
+AllocatorHeader* HeaderOf(const MemoryBackend& backend) {
+  const Region region = backend.region();
+  return region.At<AllocatorHeader>(AllocatorOffsetFor(region.size_bytes_));
+}
+
+/** The allocator's own header, behind the common one. */
+template <typename Header>
+Header* CoreOf(const MemoryBackend& backend) {
+  return backend.region().At<Header>(HeaderOf(backend)->core_offset_);
+}
+
+/** A process that joins, takes the lock that `lock_of(backend)` finds, and stops. */
+template <typename AllocT, typename LockOf>
+ChildProcess StoppedHolder(const std::string& url, LockOf lock_of) {
+  ChildProcess child([&] {
+    PosixShmMmap backend;
+    backend.shm_attach(url);
+    auto* alloc = backend.AttachAlloc<AllocT>();
+    const LockIdentity me = alloc->GetMembership().identity();
+    Mutex& lock = *lock_of(backend);
+    if (lock.Lock(me, 1'000'000) != LockResult::kLocked) return 1;
+    raise(SIGSTOP);
+    lock.Unlock(me);
+    return 0;
+  });
+  child.AwaitStop();
+  return child;
+}
+
+int Continue(ChildProcess* child) {
+  child->Signal(SIGCONT);
+  return child->Wait();
+}
+
+/** A segment with an allocator in it. */
+template <typename AllocT>
+struct Heap {
+  Heap() {
+    backend_.shm_init(MemoryBackendId(9), 16_MiB, segment_.url());
+    alloc_ = backend_.MakeAlloc<AllocT>(AllocatorId(1, 0));
+  }
+  TestSegment segment_;
+  PosixShmMmap backend_;
+  AllocT* alloc_ = nullptr;
+};
+
+TEST_CASE("Joining a heap whose root a stopped process holds is HolderStopped, and names it") {
+  Heap<MultiProcessAllocator> heap;
+  ChildProcess holder = StoppedHolder<MultiProcessAllocator>(
+      heap.segment_.url(),
+      [](PosixShmMmap& backend) { return &CoreOf<multi_process::RootHeader>(backend)->lock_; });
+  PosixShmMmap follower;
+  follower.shm_attach(heap.segment_.url());
+  {
+    const FastClock fast;
+    const uint64_t start_us = MonotonicUs();
+    const Thrown thrown = ThrownBy([&] { follower.AttachAlloc<MultiProcessAllocator>(); });
+    REQUIRE(thrown.code_ == ErrorCode::kHolderStopped);
+    REQUIRE(thrown.Says("pid " + std::to_string(holder.pid())));
+    REQUIRE_FALSE(heap.alloc_->GetStats().is_complete_);
+    REQUIRE(heap.alloc_->Allocate<char>(HSHM_DEFAULT_MEM_CTX, 12_MiB).IsNull());
+    REQUIRE_FALSE(heap.alloc_->Check());
+    // The handle has waited once in full, the others of its waits were short.
+    const uint64_t waited_us = MonotonicUs() - start_us;
+    REQUIRE(waited_us >= 60'000'000);
+    REQUIRE(waited_us < 90'000'000);
+  }
+  REQUIRE(Continue(&holder) == 0);
+  REQUIRE_FALSE(follower.AttachAlloc<MultiProcessAllocator>()
+                    ->Allocate<char>(HSHM_DEFAULT_MEM_CTX, 64)
+                    .IsNull());
+  const AllocatorStats stats = heap.alloc_->GetStats();
+  REQUIRE(stats.is_complete_);
+  REQUIRE(stats.ranks_.size() == 2);  // what was refused has left nothing
+  REQUIRE(heap.alloc_->Check());
+}
+
+TEST_CASE("A region in which a stopped process makes an allocator is HolderStopped for others") {
+  TestSegment segment;
+  PosixShmMmap backend;
+  backend.shm_init(MemoryBackendId(9), 1_MiB, segment.url());
+  ChildProcess maker([&] {
+    PosixShmMmap mine;
+    mine.shm_attach(segment.url());
+    Membership me(mine.region());
+    static_cast<void>(HeaderOf(mine)->roots_lock_.Lock(me.identity(), 0));
+    raise(SIGSTOP);
+    return 0;
+  });
+  maker.AwaitStop();
+  {
+    const FastClock fast;
+    const Thrown thrown = ThrownBy([&] { backend.MakeAlloc<StackAllocator>(AllocatorId(1, 0)); });
+    REQUIRE(thrown.code_ == ErrorCode::kHolderStopped);
+    REQUIRE(thrown.Says("pid " + std::to_string(maker.pid())));
+  }
+  maker.Kill();
+  REQUIRE(backend.MakeAlloc<StackAllocator>(AllocatorId(1, 0))->GetMembership().slot() == 0);
+}
+
+TEST_CASE("SetRoot is false when the roots' lock has a stopped holder, and works afterwards") {
+  Heap<StackAllocator> heap;
+  const auto block = heap.alloc_->Allocate<char>(HSHM_DEFAULT_MEM_CTX, 64);
+  ChildProcess holder = StoppedHolder<StackAllocator>(
+      heap.segment_.url(), [](PosixShmMmap& backend) { return &HeaderOf(backend)->roots_lock_; });
+  {
+    const FastClock fast;
+    REQUIRE_FALSE(heap.alloc_->SetRoot("a", block));
+    REQUIRE(heap.alloc_->FindRoot<char>("a").IsNull());
+  }
+  REQUIRE(Continue(&holder) == 0);
+  REQUIRE(heap.alloc_->SetRoot("a", block));
+}
+
+TEST_CASE("A stopped holder of a ScalablePageAllocator's lock costs its class, and no more") {
+  using scalable_page::ScalableHeader;
+  using Header = ScalableHeader<multi_process::LargePages>;
+  Heap<ScalablePageAllocator> heap;
+  ScalablePageAllocator& alloc = *heap.alloc_;
+  const auto small = alloc.Allocate<char>(HSHM_DEFAULT_MEM_CTX, 16);
+  const size_t live = alloc.GetCurrentlyAllocatedSize();
+  ChildProcess of_class = StoppedHolder<ScalablePageAllocator>(
+      heap.segment_.url(),
+      [](PosixShmMmap& backend) { return &CoreOf<Header>(backend)->classes_[0].lock_; });
+  const FastClock fast;
+  const uint64_t start_us = MonotonicUs();
+  REQUIRE(alloc.Allocate<char>(HSHM_DEFAULT_MEM_CTX, 16).IsNull());
+  REQUIRE(MonotonicUs() - start_us >= 30'000'000);
+  REQUIRE(MonotonicUs() - start_us < 45'000'000);
+  alloc.Free(HSHM_DEFAULT_MEM_CTX, small);  // stays: nobody can be told
+  REQUIRE(alloc.GetCurrentlyAllocatedSize() == live);
+  const auto other = alloc.Allocate<char>(HSHM_DEFAULT_MEM_CTX, 5000);
+  REQUIRE_FALSE(other.IsNull());
+  alloc.Free(HSHM_DEFAULT_MEM_CTX, other);
+  REQUIRE(alloc.GetStats().is_complete_);
+  REQUIRE(Continue(&of_class) == 0);
+  alloc.Free(HSHM_DEFAULT_MEM_CTX, small);
+  ChildProcess of_pages = StoppedHolder<ScalablePageAllocator>(
+      heap.segment_.url(),
+      [](PosixShmMmap& backend) { return &CoreOf<Header>(backend)->pages_lock_; });
+  REQUIRE_FALSE(alloc.GetStats().is_complete_);
+  REQUIRE(alloc.Allocate<char>(HSHM_DEFAULT_MEM_CTX, 1_MiB).IsNull());
+  REQUIRE(Continue(&of_pages) == 0);
+  REQUIRE(alloc.GetStats().is_complete_);
+  REQUIRE(alloc.GetStats().live_bytes_ == 0);
+  REQUIRE(alloc.Check());
+}
+
+}  // namespace
+}  // namespace hshm::ipc::test
