@@ -7,7 +7,10 @@
 #include <cerrno>
 #include <cstdarg>
 #include <cstdio>
+#include <filesystem>
+#include <fstream>
 #include <string>
+#include <vector>
 
 #include "backend/child.h"
 #include "backend/error_code.h"
@@ -155,6 +158,26 @@ TEST_CASE("What a killed creator has left under a hidden name goes with the next
   backend.shm_init(MemoryBackendId(1), kBytes, directory.File("heap"));
   REQUIRE(directory.Count() == 1);
   REQUIRE(StatusOf(directory.File("heap")).st_nlink == 1);
+}
+
+TEST_CASE("A user's own files stay, however much their names look like those of dead creators") {
+  const Restore restore;
+  lacks.unnamed_files_ = true;
+  TestDirectory directory;
+  const std::vector<std::string> names = {".heap.new",        ".heap.notes.new", ".heap.-1.new",
+                                          ".heap.12-.new",    ".heap.12-ag.new", ".heap.12-3-4.new",
+                                          ".heap.12-3.new.x", ".other.12-3.new", ".heap.12-ab.new"};
+  for (const std::string& name : names)
+    std::ofstream(directory.File(name)) << "the user's own text";
+  std::ofstream(directory.File(".heap.1f-2a.new")).flush();  // a creator that had only begun
+  PosixMmap backend;
+  backend.shm_init(MemoryBackendId(1), kBytes, directory.File("heap"));
+  for (const std::string& name : names) {
+    INFO(name);
+    REQUIRE(std::filesystem::exists(directory.File(name)));
+  }
+  REQUIRE_FALSE(std::filesystem::exists(directory.File(".heap.1f-2a.new")));
+  REQUIRE(directory.Count() == names.size() + 1);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <system_error>
 #include <utility>
@@ -23,6 +24,28 @@ std::string HiddenPrefix(const std::string& path) {
   return prefix;
 }
 
+/** Whether MakeHiddenFile gives such names: a prefix, and as it writes them "PID-TIME.new". Others
+ * that look like it are the user's own. */
+bool IsHiddenName(const std::string& name, const std::string& prefix) {
+  if (name.rfind(prefix, 0) != 0 || !name.ends_with(kHiddenSuffix)) return false;
+  const size_t suffix_bytes = std::strlen(kHiddenSuffix);
+  if (name.size() < prefix.size() + suffix_bytes) return false;
+  const std::string unique = name.substr(prefix.size(), name.size() - prefix.size() - suffix_bytes);
+  const size_t dash = unique.find('-');
+  return dash != 0 && dash != std::string::npos && dash + 1 != unique.size() &&
+         unique.find_first_not_of("0123456789abcdef") == dash &&
+         unique.find_first_not_of("0123456789abcdef", dash + 1) == std::string::npos;
+}
+
+/** Whether a file can be one that a creator left: it has begun a region, or not even that. */
+bool MayBeOurs(int fd, const FileStatus& status) {
+  if (status.size_bytes_ == 0) return true;
+  if (status.size_bytes_ < kMinRegionBytes) return false;
+  BackendHeader header;
+  CopyHeader(fd, &header);
+  return header.magic_ == kBackendMagic || header.magic_ == 0;
+}
+
 /** Removes a hidden file whose creator has died. Who lives in it shares its presence byte. */
 void RemoveIfAbandoned(const std::string& path) {
   FileDescriptor file;
@@ -30,6 +53,7 @@ void RemoveIfAbandoned(const std::string& path) {
   FileStatus named;
   if (OpenFile(path, &file) != 0 || StatusOfFile(file.get(), &opened) != 0) return;
   if (!opened.is_regular_ || opened.user_id_ != UserId()) return;
+  if (!MayBeOurs(file.get(), opened)) return;
   HeldByte presence;
   if (presence.Hold(file.get(), PosixShmMmap::kPresenceByte) != 0) return;
   if (StatusOfPath(path, &named) != 0 || named.identity_ != opened.identity_) return;
@@ -42,9 +66,7 @@ void RemoveAbandoned(const std::string& path) {
   for (std::filesystem::directory_iterator entry(DirectoryOf(path), error), end;
        !error && entry != end; entry.increment(error)) {
     const std::string name = entry->path().filename().string();
-    if (name.rfind(prefix, 0) == 0 && name.ends_with(kHiddenSuffix)) {
-      RemoveIfAbandoned(entry->path().string());
-    }
+    if (IsHiddenName(name, prefix)) RemoveIfAbandoned(entry->path().string());
   }
 }
 
