@@ -1,4 +1,6 @@
+#include <atomic>
 #include <thread>
+#include <vector>
 
 #include "multi_process/heap.h"
 #include "support/child_process.h"
@@ -27,6 +29,33 @@ TEST_CASE("Detaching deletes the arenas that are open") {
   REQUIRE(heap.first()->Check());
   leaver->shm_attach(heap.backend().region());
   REQUIRE_FALSE(leaver->HasArena(arena));  // those of its earlier life are closed
+}
+
+TEST_CASE("Asking for a popped arena is any thread's right while others push and pop theirs") {
+  PrivateHeap<MultiProcessAllocator> heap(16 << 20);
+  MultiProcessAllocator* alloc = heap.first();
+  constexpr uint32_t kPushes = 3 * ipc::kMaxArenas;  // each place is used again
+  std::vector<MemContext> popped;
+  for (uint32_t i = 0; i < ipc::kMaxArenas; ++i) {
+    popped.push_back(alloc->PushArena(kCtx));
+    alloc->PopArena(popped.back());
+  }
+  std::atomic<bool> is_over = false;
+  std::thread other([&] {
+    for (uint32_t i = 0; i < kPushes; ++i) {
+      const MemContext arena = alloc->PushArena(kCtx);
+      static_cast<void>(alloc->AllocateOffset(arena, 100));
+      alloc->PopArena(arena);
+    }
+    is_over = true;
+  });
+  bool is_any_open = false;
+  do {
+    for (const MemContext& arena : popped) is_any_open = is_any_open || alloc->HasArena(arena);
+  } while (!is_over);
+  other.join();
+  REQUIRE_FALSE(is_any_open);
+  REQUIRE(alloc->GetCurrentlyAllocatedSize() == 0);
 }
 
 TEST_CASE("Detaching with kKeepLive keeps the blocks of open arenas for others to read") {

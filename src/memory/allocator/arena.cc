@@ -191,16 +191,18 @@ ArenaTable::ArenaTable()
     : serials_(static_cast<uint32_t>(reinterpret_cast<uintptr_t>(this) >> 4) * 0x9e3779b1) {}
 
 ArenaTable::~ArenaTable() {
-  for (Atomic<Arena*>& place : places_) {
-    delete place.load(std::memory_order_relaxed);  // relaxed: nobody uses the handle any more
+  for (Place& place : places_) {
+    delete place.arena_.load(
+        std::memory_order_relaxed);  // relaxed: nobody uses the handle any more
   }
 }
 
 ArenaTable::Arena* ArenaTable::Find(const MemContext& ctx) const noexcept {
   if (!ctx.IsArena()) return nullptr;
+  const Place& place = places_[ctx.tid_ % kMaxArenas];
   // acquire: pairs with Publish
-  Arena* arena = places_[ctx.tid_ % kMaxArenas].load(std::memory_order_acquire);
-  return arena != nullptr && arena->key_ == KeyOf(ctx) ? arena : nullptr;
+  if (place.key_.load(std::memory_order_acquire) != KeyOf(ctx)) return nullptr;
+  return place.arena_.load(std::memory_order_relaxed);  // relaxed: it stands there before the key
 }
 
 ArenaTable::Arena& ArenaTable::Open(const char* operation, const MemContext& ctx) const noexcept {
@@ -213,16 +215,17 @@ ArenaTable::Arena& ArenaTable::Open(const char* operation, const MemContext& ctx
 bool ArenaTable::Publish(Arena* arena, uint32_t slot) noexcept {
   const uint32_t serial = serials_.fetch_add(1, std::memory_order_relaxed);  // relaxed: a number
   for (uint32_t i = 0; i < kMaxArenas; ++i) {
-    const uint32_t place = (serial + i) % kMaxArenas;
-    if (places_[place].load(std::memory_order_relaxed) != nullptr)
-      continue;  // relaxed: CAS decides
-    arena->key_ = KeyOf(MemContext::OfArena(slot, serial % kSerials * kMaxArenas + place));
+    const uint32_t index = (serial + i) % kMaxArenas;
+    Place& place = places_[index];
     Arena* nobody = nullptr;
-    if (places_[place].compare_exchange_strong(
-            nobody, arena, std::memory_order_release,  // pairs with Find
-            std::memory_order_relaxed)) {              // relaxed: failure reads only
-      return true;
+    if (!place.arena_.compare_exchange_strong(nobody, arena,
+                                              std::memory_order_acquire,     // pairs with Close
+                                              std::memory_order_relaxed)) {  // relaxed: reads only
+      continue;
     }
+    arena->key_ = KeyOf(MemContext::OfArena(slot, serial % kSerials * kMaxArenas + index));
+    place.key_.store(arena->key_, std::memory_order_release);  // pairs with Find
+    return true;
   }
   return false;
 }
@@ -267,8 +270,9 @@ void ArenaTable::Close(ArenaHost& host, Arena* arena) noexcept {
     Arena* const next = at == arena ? nullptr : at->parent_;
     if (next != nullptr) next->first_child_ = at->next_sibling_;
     if (at->IsOurs(host)) at->FreeChunks(host);
-    // relaxed: the thread that used it is this one
-    places_[static_cast<uint32_t>(at->key_) % kMaxArenas].store(nullptr, std::memory_order_relaxed);
+    Place& place = places_[static_cast<uint32_t>(at->key_) % kMaxArenas];
+    place.key_.store(0, std::memory_order_relaxed);  // relaxed: who looks for it is this thread
+    place.arena_.store(nullptr, std::memory_order_release);  // pairs with Publish
     delete at;
     if (next == nullptr) return;
     at = next;

@@ -69,9 +69,10 @@ static_assert(sizeof(ArenaChunk) == 16);
 /**
  * The open arenas of one handle: a place for each, found by its context.
  *
- * Invariant  A place names an arena from Push to Pop. Only the thread that uses the arena reads or
- *            changes more of it than key_.
- * Ordering   Push releases the place, look-ups acquire it.
+ * Invariant  A place holds an arena from Push to Pop, and its key for a time in between. The arena
+ *            itself is only read and changed by the thread that uses it, never to find out whose it
+ *            is: contexts of other arenas, also of popped ones, may come from any thread.
+ * Ordering   Push releases the key, look-ups acquire it. Pop takes the key away before the arena.
  * ABA        The serial in a context tells the arenas apart that a place names one after the other
  *            (2^22 of them).
  * Crash      The table goes with its process. The chunks are ordinary blocks of that process.
@@ -105,8 +106,13 @@ class HSHM_API ArenaTable {
   bool Publish(Arena* arena, uint32_t slot) noexcept;
   void Close(ArenaHost& host, Arena* arena) noexcept;
 
+  struct Place {
+    Atomic<uint64_t> key_;  // the arena's context; 0: none is open here
+    Atomic<Arena*> arena_;  // null: the place is free
+  };
+
   Atomic<uint32_t> serials_;  // of arenas pushed so far
-  std::array<Atomic<Arena*>, kMaxArenas> places_{};
+  std::array<Place, kMaxArenas> places_{};
 };
 
 }  // namespace hshm::ipc
