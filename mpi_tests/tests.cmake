@@ -5,6 +5,17 @@ foreach(test IN ITEMS manager_pattern node_heap_set_up cross_rank_free set_up_fa
   hshm_add_mpi_test(mpi_${test} SOURCES ${test}.cc RANKS 2 4 8)
 endforeach()
 
+# Jobs one after the other on one file; the script counts the ranks of each.
+function(hshm_add_file_heap_jobs_test name)
+  hshm_parse_mpi_test(${name} RANKS ${ARGN})
+  foreach(ranks IN LISTS arg_RANKS)
+    hshm_add_mpi_run(${name}_np${ranks} "${CMAKE_CURRENT_SOURCE_DIR}/file_heap_jobs.sh"
+      "${CMAKE_CURRENT_SOURCE_DIR}/run_ranks.sh" "${MPIEXEC_EXECUTABLE}" ${ranks} ${arg_TIMEOUT}
+      "$<TARGET_FILE:${name}>")
+  endforeach()
+endfunction()
+hshm_add_file_heap_jobs_test(mpi_file_heap_jobs SOURCES file_heap_jobs.cc RANKS 2 4 LABELS crash)
+
 # The others must go on when a rank is killed; by default mpirun kills them too.
 set(outlive "${CMAKE_CURRENT_SOURCE_DIR}/outlive.sh")
 execute_process(COMMAND "${MPIEXEC_EXECUTABLE}" --version OUTPUT_VARIABLE hshm_mpiexec_version)
