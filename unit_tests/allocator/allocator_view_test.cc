@@ -22,8 +22,8 @@ constexpr uint64_t kRegionBytes = 1 << 20;
 
 template <typename AllocT>
 struct Made {
-  Made() {
-    backend_.shm_init(MemoryBackendId(1), kRegionBytes);
+  explicit Made(uint64_t region_bytes = kRegionBytes) {
+    backend_.shm_init(MemoryBackendId(1), region_bytes);
     alloc_ = backend_.MakeAlloc<AllocT>(AllocatorId(1, 7));
   }
   MallocBackend backend_;
@@ -110,7 +110,8 @@ TEMPLATE_TEST_CASE("Lanes of a view take blocks of their own at once", "", Stack
                    BuddyAllocator) {
   constexpr int kLanes = 4;
   constexpr int kRounds = 2000;
-  Made<TestType> made;
+  // room for all blocks: a stack takes back what is freed only when it lies on top
+  Made<TestType> made(uint64_t{kLanes} * kRounds * 1024);
   const auto view = made.alloc_->View();
   std::atomic<uint64_t> wrong{0};
   std::vector<std::thread> lanes;
