@@ -58,6 +58,9 @@ class BaseAllocator : public AllocatorCore {
  public:
   /** Alignment counts from the region's start; a Derived that says true counts from address 0. */
   static constexpr bool kAlignsAddresses = false;
+  /** A Derived that says true stops with NullFree in FreeOffsetNoNullCheck, where it costs nothing.
+   * An arena's null it leaves to FreeInArena. */
+  static constexpr bool kFindsNullFrees = false;
 
   /**
    * Makes a new allocator in the region. @throws Error kBackendInUse when one is there already,
@@ -149,7 +152,9 @@ class BaseAllocator : public AllocatorCore {
 
   /** Stops with NullFree when the offset is null. */
   HSHM_INLINE void FreeOffset(const MemContext& ctx, OffsetPtr<> offset) noexcept {
-    if (HSHM_UNLIKELY(offset.IsNull())) defect::NullFree("FreeOffset");
+    if constexpr (!Derived::kFindsNullFrees) {
+      if (HSHM_UNLIKELY(offset.IsNull())) defect::NullFree("FreeOffset");
+    }
     self().FreeOffsetNoNullCheck(ctx, offset);
   }
 
@@ -282,6 +287,7 @@ class BaseAllocator : public AllocatorCore {
     return OffsetPtr<>(arenas_->Reallocate(host, arena, offset.load(), size));
   }
   HSHM_NOINLINE void FreeInArena(MemContext arena, OffsetPtr<> offset) noexcept {
+    if (offset.IsNull()) defect::NullFree("FreeOffset");
     RequireOwn("Free", offset);
     Host host(&self());
     arenas_->Free(host, arena, offset.load());

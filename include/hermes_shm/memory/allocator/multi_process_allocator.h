@@ -1,6 +1,7 @@
 #ifndef HSHM_MEMORY_ALLOCATOR_MULTI_PROCESS_ALLOCATOR_H_
 #define HSHM_MEMORY_ALLOCATOR_MULTI_PROCESS_ALLOCATOR_H_
 
+#include <bit>
 #include <concepts>
 #include <memory>
 
@@ -47,6 +48,7 @@ class HSHM_API BasicMultiProcessAllocator
     : public BaseAllocator<BasicMultiProcessAllocator<Config, kSharing>> {
   using Base = BaseAllocator<BasicMultiProcessAllocator<Config, kSharing>>;
   using Heap = multi_process::ThreadHeap<Config>;
+  using Front = multi_process::HeapFront<Config>;
   using Process = multi_process::ProcessBlock<Config>;
 
  public:
@@ -55,6 +57,7 @@ class HSHM_API BasicMultiProcessAllocator
       : Config::kPageShift == multi_process::LargePages::kPageShift
           ? AllocatorType::kMultiProcess
           : AllocatorType::kMultiProcessSmallPages;
+  static constexpr bool kFindsNullFrees = true;
 
   BasicMultiProcessAllocator();
   ~BasicMultiProcessAllocator();
@@ -84,20 +87,25 @@ class HSHM_API BasicMultiProcessAllocator
   // ---- what BaseAllocator builds on; all noexcept, null when there is no room ------------------
 
   HSHM_INLINE OffsetPtr<> AllocateOffset(const MemContext& ctx, size_t size) noexcept {
-    Heap* heap = GetHeap(ctx);
-    if (HSHM_LIKELY(heap != nullptr)) return OffsetPtr<>(heap->Allocate(size));
-    return ctx.IsArena() ? this->AllocateInArena(ctx, size, kDefaultAlignment) : OffsetPtr<>();
+    if (Front* front = FrontOf(ctx); HSHM_LIKELY(front != nullptr)) {
+      const Offset block = front->TryAllocate(size);
+      if (HSHM_LIKELY(block != 0)) return OffsetPtr<>(block);
+    }
+    return AllocateRare(ctx, size);
   }
   OffsetPtr<> AlignedAllocateOffset(const MemContext& ctx, size_t size, size_t alignment) noexcept;
   OffsetPtr<> ReallocateOffsetNoNullCheck(const MemContext& ctx, OffsetPtr<> offset,
                                           size_t new_size) noexcept;
   HSHM_INLINE void FreeOffsetNoNullCheck(const MemContext& ctx, OffsetPtr<> offset) noexcept {
-    Heap* heap = GetHeap(ctx);
-    if (HSHM_LIKELY(heap != nullptr)) {
-      heap->Free(offset.load());
-    } else {
-      FreeWithoutHeap(ctx, offset);
+    if (Front* front = FrontOf(ctx); HSHM_LIKELY(front != nullptr)) {
+      const auto freed = front->TryFree(offset.load());
+      if (HSHM_LIKELY(freed == Front::Freed::kDone)) return;
+      if (freed == Front::Freed::kPageWaits) {
+        static_cast<Heap*>(front)->FinishFree(offset.load());
+        return;
+      }
     }
+    FreeRare(ctx, offset);
   }
 
   /** Bytes that the block can hold: at least what was asked for. Not for blocks of an arena. */
@@ -131,12 +139,14 @@ class HSHM_API BasicMultiProcessAllocator
  private:
   friend Base;
 
-  /** A forked child finds this wiped: epoch_ 0, and the first call joins anew. */
+  /** A forked child finds this wiped: epoch_ and heap_limit_ 0, and the first call joins anew. */
   struct Identity {
     uint64_t epoch_;
-    uint32_t slot_plus_one_;
+    uint64_t first_context_;  // as a number, see NumberOf: of the heap with index 0
+    uint64_t heap_limit_;     // kMaxThreads, once fronts_ is filled
     Atomic<uint32_t> is_joining_;
     uint32_t has_process_;  // 1: process_ is this child's own, if not started yet
+    Front* fronts_[multi_process::kMaxThreads];  // by heap index; its own thread reads it
   };
   /** What a thread's storage holds; destroy() runs at the thread's end. */
   struct ThreadContext {
@@ -151,30 +161,48 @@ class HSHM_API BasicMultiProcessAllocator
   MemContext Attach(Offset core, const MultiProcessOptions& options = {});
   void Detach();
 
-  HSHM_INLINE Heap* GetHeap(const MemContext& ctx) noexcept {
-    if (HSHM_LIKELY(!ctx.IsValid())) {
-      const multi_process::CachedHeap& cached = multi_process::cached_heaps[cache_index_];
-      if (HSHM_LIKELY(cached.epoch_ == identity_->epoch_)) return static_cast<Heap*>(cached.heap_);
-      return FindHeap();
+  /**
+   * The front of the heap that the context names, or null: see GetHeap. A context of this process
+   * is its heap's index once the number of the first has been taken off, so one compare tells it
+   * from the default, an arena's, one of another process (a forked child's parent, too) and one
+   * beyond all heaps. A default that is written out in the call is known to the compiler and goes
+   * to the thread's table at once.
+   */
+  HSHM_INLINE Front* FrontOf(const MemContext& ctx) noexcept {
+    const bool is_valid = ctx.IsValid();
+    if (!__builtin_constant_p(is_valid) || is_valid) {
+      const uint64_t index = std::rotl(NumberOf(ctx) - identity_->first_context_, 32);
+      if (HSHM_LIKELY(index < identity_->heap_limit_)) return Known(identity_->fronts_[index]);
+      if (is_valid) return nullptr;
     }
-    // A context of another process, such as a forked child's parent, names nobody here.
-    if (HSHM_LIKELY(ctx.pid_ + 1 == identity_->slot_plus_one_)) {
-      if (Heap* heap = process_->heap(ctx.tid_); HSHM_LIKELY(heap != nullptr)) return heap;
-    }
-    return FindHeap(ctx);
+    const multi_process::CachedHeap& cached = multi_process::CachedHeapAt(cache_offset_);
+    if (HSHM_UNLIKELY(cached.epoch_ != identity_->epoch_)) return nullptr;
+    return Known(static_cast<Front*>(cached.front_));
   }
+  static HSHM_INLINE Front* Known(Front* front) noexcept {
+    if (front == nullptr) __builtin_unreachable();  // so that nobody asks again
+    return front;
+  }
+  static HSHM_INLINE uint64_t NumberOf(const MemContext& ctx) noexcept {
+    return (uint64_t{ctx.tid_} << 32) | ctx.pid_;
+  }
+  /** The calling thread's heap, made if need be; null when there is no room, or for an arena. */
+  Heap* GetHeap(const MemContext& ctx) noexcept;
   Heap* FindHeap() noexcept;
-  Heap* FindHeap(MemContext ctx) noexcept;  // null when it is an arena's
-  void FreeWithoutHeap(MemContext ctx, OffsetPtr<> block) noexcept;
+  // By value: the context may be in a register.
+  OffsetPtr<> AllocateRare(MemContext ctx, size_t size) noexcept;
+  void FreeRare(MemContext ctx, OffsetPtr<> block) noexcept;
   MemContext Start(Offset core, const MultiProcessOptions& options);
   bool RejoinForkedChild() noexcept;
   void Cache(Heap* heap) noexcept;
+  void Identify() noexcept;
   MemContext ContextOf(const Heap* heap) const noexcept;
 
   static Identity kDetached;
 
   Identity* identity_ = &kDetached;  // epoch_ there is 0
-  uint32_t cache_index_ = 0;
+  uint64_t cache_offset_ = 0;        // of this handle's entry in the table of each thread, in bytes
+  multi_process::CacheEntryLease cache_entry_;
   WipeOnForkPage<Identity> page_;
   Offset core_ = 0;
   MultiProcessOptions options_;

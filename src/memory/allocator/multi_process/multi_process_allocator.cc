@@ -1,5 +1,6 @@
 #include "hermes_shm/memory/allocator/multi_process_allocator.h"
 
+#include <algorithm>
 #include <cstring>
 #include <new>
 #include <string>
@@ -17,6 +18,8 @@ HSHM_CONSTINIT thread_local std::array<CachedHeap, kCachedHeaps> cached_heaps = 
 
 namespace {
 
+Atomic<uint32_t> taken_entries;  // of the tables, by bit
+
 /** Names attachments of this process and its children: the thread-local table outlives handles. */
 uint64_t NewEpoch() {
   static Atomic<uint64_t> last{kNoEpoch};
@@ -24,6 +27,25 @@ uint64_t NewEpoch() {
 }
 
 }  // namespace
+
+uint64_t CacheEntryLease::Take() noexcept {
+  GiveBack();
+  constexpr uint32_t kAll = (1u << kCachedHeaps) - 1;
+  uint32_t taken = taken_entries.load(std::memory_order_relaxed);  // relaxed: the CAS re-reads it
+  do {
+    if (taken == kAll) return (kCachedHeaps - 1) * sizeof(CachedHeap);
+    bit_ = ~taken & (taken + 1);
+  } while (!taken_entries.compare_exchange_weak(
+      taken, taken | bit_,
+      std::memory_order_relaxed));  // relaxed: an entry says itself whose it is
+  return bits::FloorLog2(bit_) * sizeof(CachedHeap);
+}
+
+void CacheEntryLease::GiveBack() noexcept {
+  taken_entries.fetch_and(~bit_, std::memory_order_relaxed);  // relaxed: see Take
+  bit_ = 0;
+}
+
 }  // namespace multi_process
 
 template <typename Config, multi_process::Sharing kSharing>
@@ -91,9 +113,8 @@ MemContext BasicMultiProcessAllocator<Config, kSharing>::Start(Offset core,
                 "No thread-local key is left: destroy allocators that are no longer used.");
   }
   identity_ = page_.get();
-  identity_->slot_plus_one_ = this->membership_.slot() + 1;
-  identity_->epoch_ = multi_process::NewEpoch();
-  cache_index_ = identity_->epoch_ % multi_process::kCachedHeaps;
+  Identify();
+  cache_offset_ = cache_entry_.Take();
   Heap* heap = FindHeap();
   if (heap == nullptr) throw Error(ErrorCode::kNoSpace, "No room for the first thread's heap.");
   return ContextOf(heap);
@@ -106,6 +127,7 @@ void BasicMultiProcessAllocator<Config, kSharing>::Detach() {
   const bool is_ours = identity_->epoch_ != multi_process::kNoEpoch;
   identity_->epoch_ = multi_process::kNoEpoch;
   identity_ = &kDetached;
+  cache_entry_.GiveBack();
   if (is_ours) process_->Leave(mode_);
   HSHM_THREAD_MODEL->DestroyTls(tls_key_);
   process_.reset();
@@ -123,7 +145,25 @@ MemContext BasicMultiProcessAllocator<Config, kSharing>::ContextOf(
 
 template <typename Config, multi_process::Sharing kSharing>
 void BasicMultiProcessAllocator<Config, kSharing>::Cache(Heap* heap) noexcept {
-  multi_process::cached_heaps[cache_index_] = {identity_->epoch_, heap};
+  multi_process::CachedHeapAt(cache_offset_) = {identity_->epoch_, static_cast<Front*>(heap)};
+}
+
+/** Afterwards calls find their way without FindHeap: process_ has started. */
+template <typename Config, multi_process::Sharing kSharing>
+void BasicMultiProcessAllocator<Config, kSharing>::Identify() noexcept {
+  Identity& identity = *identity_;
+  std::fill_n(identity.fronts_, multi_process::kMaxThreads, Front::Nobody());
+  identity.first_context_ = NumberOf(MemContext(this->membership_.slot(), 0));
+  identity.heap_limit_ = multi_process::kMaxThreads;
+  identity.epoch_ = multi_process::NewEpoch();
+}
+
+template <typename Config, multi_process::Sharing kSharing>
+multi_process::ThreadHeap<Config>* BasicMultiProcessAllocator<Config, kSharing>::GetHeap(
+    const MemContext& ctx) noexcept {
+  if (ctx.IsArena()) return nullptr;
+  Front* front = FrontOf(ctx);
+  return front != nullptr && front != Front::Nobody() ? static_cast<Heap*>(front) : FindHeap();
 }
 
 template <typename Config, multi_process::Sharing kSharing>
@@ -141,22 +181,17 @@ BasicMultiProcessAllocator<Config, kSharing>::FindHeap() noexcept {
       process_->ReleaseHeap(heap);
       return nullptr;
     }
+    identity_->fronts_[heap->index()] = heap;
   }
   Cache(context->heap_);
   return context->heap_;
 }
 
 template <typename Config, multi_process::Sharing kSharing>
-multi_process::ThreadHeap<Config>* BasicMultiProcessAllocator<Config, kSharing>::FindHeap(
-    MemContext ctx) noexcept {
-  return ctx.IsArena() ? nullptr : FindHeap();
-}
-
-template <typename Config, multi_process::Sharing kSharing>
 void BasicMultiProcessAllocator<Config, kSharing>::ThreadContext::destroy() noexcept {
   if (allocator_->identity_->epoch_ != epoch_) return;  // detached, or a forked child's copy
   // Other destructors of this thread may still call: they get a heap anew.
-  multi_process::cached_heaps[allocator_->cache_index_] = {multi_process::kUnusedEntry, nullptr};
+  multi_process::CachedHeapAt(allocator_->cache_offset_) = {multi_process::kUnusedEntry, nullptr};
   allocator_->process_->ReleaseHeap(heap_);  // last: this context is the next thread's from here on
 }
 
@@ -183,8 +218,7 @@ bool BasicMultiProcessAllocator<Config, kSharing>::RejoinForkedChild() noexcept 
       }
       process_->Start();
       HSHM_THREAD_MODEL->SetTls(tls_key_, static_cast<ThreadContext*>(nullptr));
-      identity.slot_plus_one_ = this->membership_.slot() + 1;
-      identity.epoch_ = multi_process::NewEpoch();
+      Identify();
       is_joined = true;
     } catch (const std::exception&) {
       // No room: the next call tries again, and a free finds its way without a heap.
@@ -240,9 +274,21 @@ OffsetPtr<> BasicMultiProcessAllocator<Config, kSharing>::ReallocateOffsetNoNull
 }
 
 template <typename Config, multi_process::Sharing kSharing>
-void BasicMultiProcessAllocator<Config, kSharing>::FreeWithoutHeap(MemContext ctx,
-                                                                   OffsetPtr<> block) noexcept {
-  if (ctx.IsArena()) {
+OffsetPtr<> BasicMultiProcessAllocator<Config, kSharing>::AllocateRare(MemContext ctx,
+                                                                       size_t size) noexcept {
+  if (Heap* heap = GetHeap(ctx); HSHM_LIKELY(heap != nullptr)) {
+    return OffsetPtr<>(heap->AllocateSlow(size));
+  }
+  return ctx.IsArena() ? this->AllocateInArena(ctx, size, kDefaultAlignment) : OffsetPtr<>();
+}
+
+template <typename Config, multi_process::Sharing kSharing>
+void BasicMultiProcessAllocator<Config, kSharing>::FreeRare(MemContext ctx,
+                                                            OffsetPtr<> block) noexcept {
+  if (block.IsNull()) defect::NullFree("FreeOffset");
+  if (Heap* heap = GetHeap(ctx); HSHM_LIKELY(heap != nullptr)) {
+    heap->Free(block.load());
+  } else if (ctx.IsArena()) {
     this->FreeInArena(ctx, block);
   } else {
     // The thread has no heap and gets none: the block is pushed, or is a large one.

@@ -21,10 +21,14 @@ ThreadHeap<Config>::SlowPath::SlowPath(ThreadHeap& heap)
 
 template <typename Config>
 ThreadHeap<Config>::ThreadHeap(ProcessBlock<Config>* process, uint32_t index, HeapId id)
-    : process_(process), pages_(process->pages()), id_(id), index_(index) {
+    : process_(process), index_(index) {
   const RootHeader& root = process->root().header();
+  pages_ = process->pages();
+  record_ = nullptr;
+  id_ = id;
   data_begin_ = PageTable<Config>::OffsetOf(root.first_page_);
-  data_bytes_ = PageTable<Config>::OffsetOf(root.page_count_) - data_begin_;
+  data_end_ = PageTable<Config>::OffsetOf(root.page_count_);
+  data_bytes_ = data_end_ - data_begin_;
   seen_pressure_ = root.pressure_.load(std::memory_order_relaxed);  // relaxed: a hint
   if (notes_.Reserve(root.page_count_) != 0) throw std::bad_alloc();
 }
@@ -41,7 +45,14 @@ BuddyEngine ThreadHeap<Config>::Engine() noexcept {
 
 template <typename Config>
 Offset ThreadHeap<Config>::AllocateSlow(uint64_t size_bytes) noexcept {
-  if (size_bytes <= Config::kMaxClassBytes) return AllocateClass(ClassOf(size_bytes));
+  if (size_bytes <= Config::kMaxClassBytes) {
+    const uint32_t size_class = ClassOf(size_bytes);
+    OwnedWord<uint64_t>& slot = record_->free_[size_class];
+    const Offset block = slot.Get();
+    if (HSHM_UNLIKELY(block == 0)) return AllocateClass(size_class);
+    slot.Set(pages_.Link(block));
+    return block;
+  }
   if (size_bytes > data_bytes_) return 0;
   if (size_bytes > process_->process_unit_bytes()) return AllocateLarge(size_bytes, 1);
   return AllocateRun(static_cast<uint32_t>(bits::DivideUp(size_bytes, Config::kPageBytes)), 1);
@@ -170,17 +181,23 @@ bool ThreadHeap<Config>::StartClassPage(uint32_t head, uint32_t size_class) noex
 // ---- free ------------------------------------------------------------------------------------
 
 template <typename Config>
-void ThreadHeap<Config>::FreeSlow(Offset block) noexcept {
-  const uint32_t head = pages_.HeadOf(PageTable<Config>::PageOf(block));
-  if (pages_.Entry(head)->owner_.Get() == id_) {
-    FreeOwn(head, block);
-  } else {
-    process_->FreeRemote(block);
-  }
+void ThreadHeap<Config>::FreeRest(Offset block, Freed freed) noexcept {
+  if (freed == Freed::kNot) freed = TryFreeAnywhere(block);
+  if (freed == Freed::kPageWaits) FinishFree(block);
 }
 
 template <typename Config>
-void ThreadHeap<Config>::FreeOwnSlow(uint32_t page) noexcept {
+typename ThreadHeap<Config>::Freed ThreadHeap<Config>::TryFreeAnywhere(Offset block) noexcept {
+  CheckBlock("Free", block);
+  PageEntry* head = pages_.Entry(pages_.HeadOf(PageTable<Config>::PageOf(block)));
+  if (head->owner_.Get() == id_) return this->FreeOwn(head, block, this->AddressOf(block));
+  process_->FreeRemote(block);
+  return Freed::kDone;
+}
+
+template <typename Config>
+void ThreadHeap<Config>::FinishFree(Offset block) noexcept {
+  const uint32_t page = pages_.HeadOf(PageTable<Config>::PageOf(block));
   if (pages_.Entry(page)->used_.Get() == 0) {
     Visit(page, false);
     return;
@@ -316,6 +333,13 @@ void ThreadHeap<Config>::Unlist(uint32_t page) noexcept {
   if (list != 0) ListOf(list).Remove(notes_.data(), page);
 }
 
+template <typename Config>
+HeapRecord<Config> HeapFront<Config>::no_record_;
+template <typename Config>
+HeapFront<Config> HeapFront<Config>::nobody_;
+
+template class HeapFront<LargePages>;
+template class HeapFront<SmallPages>;
 template class ThreadHeap<LargePages>;
 template class ThreadHeap<SmallPages>;
 

@@ -26,7 +26,9 @@ class HSHM_API PageTable {
   PageTable(const Region& region, Offset table_offset)
       : region_(region), table_(region.At<PageEntry>(table_offset)) {}
 
+  const Region& region() const { return region_; }
   PageEntry* Entry(uint32_t page) const { return table_ + page; }
+  PageEntry* EntryOf(Offset offset) const { return table_ + (offset >> Config::kPageShift); }
   static uint32_t PageOf(Offset offset) {
     return static_cast<uint32_t>(offset >> Config::kPageShift);
   }

@@ -64,9 +64,8 @@ class HSHM_API ProcessBlock {
   Heap* AcquireHeap() noexcept;
   /** Its thread ends: the next one takes the heap over as it is. */
   void ReleaseHeap(Heap* heap) noexcept;
-  Heap* heap(uint32_t index) const noexcept {
-    return index < kMaxThreads ? heaps_[index].get() : nullptr;
-  }
+  /** Of an index that a heap was made for. */
+  HSHM_INLINE Heap* heap_at(uint64_t index) const noexcept { return heaps_[index].get(); }
 
   RootTier<Config>& root() noexcept { return root_; }
   const RootTier<Config>& root() const noexcept { return root_; }

@@ -38,8 +38,9 @@ static_assert(ClassBytes(8) == 144 && ClassBytes(15) == 256 && ClassBytes(16) ==
 
 /** ClassOf for the sizes up to 1 KiB, by table: one load on the hot path. */
 inline constexpr uint64_t kTableBytes = 1024;
-inline constexpr auto kClassTable = [] {
-  std::array<uint8_t, kTableBytes / 16 + 1> table{};
+using ClassTable = std::array<uint8_t, kTableBytes / 16 + 1>;
+inline constexpr ClassTable kClassTable = [] {
+  ClassTable table{};
   for (uint64_t i = 0; i < table.size(); ++i) table[i] = static_cast<uint8_t>(ClassOf(i * 16));
   return table;
 }();

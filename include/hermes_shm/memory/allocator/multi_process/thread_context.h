@@ -15,7 +15,7 @@ namespace hshm::ipc::multi_process {
  */
 struct CachedHeap {
   uint64_t epoch_;
-  void* heap_;
+  void* front_;  // of the heap
 };
 
 inline constexpr uint32_t kCachedHeaps = 8;
@@ -31,6 +31,31 @@ inline constexpr uint64_t kUnusedEntry = ~uint64_t{0};  // no handle's, not even
 /** Constant-initialised and of the initial-exec model: an access is one instruction. */
 extern HSHM_API HSHM_CONSTINIT thread_local std::array<CachedHeap, kCachedHeaps> cached_heaps
     __attribute__((tls_model("initial-exec")));
+
+/** The calling thread's entry that begins so many bytes into the table. */
+HSHM_INLINE CachedHeap& CachedHeapAt(uint64_t offset) noexcept {
+  return *reinterpret_cast<CachedHeap*>(reinterpret_cast<char*>(cached_heaps.data()) + offset);
+}
+
+/**
+ * Which entry of each thread's table an attached handle uses: the lowest that no other handle of
+ * this process has. When all are taken several handles share one, and a thread that uses them in
+ * turn goes through the thread model's storage each time.
+ */
+class HSHM_API CacheEntryLease {
+ public:
+  CacheEntryLease() = default;
+  ~CacheEntryLease() { GiveBack(); }
+  CacheEntryLease(const CacheEntryLease&) = delete;
+  CacheEntryLease& operator=(const CacheEntryLease&) = delete;
+
+  /** Takes an entry, and gives back the one it had. @return bytes from the start of the table */
+  uint64_t Take() noexcept;
+  void GiveBack() noexcept;
+
+ private:
+  uint32_t bit_ = 0;  // in the mask of taken entries; 0: none
+};
 
 }  // namespace hshm::ipc::multi_process
 

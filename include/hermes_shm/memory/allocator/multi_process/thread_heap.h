@@ -2,6 +2,7 @@
 #define HSHM_MEMORY_ALLOCATOR_MULTI_PROCESS_THREAD_HEAP_H_
 
 #include "hermes_shm/base/defects.h"
+#include "hermes_shm/memory/allocator/multi_process/heap_front.h"
 #include "hermes_shm/memory/allocator/multi_process/page_list.h"
 #include "hermes_shm/memory/allocator/multi_process/page_table.h"
 #include "hermes_shm/platform/private_pages.h"
@@ -40,8 +41,10 @@ enum class Effort {
  * it asks the process.
  */
 template <typename Config>
-class HSHM_API ThreadHeap {
+class HSHM_API ThreadHeap : public HeapFront<Config> {
  public:
+  using Freed = typename HeapFront<Config>::Freed;
+
   ThreadHeap(ProcessBlock<Config>* process, uint32_t index, HeapId id);
 
   uint32_t index() const { return index_; }
@@ -49,34 +52,27 @@ class HSHM_API ThreadHeap {
   HeapRecord<Config>* record() const { return record_; }
 
   HSHM_INLINE Offset Allocate(uint64_t size_bytes) noexcept {
-    if (HSHM_LIKELY(size_bytes <= Config::kMaxClassBytes)) {
-      OwnedWord<uint64_t>& slot = record_->free_[FastClassOf(size_bytes)];
-      const Offset block = slot.Get();
-      if (HSHM_LIKELY(block != 0)) {
-        slot.Set(pages_.Link(block));
-        return block;
-      }
-    }
-    return AllocateSlow(size_bytes);
+    const Offset block = this->TryAllocate(size_bytes);
+    return HSHM_LIKELY(block != 0) ? block : AllocateSlow(size_bytes);
   }
-
   HSHM_INLINE void Free(Offset block) noexcept {
-    if (HSHM_UNLIKELY(block - data_begin_ >= data_bytes_)) {
-      defect::ForeignPointer("Free", block, data_begin_ + data_bytes_);
-    }
-    const uint32_t page = PageTable<Config>::PageOf(block);
-    if (HSHM_LIKELY(pages_.Entry(page)->owner_.Get() == id_)) {
-      FreeOwn(page, block);
-    } else {
-      FreeSlow(block);
-    }
+    const Freed freed = this->TryFree(block);
+    if (HSHM_UNLIKELY(freed != Freed::kDone)) FreeRest(block, freed);
   }
 
+  /** Allocate, when TryAllocate has said no. */
+  Offset AllocateSlow(uint64_t size_bytes) noexcept;
+  /** What is left of Free when TryFree has said so. */
+  void FreeRest(Offset block, Freed freed) noexcept;
+  /** When TryFree has said no: any block, and a defect for what is none. */
+  Freed TryFreeAnywhere(Offset block) noexcept;
+  /** After kPageWaits: the page has room again, or is empty. */
+  void FinishFree(Offset block) noexcept;
   Offset AllocateAligned(uint64_t size_bytes, uint64_t alignment) noexcept;
   /** Stops with ForeignPointer unless the offset lies in the data of the region. */
   void CheckBlock(const char* operation, Offset block) const noexcept {
-    if (block - data_begin_ >= data_bytes_) {
-      defect::ForeignPointer(operation, block, data_begin_ + data_bytes_);
+    if (block < data_begin_ || block >= data_end_) {
+      defect::ForeignPointer(operation, block, data_end_);
     }
   }
   /** The block grown or shrunk where it is; false when it would have to move. */
@@ -92,6 +88,11 @@ class HSHM_API ThreadHeap {
   friend class ProcessBlock<Config>;
   friend class Sweeper<Config>;
   friend class Taker<Config>;
+  using Front = HeapFront<Config>;
+  using Front::data_end_;
+  using Front::id_;
+  using Front::pages_;
+  using Front::record_;
 
   /** Numbers of the lists in PageNote::list_. */
   enum ListKind : uint32_t {
@@ -111,22 +112,9 @@ class HSHM_API ThreadHeap {
     MutexGuard guard_;
   };
 
-  HSHM_INLINE void FreeOwn(uint32_t page, Offset block) noexcept {
-    PageEntry* entry = pages_.Entry(page);
-    const Offset local = entry->local_.Get();
-    pages_.SetLink(block, local);
-    entry->local_.Set(block);
-    const uint32_t used = entry->used_.Get() - 1;
-    entry->used_.SetRelease(used);
-    if (HSHM_UNLIKELY(used == 0 || local == 0)) FreeOwnSlow(page);
-  }
-
-  Offset AllocateSlow(uint64_t size_bytes) noexcept;
   Offset AllocateClass(uint32_t size_class) noexcept;
   Offset AllocateRun(uint32_t pages, uint32_t alignment_pages) noexcept;
   Offset AllocateLarge(uint64_t size_bytes, uint64_t alignment) noexcept;
-  void FreeSlow(Offset block) noexcept;
-  void FreeOwnSlow(uint32_t page) noexcept;
 
   bool RefillFromOwned(uint32_t size_class) noexcept;
   bool FillFrom(uint32_t page, uint32_t size_class) noexcept;
@@ -162,11 +150,8 @@ class HSHM_API ThreadHeap {
   BuddyEngine Engine() noexcept;
 
   ProcessBlock<Config>* process_;
-  PageTable<Config> pages_;
-  HeapRecord<Config>* record_ = nullptr;
   Offset data_begin_;
   uint64_t data_bytes_;
-  HeapId id_;
   uint32_t index_;
   uint32_t seen_pressure_ = 0;
   uint32_t commit_pages_ = 1;  // pages to make usable at the next fresh one; doubles to 2 MiB

@@ -1,0 +1,95 @@
+#ifndef HSHM_MEMORY_ALLOCATOR_MULTI_PROCESS_HEAP_FRONT_H_
+#define HSHM_MEMORY_ALLOCATOR_MULTI_PROCESS_HEAP_FRONT_H_
+
+#include "hermes_shm/memory/allocator/multi_process/page_table.h"
+
+namespace hshm::ipc::multi_process {
+
+/**
+ * The front of a thread's heap: what the two paths that count read, on one cache line, and the
+ * paths themselves. What is rare is somebody else's: TryAllocate and TryFree say so.
+ *
+ * A front on its own, as Nobody is, has no block and owns none, so a thread without a heap needs no
+ * test of its own: its calls end where what is rare ends. See tools/count_instructions for what the
+ * paths cost.
+ */
+template <typename Config>
+class HSHM_API HeapFront {
+ public:
+  constexpr HeapFront() = default;
+  HeapFront(const HeapFront&) = delete;
+  HeapFront& operator=(const HeapFront&) = delete;
+
+  /** Serves threads that have no heap: nothing is to be had, and nothing is its own. */
+  static HeapFront* Nobody() noexcept { return &nobody_; }
+
+  /** A block of up to kTableBytes whose class has a free one at hand; 0: not so. */
+  HSHM_INLINE Offset TryAllocate(uint64_t size_bytes) noexcept {
+    if (HSHM_UNLIKELY(size_bytes > kTableBytes)) return 0;
+    OwnedWord<uint64_t>& slot = record_->free_[class_of_[(size_bytes + 15) / 16]];
+    const Offset block = slot.Get();
+    if (HSHM_LIKELY(block != 0)) slot.Set(pages_.Link(block));
+    return block;
+  }
+
+  enum class Freed {
+    kDone,
+    kPageWaits,  // it is free; ThreadHeap::FinishFree(block) must follow
+    kNot,  // nothing happened: not of this heap, or behind the first page of a span; null, too
+  };
+
+  /** Free of a block of this heap, by stores of this thread alone. */
+  HSHM_INLINE Freed TryFree(Offset block) noexcept { return TryFree(block, AddressOf(block)); }
+
+  /** The same by address. What lies without the region is nobody's, and null is none of it. */
+  HSHM_INLINE void* TryAllocateAddress(uint64_t size_bytes) noexcept {
+    const Offset block = TryAllocate(size_bytes);
+    return HSHM_LIKELY(block != 0) ? AddressOf(block) : nullptr;
+  }
+  HSHM_INLINE Freed TryFreeAddress(void* address) noexcept {
+    return TryFree(OffsetOf(address), address);
+  }
+
+  HSHM_INLINE char* AddressOf(Offset block) const noexcept {
+    return pages_.region().AddressOf(block);
+  }
+  HSHM_INLINE Offset OffsetOf(const void* address) const noexcept {
+    return pages_.region().OffsetOf(address);
+  }
+
+ protected:
+  HSHM_INLINE Freed TryFree(Offset block, void* address) noexcept {
+    // What lies before the data has no owner; what lies behind it, no entry.
+    if (HSHM_UNLIKELY(block >= data_end_)) return Freed::kNot;
+    PageEntry* entry = pages_.EntryOf(block);
+    if (HSHM_UNLIKELY(entry->owner_.Get() != id_)) return Freed::kNot;
+    return FreeOwn(entry, block, address);
+  }
+  HSHM_INLINE Freed FreeOwn(PageEntry* entry, Offset block, void* address) noexcept {
+    const Offset local = entry->local_.Get();
+    static_cast<Atomic<uint64_t>*>(address)->store(
+        local, std::memory_order_relaxed);  // relaxed: private until published
+    entry->local_.Set(block);
+    const uint32_t used = entry->used_.Get() - 1;
+    entry->used_.SetRelease(used);
+    return HSHM_LIKELY(used != 0 && local != 0) ? Freed::kDone : Freed::kPageWaits;
+  }
+
+  alignas(kCacheLineBytes) PageTable<Config> pages_;
+  HeapRecord<Config>* record_ = &no_record_;
+  Offset data_end_ = 0;
+  HeapId id_ = kFreePage;
+
+ private:
+  ClassTable class_of_ = kClassTable;  // near the rest: one address less to form
+
+  static HeapRecord<Config> no_record_;  // zero for ever
+  static HeapFront nobody_;
+};
+
+extern template class HeapFront<LargePages>;
+extern template class HeapFront<SmallPages>;
+
+}  // namespace hshm::ipc::multi_process
+
+#endif  // HSHM_MEMORY_ALLOCATOR_MULTI_PROCESS_HEAP_FRONT_H_
