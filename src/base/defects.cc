@@ -67,7 +67,7 @@ void Corruption(const char* what, uint64_t offset) noexcept {
 }
 
 void NotTheHolder(const char* operation, uint64_t word) noexcept {
-  Stop("hshm: NotTheHolder: %s on a lock that this process does not hold (word %#" PRIx64 ").\n",
+  Stop("hshm: NotTheHolder: %s on what this process does not hold (word %#" PRIx64 ").\n",
        operation, word);
 }
 

@@ -159,7 +159,9 @@ LockResult RwLockCore::WriteLock(const LockIdentity& me, uint64_t timeout_us, Ma
 }
 
 void RwLockCore::WriteUnlock(const LockIdentity& me) noexcept {
-  if (me.peers_ == nullptr || writer_.HolderSlot() != me.slot_) {
+  // Looked at before anything changes: also a thread of this process that waits has writer_, and
+  // state_ tells of a writer that died, which a wrong call must not hide. relaxed: its own word.
+  if (!writer_.IsHeldBy(me) || state_.load(std::memory_order_relaxed) != kInside) {
     defect::NotTheHolder("RwLock::WriteUnlock", writer_.HolderSlot());
   }
   state_.store(kOpen, std::memory_order_release);  // pairs with ReadLock

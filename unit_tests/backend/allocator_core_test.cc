@@ -40,6 +40,21 @@ TEST_CASE("An allocator reserves a zeroed custom header that all its handles see
   REQUIRE(CodeOf([&] { joined->GetCustomHeader<char[129]>(); }) == ErrorCode::kOutOfRange);
 }
 
+TEST_CASE("Containers find a handle only while it is whole, of several on one mapping as well") {
+  Memory memory;
+  const void* const base = memory.backend_.region().base_;
+  auto* made = memory.backend_.MakeAlloc<ProbeAllocator>(kId);
+  REQUIRE(AttachedAllocator::Find(base) == made);
+  auto* joined = memory.backend_.AttachAlloc<ProbeAllocator>();
+  REQUIRE_THROWS_AS(memory.backend_.AttachAlloc<ProbeAllocator>(true), std::runtime_error);
+  joined->shm_detach();
+  REQUIRE(AttachedAllocator::Find(base) == made);
+  made->shm_detach();
+  REQUIRE(AttachedAllocator::Find(base) == nullptr);
+  REQUIRE_FALSE(made->was_found_half_made());
+  REQUIRE_FALSE(joined->was_found_half_made());
+}
+
 TEST_CASE("An allocator without a custom header has none") {
   Memory memory;
   auto* made = memory.backend_.MakeAlloc<ProbeAllocator>(kId);

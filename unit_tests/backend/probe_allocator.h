@@ -24,7 +24,12 @@ class ProbeAllocatorOf : public BaseAllocator<ProbeAllocatorOf<kAllocatorType>> 
     Use(core);
     return MemContext(this->membership_.slot(), 0);
   }
-  void Detach() { mark_ = nullptr; }
+  void Detach() {
+    Look();
+    mark_ = nullptr;
+  }
+  /** Containers could find it while it was being made, or joined, or left. */
+  bool was_found_half_made() const noexcept { return was_found_half_made_; }
 
   OffsetPtr<> AllocateOffset(const MemContext&, uint64_t size) noexcept {
     return OffsetPtr<>(mark_->fetch_add((size + 63) / 64 * 64));
@@ -42,12 +47,18 @@ class ProbeAllocatorOf : public BaseAllocator<ProbeAllocatorOf<kAllocatorType>> 
   bool Check() noexcept { return mark_ != nullptr; }
 
  private:
+  void Look() {
+    const bool is_found = AttachedAllocator::Find(this->region_.base_) == this;
+    was_found_half_made_ = was_found_half_made_ || is_found;
+  }
   void Use(Offset core) {
+    Look();
     if (!this->region_.services_->Commit(core, 64 * 1024)) throw std::runtime_error("no room");
     mark_ = this->region_.template At<Atomic<uint64_t>>(core);
   }
 
   Atomic<uint64_t>* mark_ = nullptr;
+  bool was_found_half_made_ = false;
 };
 
 using ProbeAllocator = ProbeAllocatorOf<AllocatorType::kStack>;

@@ -38,7 +38,7 @@ TEST_CASE("Each defect ends the process with its name and what was given") {
         "hshm: Corruption: a page entry at offset 64 cannot be right: memory was overwritten, or a "
         "block was freed twice.\n");
   CHECK(LastWords([] { defect::NotTheHolder("Mutex::Unlock", 0x2003); }) ==
-        "hshm: NotTheHolder: Mutex::Unlock on a lock that this process does not hold (word "
+        "hshm: NotTheHolder: Mutex::Unlock on what this process does not hold (word "
         "0x2003).\n");
   CHECK(LastWords([] { defect::NotAttached("Allocate"); }) ==
         "hshm: NotAttached: Allocate on an allocator that is not attached to a region.\n");

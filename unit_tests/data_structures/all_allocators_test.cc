@@ -4,6 +4,7 @@
 #include "data_structures/containers.h"
 #include "hermes_shm/base/error.h"
 #include "hermes_shm/data_structures/allocator.h"
+#include "hermes_shm/data_structures/ring_buffer/multi_ring_buffer.h"
 #include "hermes_shm/memory/allocator/buddy_allocator.h"
 #include "hermes_shm/memory/allocator/malloc_allocator.h"
 #include "hermes_shm/memory/allocator/multi_process_allocator.h"
@@ -83,6 +84,7 @@ TEST_CASE("Containers over malloc work as well, but for unordered_map, which say
     REQUIRE(same_map.insert({i, i}).second);
   }
   REQUIRE(vector.back() == list.front());
+  REQUIRE(vector.Check());
   REQUIRE(map.lower_bound(500)->second == 500);
   REQUIRE(map.Check());
   REQUIRE(list.Check());
@@ -103,6 +105,32 @@ TEST_CASE("Containers over malloc work as well, but for unordered_map, which say
   map.shm_destroy();
   text.shm_destroy();
   REQUIRE(heap.alloc_->GetCurrentlyAllocatedSize() == 0);
+}
+
+TEMPLATE_TEST_CASE("Rings work over every allocator, malloc included", "", StackAllocator,
+                   BuddyAllocator, MultiProcessAllocator, MallocAllocator, ScalablePageAllocator) {
+  using hshm::ipc::RingResult;
+  Heap<TestType> heap;
+  hshm::ipc::ring_buffer<uint64_t, TestType, hshm::ipc::RingKind::kMpmc> ring;
+  hshm::ipc::multi_ring_buffer<uint64_t, TestType> lanes;
+  ring.shm_init(heap.alloc_, 16);
+  lanes.shm_init(heap.alloc_, 3, 16);
+  auto same_ring = decltype(ring)();
+  auto same_lanes = decltype(lanes)();
+  same_ring.shm_attach(heap.alloc_, ring.offset());
+  same_lanes.shm_attach(heap.alloc_, lanes.offset());
+  REQUIRE(same_ring.try_push(5) == RingResult::kDone);
+  REQUIRE(same_lanes.try_push(2, 6) == RingResult::kDone);
+  uint64_t element = 0;
+  REQUIRE(ring.try_pop(element) == RingResult::kDone);
+  REQUIRE(element == 5);
+  REQUIRE(lanes.try_pop(element) == RingResult::kDone);
+  REQUIRE(element == 6);
+  const hshm::ipc::OffsetPtr<> nowhere(uint64_t{1} << 60);
+  REQUIRE_THROWS_AS(same_ring.shm_attach(heap.alloc_, nowhere), hshm::Error);
+  ring.shm_destroy();
+  lanes.shm_destroy();
+  REQUIRE(heap.alloc_->Check());
 }
 
 TEMPLATE_TEST_CASE("All containers say that there is no room in the end, and are whole then", "",

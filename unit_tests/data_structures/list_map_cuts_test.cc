@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <vector>
@@ -63,6 +64,36 @@ Values ValuesOf(const Structure& structure) {
   return values;
 }
 
+/** A change that does not look first, and what it does to the values. */
+template <typename Structure>
+struct NextChange {
+  std::function<void(Structure&)> make_;
+  std::function<void(Values&)> expect_;
+};
+
+std::vector<NextChange<List>> NextChanges(const List&, bool is_empty) {
+  std::vector<NextChange<List>> changes = {{[](List& l) { REQUIRE(Add(l, 777)); },
+                                            [](Values& v) {
+                                              v.push_back({0, 777});
+                                            }},
+                                           {[](List& l) { REQUIRE(l.push_front(Wide(777))); },
+                                            [](Values& v) {
+                                              v.insert(v.begin(), {0, 777});
+                                            }}};
+  if (is_empty) return changes;
+  changes.push_back({[](List& l) { l.pop_back(); }, [](Values& v) { v.pop_back(); }});
+  changes.push_back({[](List& l) { l.pop_front(); }, [](Values& v) { v.erase(v.begin()); }});
+  return changes;
+}
+template <typename M>
+std::vector<NextChange<M>> NextChanges(const M&, bool) {
+  const std::pair<uint64_t, uint64_t> added(777, 777);
+  return {{[](M& m) { REQUIRE(Add(m, 777)); },
+           [added](Values& v) { v.insert(std::lower_bound(v.begin(), v.end(), added), added); }},
+          {[](M& m) { REQUIRE(m.erase(778) == 0); }, [](Values&) {}},
+          {[](M& m) { m.clear(); }, [](Values& v) { v.clear(); }}};
+}
+
 /** One operation on a structure of some elements, cut everywhere; the recovery as well. */
 template <typename Structure>
 struct Cuts {
@@ -97,6 +128,7 @@ struct Cuts {
     };
     const uint32_t images = ForEachCut(start_.base(), under_lock, [&](const SlotMemory& memory) {
       RequireRepeatable(memory);
+      RequireMendedByChange(memory);
       RequireAllowed(memory);
     });
     REQUIRE(images >= min_images);
@@ -124,6 +156,25 @@ struct Cuts {
     lost_ += alloc.live_blocks() - structure.size() - 1;
     REQUIRE(Add(structure, 777));
     REQUIRE(structure.Check());
+  }
+
+  /** Who takes turns by other means than the lock need not ask: the next change mends. */
+  void RequireMendedByChange(const SlotMemory& memory) const {
+    const auto in_copy = [&](const auto& body) {
+      const SlotMemory copy;
+      std::memcpy(copy.base(), memory.base(), SlotAllocator::kRegionBytes);
+      SlotAllocator alloc(copy.base(), 1);
+      Structure structure = AttachTo<Structure>(alloc);
+      body(structure);
+      REQUIRE(structure.Check());
+      return ValuesOf(structure);
+    };
+    const Values mended = in_copy([](Structure& structure) { structure.Recover(); });
+    for (const auto& change : NextChanges(Structure(), mended.empty())) {
+      Values expected = mended;
+      change.expect_(expected);
+      REQUIRE(in_copy(change.make_) == expected);
+    }
   }
 
   void RequireRepeatable(const SlotMemory& memory) const {

@@ -6,6 +6,7 @@
 #include "data_structures/test_allocator.h"
 #include "hermes_shm/base/error.h"
 #include "support/catch.h"
+#include "support/child_process.h"
 
 using hshm::ipc::LaneEntry;
 using hshm::ipc::MultiRingHeader;
@@ -96,8 +97,11 @@ TEST_CASE("multi_ring_buffer gives a lane to one producer, and again when that o
   REQUIRE(batch[0] == 7);
   REQUIRE(batch[1] == 8);
   REQUIRE(rings.claim_lane() == Spsc::kNoLane);
-  rings.release_lane(0);
-  REQUIRE(rings.claim_lane() == 0);
+  const auto robbed = hshm::test::RunInChild([&] { rings.release_lane(0); });
+  REQUIRE(robbed.status_ == -SIGABRT);
+  REQUIRE(robbed.errors_.find("hshm: NotTheHolder: multi_ring_buffer::release_lane") == 0);
+  rings.release_lane(1);
+  REQUIRE(rings.claim_lane() == 1);
 }
 
 TEST_CASE("multi_ring_buffer cannot be made without room or lanes, and leaves nothing then") {

@@ -84,9 +84,25 @@ struct CutVector {
     };
     const uint32_t images = ForEachCut(start_.base(), under_lock, [&](const SlotMemory& memory) {
       RequireRepeatable(memory, before_, after);
+      RequireMendedByPop(memory, before_, after);
       RequireOneOf(memory, before_, after, 2);
     });
     REQUIRE(images >= min_images);
+  }
+
+  /** Who takes turns by other means than the lock need not ask: the next change mends. */
+  static void RequireMendedByPop(const SlotMemory& memory, Values before, Values after) {
+    const SlotMemory copy;
+    std::memcpy(copy.base(), memory.base(), SlotAllocator::kRegionBytes);
+    SlotAllocator alloc(copy.base(), 1);
+    Vector vector = AttachTo(alloc);
+    REQUIRE(vector.push_back(Element(77)));
+    before.push_back(77);
+    after.push_back(77);
+    const Values found = ValuesOf(vector);
+    REQUIRE((found == before || found == after));
+    vector.pop_back();
+    REQUIRE(ValuesOf(vector) == Values(found.begin(), found.end() - 1));
   }
 
   /** The recovery may be cut as well. */

@@ -11,6 +11,7 @@
 #include "hermes_shm/base/error.h"
 #include "hermes_shm/intrusive/offset_ptr.h"
 #include "support/catch.h"
+#include "support/child_process.h"
 #include "support/seed.h"
 
 using hshm::Error;
@@ -103,6 +104,22 @@ TEST_CASE("vector changes like std::vector") {
   }
   vector.shm_destroy();
   REQUIRE(alloc.live_blocks() == 0);
+}
+
+TEST_CASE("vector takes elements of its own in assign and append, and stops at a pop of none") {
+  TestAllocator alloc;
+  Vector vector;
+  vector.shm_init(&alloc);
+  std::vector<uint32_t> model(1000);
+  std::iota(model.begin(), model.end(), 0U);
+  REQUIRE(vector.assign(model));
+  REQUIRE(vector.append({vector.data() + 10, 900}));
+  model.insert(model.end(), model.begin() + 10, model.begin() + 910);
+  REQUIRE(std::equal(vector.begin(), vector.end(), model.begin(), model.end()));
+  REQUIRE(vector.assign({vector.data() + 3, 1500}));
+  REQUIRE(std::equal(vector.begin(), vector.end(), model.begin() + 3, model.begin() + 1503));
+  vector.clear();
+  REQUIRE(hshm::test::RunInChild([&] { vector.pop_back(); }).status_ == -SIGABRT);
 }
 
 TEST_CASE("vector works with the algorithms of the standard library") {

@@ -188,6 +188,23 @@ TEST_CASE(
   same.deallocate(wide, 100, 4096);
 }
 
+TEMPLATE_TEST_CASE("memory_resource aligns addresses beyond what the region's base is aligned to",
+                   "", StackAllocator, BuddyAllocator, MultiProcessAllocator, MallocAllocator,
+                   ScalablePageAllocator) {
+  Heap<TestType> heap(uint64_t{64} << 20);
+  hshm::memory_resource resource(heap.alloc_);
+  const size_t before = heap.alloc_->GetCurrentlyAllocatedSize();
+  for (size_t alignment = 32; alignment <= size_t{4} << 20; alignment *= 2) {
+    char* const block = static_cast<char*>(resource.allocate(100, alignment));
+    REQUIRE(reinterpret_cast<uintptr_t>(block) % alignment == 0);
+    std::fill(block, block + 100, 'x');
+    resource.deallocate(block, 100, alignment);
+  }
+  REQUIRE(heap.alloc_->GetCurrentlyAllocatedSize() == before);
+  REQUIRE_THROWS_AS(resource.allocate(~size_t{0} - 10, size_t{4} << 20), std::bad_alloc);
+  REQUIRE(heap.alloc_->Check());
+}
+
 TEST_CASE(
     "memory_resource refuses to lie in its own region, where others would take it for shared") {
   Heap<StackAllocator> heap(uint64_t{1} << 20);

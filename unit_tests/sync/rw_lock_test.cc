@@ -171,6 +171,34 @@ TEST_CASE("RwLock makes more readers than it has marks for wait") {
   CHECK(guard.result() == LockResult::kLocked);
 }
 
+TEST_CASE("RwLock's writer cannot be ended by a thread beside it, nor by the next in its slot") {
+  Fixture f;
+  auto* const lock = new (f.file_.base() + 1024) RwLock;  // so that a child's stores are seen here
+  const char* const kWriting = "hshm: NotTheHolder: RwLock::WriteUnlock";
+  const ReadTicket reading = lock->ReadLock(f.other_.identity());
+  std::thread writer([&] { REQUIRE(lock->WriteLock(f.me_.identity()) == LockResult::kLocked); });
+  while (lock->ReadLock(f.other_.identity(), 0).IsHeld()) {  // until the writer waits
+    lock->ReadUnlock(f.other_.identity(), {LockResult::kLocked, reading.mark_ + 1});
+  }
+  const auto too_early = RunInChild([&] { lock->WriteUnlock(f.me_.identity()); });
+  CHECK(too_early.status_ == -SIGABRT);
+  CHECK(too_early.errors_.find(kWriting) == 0);
+  CHECK_FALSE(lock->ReadLock(f.other_.identity(), 0).IsHeld());
+  lock->ReadUnlock(f.other_.identity(), reading);
+  writer.join();
+  lock->WriteUnlock(f.me_.identity());
+
+  TestPeers late(f.file_);
+  REQUIRE(late.JoinAt(5));
+  REQUIRE(lock->WriteLock(late.identity()) == LockResult::kLocked);
+  late.Leave();
+  TestPeers next(f.file_);
+  REQUIRE(next.JoinAt(5));
+  const auto of_the_dead = RunInChild([&] { lock->WriteUnlock(next.identity()); });
+  CHECK(of_the_dead.errors_.find(kWriting) == 0);
+  CHECK(lock->WriteLock(f.me_.identity()) == LockResult::kOwnerDied);
+}
+
 TEST_CASE("RwLock stops who unlocks what it does not hold") {
   Fixture f;
   const ReadTicket reading = f.lock_.ReadLock(f.me_.identity());

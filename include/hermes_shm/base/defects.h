@@ -34,7 +34,7 @@ namespace hshm::defect {
 /** Words of a page, unit or list that no sequence of correct calls can have produced. */
 [[noreturn]] HSHM_API HSHM_CROSS_FUN void Corruption(const char* what, uint64_t offset) noexcept;
 
-/** A lock that its caller does not hold. */
+/** A lock, or a lane of a multi-ring, that its caller does not hold. */
 [[noreturn]] HSHM_API void NotTheHolder(const char* operation, uint64_t word) noexcept;
 
 /** A call on an allocator after its shm_detach, or before it was set up. */

@@ -8,6 +8,7 @@
 
 #include "hermes_shm/base/check.h"
 #include "hermes_shm/base/defects.h"
+#include "hermes_shm/data_structures/shareable.h"
 #include "hermes_shm/intrusive/rel_ptr.h"
 #include "hermes_shm/memory/allocator/attached_allocators.h"
 #include "hermes_shm/memory/allocator/multi_process_allocator.h"
@@ -80,6 +81,8 @@ class allocator {
   [[nodiscard]] pointer allocate(size_type count) {
     static_assert(!detail::kStoresAddresses<T>,
                   "This container stores addresses and cannot be shared: see docs/stl.md");
+    static_assert(alignof(T) <= ipc::kMaxShareableAlignment,
+                  "Processes map a region at multiples of a page: no more alignment is shared");
     if (count > std::numeric_limits<size_type>::max() / sizeof(T)) {
       throw std::bad_array_new_length();
     }

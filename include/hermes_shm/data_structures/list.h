@@ -194,7 +194,10 @@ class list {
     return At(last.offset());
   }
   void pop_front(const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept { erase(cbegin(), ctx); }
-  void pop_back(const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept { erase(--cend(), ctx); }
+  void pop_back(const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept {
+    Mend(ctx);  // before the look at the end, which is not the truth while a note is there
+    erase(--cend(), ctx);
+  }
 
   /** Erases one after the other; a death leaves the rest. */
   void clear(const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept {

@@ -1,9 +1,14 @@
 #ifndef HSHM_DATA_STRUCTURES_SHAREABLE_H_
 #define HSHM_DATA_STRUCTURES_SHAREABLE_H_
 
+#include <cstddef>
 #include <type_traits>
 
 namespace hshm::ipc {
+
+/** Bytes. Processes map a region at multiples of a page, so that is all they have in common; on an
+ * ArrayBackend it is what its array is aligned to. */
+inline constexpr std::size_t kMaxShareableAlignment = 4096;
 
 /**
  * What vector, list and map hold: values that are the same bytes in every process and that may be
@@ -14,7 +19,7 @@ namespace hshm::ipc {
 template <typename T>
 concept Shareable =
     std::is_trivially_copyable_v<T> && std::is_object_v<T> && !std::is_pointer_v<T> &&
-    !std::is_const_v<T> && !std::is_volatile_v<T>;
+    !std::is_const_v<T> && !std::is_volatile_v<T> && alignof(T) <= kMaxShareableAlignment;
 
 }  // namespace hshm::ipc
 

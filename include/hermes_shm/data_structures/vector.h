@@ -139,8 +139,8 @@ class vector {
   [[nodiscard]] bool append(std::span<const T> elements,
                             const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept;
   void pop_back() noexcept {
-    HSHM_ASSERT(!empty());
     Mend();
+    HSHM_CHECK(!empty());
     Put(header_->size_, size() - 1);
   }
 
@@ -175,7 +175,8 @@ class vector {
   }
   [[nodiscard]] bool resize(size_type count, const T& value,
                             const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept;
-  /** Clears and appends: a death between leaves it empty. False, and empty, without room. */
+  /** Clears and appends: a death between leaves it empty. False, and empty, without room. They may
+   * be elements of this vector. */
   [[nodiscard]] bool assign(std::span<const T> elements,
                             const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept {
     clear();
@@ -245,8 +246,9 @@ class vector {
   bool MoveTo(uint64_t capacity, const MemContext& ctx) noexcept;
   void DropInactive(const MemContext& ctx) noexcept;
   Offset AllocateBlock(uint64_t capacity, const MemContext& ctx) noexcept;
+  /** They may overlap: assign takes elements of the vector itself. */
   static void Copy(T* to, const T* from, uint64_t count) noexcept {
-    if (count != 0) std::memcpy(static_cast<void*>(to), from, count * sizeof(T));
+    if (count != 0) std::memmove(static_cast<void*>(to), from, count * sizeof(T));
   }
 
   void BeginGap(GapState state, uint64_t cursor, uint64_t count, uint64_t size) noexcept;

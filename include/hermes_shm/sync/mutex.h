@@ -87,6 +87,12 @@ class HSHM_API Mutex {
     return holder == 0 ? kNoSlot : holder - 1;
   }
 
+  /** Whether a thread of this very incarnation of the process holds it. */
+  bool IsHeldBy(const LockIdentity& me) const noexcept {
+    const uint32_t word = word_.load(std::memory_order_relaxed);  // relaxed: changed by it alone
+    return me.peers_ != nullptr && (word & ~kWaiters) == WordOf(me);
+  }
+
   /** "slot 3, pid 4711 (stopped)", or "nobody". For messages. */
   std::string DescribeHolder(const LockIdentity& me) const;
 

@@ -195,6 +195,7 @@ void AllocatorCore::FinishInit(AllocatorType type) noexcept {
                        std::memory_order_release);  // pairs with BeginAttach
   header_->roots_lock_.Unlock(membership_.identity());
   FutexWake(&header_->type_, ~uint32_t{0} >> 1);
+  attached_.Show();
 }
 
 void AllocatorCore::AbandonInit() noexcept {

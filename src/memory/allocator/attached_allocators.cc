@@ -14,6 +14,7 @@ struct AttachedAllocator::Entry {
   std::atomic<const void*> base_{nullptr};
   std::atomic<AllocatorCore*> allocator_{nullptr};
   Entry* next_ = nullptr;  // set before the entry is in its bucket
+  bool is_taken_ = false;  // under the lock
 };
 
 namespace {
@@ -35,36 +36,42 @@ std::atomic<void*>& BucketOf(const void* base) {
 
 }  // namespace
 
-AttachedAllocator::AttachedAllocator(const void* region_base, AllocatorCore* allocator) {
+AttachedAllocator::AttachedAllocator(const void* region_base, AllocatorCore* allocator)
+    : region_base_(region_base) {
   HSHM_CHECK(region_base != nullptr);
   const std::lock_guard guard(buckets.mutex_);
   std::atomic<void*>& bucket = BucketOf(region_base);
   auto* const first = static_cast<Entry*>(bucket.load(std::memory_order_relaxed));  // relaxed: lock
   entry_ = first;
-  while (entry_ != nullptr && entry_->base_.load(std::memory_order_relaxed) != nullptr) {
-    entry_ = entry_->next_;  // relaxed: changes under the lock
-  }
+  while (entry_ != nullptr && entry_->is_taken_) entry_ = entry_->next_;
   const bool is_new = entry_ == nullptr;
   if (is_new) entry_ = new Entry;
-  entry_->allocator_.store(allocator, std::memory_order_relaxed);  // relaxed: base_ publishes it
-  entry_->base_.store(region_base, std::memory_order_release);     // pairs with Find
+  entry_->is_taken_ = true;
+  entry_->allocator_.store(allocator, std::memory_order_relaxed);  // relaxed: Show publishes it
   if (!is_new) return;
   entry_->next_ = first;
   bucket.store(entry_, std::memory_order_release);  // pairs with Find
 }
 
 AttachedAllocator::AttachedAllocator(AttachedAllocator&& other) noexcept
-    : entry_(std::exchange(other.entry_, nullptr)) {}
+    : entry_(std::exchange(other.entry_, nullptr)), region_base_(other.region_base_) {}
 
 AttachedAllocator& AttachedAllocator::operator=(AttachedAllocator&& other) noexcept {
   std::swap(entry_, other.entry_);
+  std::swap(region_base_, other.region_base_);
   return *this;
+}
+
+void AttachedAllocator::Show() noexcept {
+  HSHM_CHECK(entry_ != nullptr);
+  entry_->base_.store(region_base_, std::memory_order_release);  // pairs with Find
 }
 
 void AttachedAllocator::Forget() noexcept {
   if (entry_ == nullptr) return;
   const std::lock_guard guard(buckets.mutex_);
-  entry_->base_.store(nullptr, std::memory_order_release);  // pairs with the next user, by the lock
+  entry_->base_.store(nullptr, std::memory_order_relaxed);  // relaxed: who misses it is late anyway
+  entry_->is_taken_ = false;
   entry_ = nullptr;
 }
 
@@ -72,7 +79,7 @@ AllocatorCore* AttachedAllocator::Find(const void* region_base) noexcept {
   void* first =
       BucketOf(region_base).load(std::memory_order_acquire);  // pairs with the constructor
   for (auto* entry = static_cast<Entry*>(first); entry != nullptr; entry = entry->next_) {
-    if (entry->base_.load(std::memory_order_acquire) == region_base) {  // pairs with constructor
+    if (entry->base_.load(std::memory_order_acquire) == region_base) {  // pairs with Show
       return entry->allocator_.load(std::memory_order_relaxed);         // relaxed: acquired above
     }
   }

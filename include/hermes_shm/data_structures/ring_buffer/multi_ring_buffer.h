@@ -7,6 +7,7 @@
 #include <memory>
 #include <type_traits>
 
+#include "hermes_shm/base/defects.h"
 #include "hermes_shm/data_structures/ring_buffer.h"
 
 namespace hshm::ipc {
@@ -68,11 +69,11 @@ class multi_ring_buffer {
     if (lanes == 0 || lanes > kMaxLanes) {
       ThrowOutOfRange(kKind.name_, "the number of lanes must be from 1 to 65536");
     }
+    auto rings = std::make_unique<lane_type[]>(lanes);  // may throw: nothing is allocated yet
     const OffsetPtr<> block = AllocateObject(*alloc, ctx, BytesFor(lanes), kKind.name_);
-    auto* header = alloc->GetRegion().template At<MultiRingHeader>(block.load());
+    auto* header = ObjectAt<MultiRingHeader>(*alloc, block);
     std::memset(static_cast<void*>(header), 0, BytesFor(lanes));
     header->lane_count_ = lanes;
-    auto rings = std::make_unique<lane_type[]>(lanes);
     uint32_t made = 0;
     try {
       for (; made < lanes; ++made) {
@@ -90,11 +91,11 @@ class multi_ring_buffer {
 
   /** Joins a multi-ring that another rank has made. @throws Error see FindObject */
   void shm_attach(AllocT* alloc, OffsetPtr<> offset) {
-    const Region& region = alloc->GetRegion();
-    FindObject(region, offset.load(), sizeof(MultiRingHeader), kKind);
-    auto* header = region.template At<MultiRingHeader>(offset.load());
+    const Region reach = ReachOf(*alloc, offset);
+    FindObject(reach, offset.load(), sizeof(MultiRingHeader), kKind);
+    auto* header = ObjectAt<MultiRingHeader>(*alloc, offset);
     const uint32_t lanes = header->lane_count_;
-    if (lanes == 0 || lanes > kMaxLanes || BytesFor(lanes) > region.size_bytes_ - offset.load()) {
+    if (lanes == 0 || lanes > kMaxLanes || BytesFor(lanes) > reach.size_bytes_ - offset.load()) {
       ThrowOutOfRange(kKind.name_, "the number of lanes in its header cannot be right");
     }
     auto rings = std::make_unique<lane_type[]>(lanes);
@@ -143,10 +144,15 @@ class multi_ring_buffer {
     return kNoLane;
   }
 
-  /** Gives a claimed lane back, what is in it included. */
+  /** Gives a claimed lane back, what is in it included. Stops with defect::NotTheHolder when this
+   * process has not claimed it. */
   void release_lane(uint32_t index) noexcept {
-    // pairs with claim_lane
-    LaneAt(header_, CheckedLane(index)).producer_.store(0, std::memory_order_release);
+    Atomic<uint64_t>& producer = LaneAt(header_, CheckedLane(index)).producer_;
+    const uint64_t word = producer.load(std::memory_order_relaxed);  // relaxed: its holder's own
+    if (word != CellWord::Holder(Identity())) {
+      defect::NotTheHolder("multi_ring_buffer::release_lane", word);
+    }
+    producer.store(0, std::memory_order_release);  // pairs with claim_lane
   }
 
   // ---- producers -------------------------------------------------------------------------------

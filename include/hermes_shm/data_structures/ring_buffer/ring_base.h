@@ -31,6 +31,7 @@ template <typename Derived, typename T, typename AllocT, typename ViewT, uint64_
 class RingBase {
   static_assert(std::is_trivially_copyable_v<T>,
                 "Elements are shared as bytes: no pointers inside");
+  static_assert(alignof(T) <= kCacheLineBytes, "A ring begins on a cache line, and no better");
 
  public:
   using value_type = T;
@@ -48,7 +49,7 @@ class RingBase {
     const uint64_t cells = std::bit_ceil(capacity);
     const uint64_t bytes = sizeof(RingHeader) + cells * ViewT::kCellBytes;
     const OffsetPtr<> block = AllocateObject(*alloc, ctx, bytes, kKind.name_);
-    auto* header = alloc->GetRegion().template At<RingHeader>(block.load());
+    auto* header = ObjectAt<RingHeader>(*alloc, block);
     std::memset(static_cast<void*>(header), 0, bytes);
     header->capacity_log2_ = bits::FloorLog2(cells);
     PublishObject(header->tag_, kKind);
@@ -57,10 +58,10 @@ class RingBase {
 
   /** Joins a ring that another rank has made. @throws Error see FindObject */
   void shm_attach(AllocT* alloc, OffsetPtr<> offset) {
-    const Region& region = alloc->GetRegion();
-    FindObject(region, offset.load(), sizeof(RingHeader), kKind);
-    auto* header = region.template At<RingHeader>(offset.load());
-    const uint64_t behind = region.size_bytes_ - offset.load() - sizeof(RingHeader);
+    const Region reach = ReachOf(*alloc, offset);
+    FindObject(reach, offset.load(), sizeof(RingHeader), kKind);
+    auto* header = ObjectAt<RingHeader>(*alloc, offset);
+    const uint64_t behind = reach.size_bytes_ - offset.load() - sizeof(RingHeader);
     if (header->capacity_log2_ > kMaxRingLog2 || header->capacity() > behind / ViewT::kCellBytes) {
       ThrowOutOfRange(kKind.name_, "the capacity in its header cannot be right");
     }

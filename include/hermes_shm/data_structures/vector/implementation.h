@@ -48,14 +48,14 @@ void vector<T, AllocT>::Recover(const MemContext& ctx) noexcept {
 
 template <Shareable T, typename AllocT>
 bool vector<T, AllocT>::Check() const noexcept {
-  const uint64_t region_bytes = alloc_->GetRegion().size_bytes_;
   const uint64_t block = Get(header_->blocks_[Active()]);
+  const uint64_t reach_bytes = ReachOf(*alloc_, OffsetPtr<>(block)).size_bytes_;
   if (Get(header_->tag_.magic_) != kKind.magic_) return false;
   if (State() != GapState::kNone) return false;
   if (Get(header_->blocks_[1 - Active()]) != 0) return false;
   if (size() > capacity() || (block == 0) != (capacity() == 0)) return false;
-  return capacity() <= region_bytes / sizeof(T) && block <= region_bytes - capacity() * sizeof(T) &&
-         block % alignof(T) == 0;
+  return capacity() <= reach_bytes / sizeof(T) && block <= reach_bytes - capacity() * sizeof(T) &&
+         (reinterpret_cast<uintptr_t>(base_) + block) % alignof(T) == 0;
 }
 
 // ---- memory ------------------------------------------------------------------------------------

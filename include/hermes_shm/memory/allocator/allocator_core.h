@@ -84,6 +84,9 @@ class HSHM_API AllocatorCore {
   void FinishInit(AllocatorType type) noexcept;
   void AbandonInit() noexcept;
   Offset BeginAttach(AllocatorType type, const Region& region);
+  void FinishAttach() noexcept { attached_.Show(); }
+  /** Containers find the handle no more, from before its allocator leaves. */
+  void BeginDetach() noexcept { attached_.Forget(); }
   void EndAttachment() noexcept;
 
   /** Statistics with what all allocators have in common; ranks_ has an entry for each slot. */
@@ -112,7 +115,7 @@ class HSHM_API AllocatorCore {
   std::unique_ptr<ArenaTable> arenas_;  // while attached
 
  private:
-  AttachedAllocator attached_;  // from BeginInit or BeginAttach to EndAttachment
+  AttachedAllocator attached_;  // shown from FinishInit or FinishAttach to BeginDetach
 
   void* CustomHeader(size_t size_bytes);
 };

@@ -88,17 +88,21 @@ class BaseAllocator : public AllocatorCore {
   template <typename... Args>
   MemContext shm_attach(const Region& region, Args&&... args) {
     const Offset core = BeginAttach(Derived::kType, region);
+    MemContext ctx;
     try {
-      return self().Attach(core, std::forward<Args>(args)...);
+      ctx = self().Attach(core, std::forward<Args>(args)...);
     } catch (...) {
       EndAttachment();
       throw;
     }
+    FinishAttach();
+    return ctx;
   }
 
   /** Leaves the region. What this process allocated is treated as its allocator documents. */
   void shm_detach() {
     if (!IsAttached()) return;
+    BeginDetach();
     self().Detach();
     EndAttachment();
   }
