@@ -1,3 +1,4 @@
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -8,6 +9,7 @@
 #include "backend/error_code.h"
 #include "backend/test_segment.h"
 #include "hermes_shm/base/units.h"
+#include "hermes_shm/memory/allocator/buddy_allocator.h"
 #include "hermes_shm/memory/allocator/multi_process_allocator.h"
 #include "hermes_shm/memory/allocator/scalable_page_allocator.h"
 #include "hermes_shm/memory/allocator/stack_allocator.h"
@@ -162,6 +164,42 @@ TEST_CASE("SetRoot is false when the roots' lock has a stopped holder, and works
   }
   REQUIRE(Continue(&holder) == 0);
   REQUIRE(heap.alloc_->SetRoot("a", block));
+}
+
+TEST_CASE("A stopped holder of a BuddyAllocator's lock leaves null, and blocks where they are") {
+  Heap<BuddyAllocator> heap;
+  BuddyAllocator& alloc = *heap.alloc_;
+  const auto block = alloc.Allocate<char>(HSHM_DEFAULT_MEM_CTX, 64);
+  ChildProcess holder = StoppedHolder<BuddyAllocator>(
+      heap.segment_.url(),
+      [](PosixShmMmap& backend) { return &CoreOf<BuddyHeader>(backend)->lock_; });
+  const FastClock fast;
+  const uint64_t start_us = MonotonicUs();
+  REQUIRE(alloc.Allocate<char>(HSHM_DEFAULT_MEM_CTX, 64).IsNull());
+  REQUIRE(alloc.Reallocate(HSHM_DEFAULT_MEM_CTX, block, 4096).IsNull());
+  alloc.Free(HSHM_DEFAULT_MEM_CTX, block);
+  REQUIRE_FALSE(alloc.GetStats().is_complete_);
+  REQUIRE_FALSE(alloc.Check());
+  REQUIRE(MonotonicUs() - start_us < 60'000'000);
+  REQUIRE(Continue(&holder) == 0);
+  REQUIRE(alloc.GetStats().live_blocks_ == 1);
+  alloc.Free(HSHM_DEFAULT_MEM_CTX, block);
+  REQUIRE(alloc.GetStats().live_blocks_ == 0);
+  REQUIRE(alloc.Check());
+}
+
+TEST_CASE("A block that a forked child without a process slot frees in a BuddyAllocator stays") {
+  Heap<BuddyAllocator> heap;
+  const auto block = heap.alloc_->Allocate<char>(HSHM_DEFAULT_MEM_CTX, 64);
+  ChildProcess child([&] {
+    const rlimit none = {0, 0};  // no descriptor, no slot
+    setrlimit(RLIMIT_NOFILE, &none);
+    heap.alloc_->Free(HSHM_DEFAULT_MEM_CTX, block);
+    return heap.alloc_->Allocate<char>(HSHM_DEFAULT_MEM_CTX, 64).IsNull() ? 0 : 1;
+  });
+  REQUIRE(child.Wait() == 0);
+  REQUIRE(heap.alloc_->GetStats().live_blocks_ == 1);
+  REQUIRE(heap.alloc_->Check());
 }
 
 TEST_CASE("A stopped holder of a ScalablePageAllocator's lock costs its class, and no more") {

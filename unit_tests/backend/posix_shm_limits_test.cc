@@ -6,8 +6,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <string>
 
 #include "backend/child.h"
@@ -16,6 +18,8 @@
 #include "backend/test_segment.h"
 #include "hermes_shm/memory/backend/posix_shm_mmap.h"
 #include "support/catch.h"
+#include "support/child_process.h"
+#include "support/own_mounts.h"
 
 namespace hshm::ipc::test {
 namespace {
@@ -124,6 +128,34 @@ TEST_CASE("A limit of file sizes is an error, never a signal") {
     return backend.region().services_->Commit(600 << 10, 4096) ? 3 : 0;
   });
   REQUIRE(result == 0);
+}
+
+TEST_CASE("A control group that allows less memory than the segment is warned of, not refused") {
+  const hshm::test::Ending ending = hshm::test::RunInChild([] {
+    if (!hshm::test::MountOwnTmpfs("/sys/fs/cgroup", "size=1m") ||
+        mkdir("/sys/fs/cgroup/memory", 0755) != 0) {
+      std::fputs("not permitted", stderr);
+      return;
+    }
+    std::ofstream("/sys/fs/cgroup/memory.max") << (4 << 20) << "\n";
+    std::ofstream("/sys/fs/cgroup/memory/memory.limit_in_bytes") << (4 << 20) << "\n";
+    TestSegment segment;
+    PosixShmMmap backend;
+    backend.shm_init(kId, 4 << 20, segment.url());
+    std::fputs("the first is made\n", stderr);
+    backend.shm_destroy();
+    backend.shm_init(kId, 1 << 20, segment.url(), {.max_size_bytes_ = 8 << 20});
+    if (!backend.region().services_->Commit(0, 2 << 20)) std::abort();
+    backend.shm_destroy();
+  });
+  if (ending.errors_ == "not permitted") {
+    WARN("skipped: this user may not mount a file system");
+    return;
+  }
+  CAPTURE(ending.errors_);
+  REQUIRE(ending.status_ == 0);
+  REQUIRE(ending.errors_.find("the first is made\nhshm: the control group allows 4 MB") == 0);
+  REQUIRE(ending.errors_.find("may grow to 8 MB") != std::string::npos);
 }
 
 TEST_CASE("Too few addresses for the capacity is an error, and leaves no file") {

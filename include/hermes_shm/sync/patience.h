@@ -1,7 +1,6 @@
 #ifndef HSHM_SYNC_PATIENCE_H_
 #define HSHM_SYNC_PATIENCE_H_
 
-#include <algorithm>
 #include <cstdint>
 
 #include "hermes_shm/sync/atomic.h"
@@ -21,16 +20,16 @@ namespace hshm {
  */
 class Patience {
  public:
+  /** The first wait for a lock whose holder is alive but does not let go: 30 s. */
+  static constexpr uint64_t kTimeoutUs = 30'000'000;
   /** Waits again for a lock that was not to be had: long for who holds it and goes on. */
   static constexpr uint64_t kAgainUs = 1'000'000;
-
-  constexpr explicit Patience(uint64_t timeout_us) noexcept : timeout_us_(timeout_us) {}
 
   /** For Mutex::Lock. */
   uint64_t TimeoutUs(const Mutex& lock) const noexcept {
     // relaxed: a hint
     const bool is_stuck = stuck_.load(std::memory_order_relaxed) == &lock;
-    return is_stuck ? std::min(kAgainUs, timeout_us_) : timeout_us_;
+    return is_stuck ? kAgainUs : kTimeoutUs;
   }
 
   /** What became of it. */
@@ -44,7 +43,6 @@ class Patience {
   }
 
  private:
-  const uint64_t timeout_us_;
   Atomic<const Mutex*> stuck_{nullptr};
 };
 

@@ -42,17 +42,20 @@ class BuddyAllocator::ProcessLock {
  public:
   explicit ProcessLock(BuddyAllocator* alloc) noexcept : alloc_(alloc) {}
 
-  /** False, and the body has not run, in a process without a slot. */
+  /** False, and the body has not run, in a forked child for which there is no slot, and when the
+   * lock's holder is stopped. */
   template <typename Body>
   bool Run(BuddyHeader& buddy, const Body& body) const noexcept {
     const LockIdentity me = alloc_->membership_.IdentityOrRejoin();
     if (me.peers_ == nullptr) return false;
-    const MutexGuard guard(buddy.lock_, me);
+    const MutexGuard guard(buddy.lock_, me, alloc_->patience_.TimeoutUs(buddy.lock_));
+    alloc_->patience_.Note(buddy.lock_, guard.result());
+    if (!guard.IsHeld()) return false;
     if (guard.result() == LockResult::kOwnerDied) alloc_->Rebuild();
     body();
     return true;
   }
-  void StopFree(Offset /*any*/) const noexcept { defect::NotAttached("FreeOffset"); }
+  void CannotFree(Offset /*block*/) const noexcept {}  // it stays: nobody broke a rule
 
  private:
   BuddyAllocator* alloc_;

@@ -6,6 +6,7 @@
 #include "hermes_shm/memory/allocator/allocator_view.h"
 #include "hermes_shm/memory/allocator/base_allocator.h"
 #include "hermes_shm/memory/allocator/buddy/buddy_core.h"
+#include "hermes_shm/sync/patience.h"
 
 namespace hshm::ipc {
 
@@ -23,7 +24,8 @@ using BuddyAllocatorView = AllocatorView<BuddyCore<BuddyKernelLock>>;
  * Memory is committed from the bottom upwards, in steps from 64 KiB to 4 MiB, together with the
  * nodes that describe it; what was committed once stays. Blocks, and arenas that were not popped,
  * stay when their process detaches or dies. A process that dies in a call may leave one block that
- * nobody knows.
+ * nobody knows. When the lock's holder has been stopped for 30 s, allocations are null and freed
+ * blocks stay; the same in a forked child for which there is no process slot.
  *
  * Invariant  A granule below frontier_ is in use if and only if a user mark {granules} covers it.
  *            Marks change under lock_ only; each operation commits with one store of a mark, or of
@@ -94,6 +96,7 @@ class HSHM_API BuddyAllocator : public BaseAllocator<BuddyAllocator> {
   void AddStatsLocked(AllocatorStats* stats) const noexcept;
 
   BuddyHeader* buddy_ = nullptr;
+  Patience patience_;
 };
 static_assert(CoreAllocator<BuddyAllocator>);
 

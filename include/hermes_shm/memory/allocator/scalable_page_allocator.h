@@ -101,7 +101,7 @@ class HSHM_API BasicScalablePageAllocator
   uint64_t BytesAt(const char* operation, uint32_t head, Offset block) noexcept;
 
   bool is_open_ = false;
-  Patience patience_{multi_process::kStoppedHolderTimeoutUs};
+  Patience patience_;
   scalable_page::PagePool<Config> pool_;
   scalable_page::ClassBlocks<Config> blocks_;
 };

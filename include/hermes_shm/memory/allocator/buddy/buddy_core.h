@@ -18,7 +18,7 @@ struct BuddyKernelLock {
     return LockedInTurn(buddy.lock_, body);
   }
   /** A free cannot say "no room": a lock that is held for seconds is nobody's who works. */
-  HSHM_CROSS_FUN void StopFree(Offset block) const noexcept {
+  HSHM_CROSS_FUN void CannotFree(Offset block) const noexcept {
     defect::Corruption("the lock of a BuddyAllocator, taken for a block,", block);
   }
 };
@@ -65,7 +65,7 @@ class BuddyCore {
       state_.NodeOf(granule)->mark_.store(0, std::memory_order_relaxed);  // relaxed: the lock's
       state_.Engine().Free(granule, granules);
     });
-    if (!is_done) lock_.StopFree(offset);
+    if (!is_done) lock_.CannotFree(offset);
   }
 
   /** As ReallocateOffset: the old block stays when there is no room. */

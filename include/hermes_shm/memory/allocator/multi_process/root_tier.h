@@ -9,10 +9,6 @@
 
 namespace hshm::ipc::multi_process {
 
-/** How long a thread waits for a lock whose holder is alive but does not let go: 30 s; see Patience
- * for what comes then. */
-inline constexpr uint64_t kStoppedHolderTimeoutUs = 30'000'000;
-
 /**
  * The root tier as one process sees it: units and large blocks, under the root mutex.
  * Protocol: docs/protocols.md, D.
@@ -148,7 +144,7 @@ class HSHM_API RootTier {
   PageTable<Config> pages_;
   Membership* membership_ = nullptr;
   UnitPlacement placement_;
-  Patience patience_{kStoppedHolderTimeoutUs};
+  Patience patience_;
 };
 
 extern template class RootTier<LargePages>;
