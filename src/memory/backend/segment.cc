@@ -208,9 +208,11 @@ void PublishSegment(const SegmentFile& segment, HiddenName* hidden, IfExists if_
   }
 }
 
+/** Where the creator, or this process, could not read the id (no descriptor was left), nothing is
+ * known: a segment is refused only for an id that is another. */
 void CheckBoot(const BackendHeader& copy, const std::string& path) {
   const std::string boot_id = BootId();
-  if (boot_id.empty() || boot_id == copy.boot_id_) return;
+  if (boot_id.empty() || copy.boot_id_[0] == '\0' || boot_id == copy.boot_id_) return;
   throw Error(ErrorCode::kStaleBoot,
               path + " is from before the last start of this machine: create it again.");
 }
