@@ -24,6 +24,10 @@ if(HSHM_HAVE_MPI)
   install(EXPORT hshmMpiTargets NAMESPACE hshm:: DESTINATION "${hshm_cmake_dir}")
 endif()
 
+if(TARGET hshm_malloc)
+  install(TARGETS hshm_malloc)  # for LD_PRELOAD: no header, nothing to find
+endif()
+
 install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/" "${PROJECT_BINARY_DIR}/include/"
   DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" FILES_MATCHING PATTERN "*.h")
 install(FILES

@@ -3,6 +3,11 @@
 option(BUILD_SHARED_LIBS "Build libhshm as a shared library" ${PROJECT_IS_TOP_LEVEL})
 option(HSHM_BUILD_TESTS "Build the unit, MPI and style tests" ${PROJECT_IS_TOP_LEVEL})
 option(HSHM_BUILD_EXAMPLES "Build the examples against the build tree" OFF)
+if(CMAKE_SYSTEM_NAME STREQUAL "Linux")
+  set(hshm_build_malloc ${PROJECT_IS_TOP_LEVEL})
+endif()
+# Not with a sanitizer, which is in the place of malloc itself.
+option(HSHM_BUILD_MALLOC "Build libhshm_malloc, the heap as a program's malloc" ${hshm_build_malloc})
 option(HSHM_INSTALL "Generate the install rules" ${PROJECT_IS_TOP_LEVEL})
 option(HSHM_WERROR "Treat warnings in hshm's own code as errors" OFF)
 option(HSHM_ENABLE_ASSERTS "Compile HSHM_ASSERT in; HSHM_CHECK always is" OFF)

@@ -67,6 +67,14 @@ bool Membership::Rejoin() noexcept {
   return joined;
 }
 
+void Membership::GoOnAs(uint32_t slot, uint32_t generation) noexcept {
+  HSHM_CHECK(page_.IsMapped());
+  entry(slot)->os_pid_ = ProcessId();
+  entry(slot)->start_time_ = StartTime(ProcessId());
+  page_->generation_ = generation;
+  Slot().store(slot + 1, std::memory_order_release);  // pairs with IsMember
+}
+
 void Membership::Leave() noexcept {
   if (IsMember()) region_.services_->ReleaseSlot(slot());
   page_.Unmap();

@@ -47,11 +47,12 @@ template <typename Config, multi_process::Sharing kSharing = multi_process::Shar
 class HSHM_API BasicMultiProcessAllocator
     : public BaseAllocator<BasicMultiProcessAllocator<Config, kSharing>> {
   using Base = BaseAllocator<BasicMultiProcessAllocator<Config, kSharing>>;
-  using Heap = multi_process::ThreadHeap<Config>;
   using Front = multi_process::HeapFront<Config>;
   using Process = multi_process::ProcessBlock<Config>;
 
  public:
+  using Heap = multi_process::ThreadHeap<Config>;
+
   static constexpr AllocatorType kType =
       kSharing == multi_process::Sharing::kOneProcess ? AllocatorType::kThreadLocal
       : Config::kPageShift == multi_process::LargePages::kPageShift
@@ -136,6 +137,27 @@ class HSHM_API BasicMultiProcessAllocator
   /** Gives what no thread uses, and whole units, back to the root. */
   void Trim() noexcept;
 
+  // ---- for a host that keeps its threads' heaps itself: the malloc library ---------------------
+
+  /** A heap that no thread has; null when there is no room or 1024 are out. One thread at a time
+   * uses it. */
+  Heap* AcquireHeap() noexcept { return process_->AcquireHeap(); }
+  /** As it is, blocks and all, for whoever acquires one next. */
+  void ReleaseHeap(Heap* heap) noexcept { process_->ReleaseHeap(heap); }
+
+  /**
+   * Around a fork() after which the child has a copy of the region to itself: private memory, or
+   * shared memory that the child replaces by a copy. The host sees to it that no other thread is in
+   * a call but for TryAllocate, TryFree and TryFreeAnywhere, which a fork may cut anywhere; of each
+   * such cut call one block may be lost to the child. The locks are held from before fork() until
+   * LetGoAfterFork() in the parent and in the child.
+   */
+  void HoldForFork() noexcept { process_->HoldForFork(); }
+  /** In the child, before any other call: it goes on in its copy as what its parent is in the
+   * original, with all blocks and heaps. */
+  void GoOnAsParent() noexcept;
+  void LetGoAfterFork() noexcept { process_->LetGoAfterFork(); }
+
  private:
   friend Base;
 
@@ -207,6 +229,8 @@ class HSHM_API BasicMultiProcessAllocator
   Offset core_ = 0;
   MultiProcessOptions options_;
   DetachMode mode_ = DetachMode::kDelete;
+  uint32_t noted_slot_ = 0;  // what a forked child finds wiped in membership_
+  uint32_t noted_generation_ = 0;
   thread::ThreadLocalKey tls_key_;
   std::unique_ptr<Process> process_;
   std::unique_ptr<ThreadContext[]> contexts_;  // by heap index

@@ -50,6 +50,10 @@ class HSHM_API Membership final : public LockPeers {
    */
   bool Rejoin() noexcept;
 
+  /** In a forked child that has a copy of the region to itself, locks and all: it is in the copy
+   * who its parent is in the original. Before any other call, by the child's only thread. */
+  void GoOnAs(uint32_t slot, uint32_t generation) noexcept;
+
   /** Lets the slot go. What it labels stays as a death would leave it. */
   void Leave() noexcept;
 

@@ -156,6 +156,15 @@ void BasicMultiProcessAllocator<Config, kSharing>::Identify() noexcept {
   identity.first_context_ = NumberOf(MemContext(this->membership_.slot(), 0));
   identity.heap_limit_ = multi_process::kMaxThreads;
   identity.epoch_ = multi_process::NewEpoch();
+  noted_slot_ = this->membership_.slot();
+  noted_generation_ = this->membership_.generation();
+}
+
+template <typename Config, multi_process::Sharing kSharing>
+void BasicMultiProcessAllocator<Config, kSharing>::GoOnAsParent() noexcept {
+  this->membership_.GoOnAs(noted_slot_, noted_generation_);
+  identity_->has_process_ = 1;
+  Identify();
 }
 
 template <typename Config, multi_process::Sharing kSharing>

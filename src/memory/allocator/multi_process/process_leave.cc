@@ -52,6 +52,18 @@ void ProcessBlock<Config>::Leave(DetachMode mode) noexcept {
 }
 
 template <typename Config>
+void ProcessBlock<Config>::HoldForFork() noexcept {
+  lock_.lock();
+  fork_hold_.emplace(root_);
+}
+
+template <typename Config>
+void ProcessBlock<Config>::LetGoAfterFork() noexcept {
+  fork_hold_.reset();
+  lock_.unlock();
+}
+
+template <typename Config>
 UnitPlacement ProcessBlock<Config>::Placement() noexcept {
   typename RootTier<Config>::Guard root(root_);
   return root.IsHeld() ? root_.placement() : UnitPlacement();

@@ -47,11 +47,8 @@ template <typename Config>
 Offset ThreadHeap<Config>::AllocateSlow(uint64_t size_bytes) noexcept {
   if (size_bytes <= Config::kMaxClassBytes) {
     const uint32_t size_class = ClassOf(size_bytes);
-    OwnedWord<uint64_t>& slot = record_->free_[size_class];
-    const Offset block = slot.Get();
-    if (HSHM_UNLIKELY(block == 0)) return AllocateClass(size_class);
-    slot.Set(pages_.Link(block));
-    return block;
+    const Offset block = this->Pop(size_class);
+    return HSHM_LIKELY(block != 0) ? block : AllocateClass(size_class);
   }
   if (size_bytes > data_bytes_) return 0;
   if (size_bytes > process_->process_unit_bytes()) return AllocateLarge(size_bytes, 1);

@@ -21,15 +21,16 @@ class HSHM_API HeapFront {
   HeapFront& operator=(const HeapFront&) = delete;
 
   /** Serves threads that have no heap: nothing is to be had, and nothing is its own. */
-  static HeapFront* Nobody() noexcept { return &nobody_; }
+  static constexpr HeapFront* Nobody() noexcept { return &nobody_; }
 
   /** A block of up to kTableBytes whose class has a free one at hand; 0: not so. */
   HSHM_INLINE Offset TryAllocate(uint64_t size_bytes) noexcept {
     if (HSHM_UNLIKELY(size_bytes > kTableBytes)) return 0;
-    OwnedWord<uint64_t>& slot = record_->free_[class_of_[(size_bytes + 15) / 16]];
-    const Offset block = slot.Get();
-    if (HSHM_LIKELY(block != 0)) slot.Set(pages_.Link(block));
-    return block;
+    return Pop(class_of_[(size_bytes + 15) / 16]);
+  }
+  /** The same for all sizes that have a class. */
+  HSHM_INLINE Offset TryAllocateClass(uint64_t size_bytes) noexcept {
+    return size_bytes <= Config::kMaxClassBytes ? Pop(ClassOf(size_bytes)) : 0;
   }
 
   enum class Freed {
@@ -58,6 +59,12 @@ class HSHM_API HeapFront {
   }
 
  protected:
+  HSHM_INLINE Offset Pop(uint32_t size_class) noexcept {
+    OwnedWord<uint64_t>& slot = record_->free_[size_class];
+    const Offset block = slot.Get();
+    if (HSHM_LIKELY(block != 0)) slot.Set(pages_.Link(block));
+    return block;
+  }
   HSHM_INLINE Freed TryFree(Offset block, void* address) noexcept {
     // What lies before the data has no owner; what lies behind it, no entry.
     if (HSHM_UNLIKELY(block >= data_end_)) return Freed::kNot;

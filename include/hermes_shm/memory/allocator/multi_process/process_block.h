@@ -4,6 +4,7 @@
 #include <array>
 #include <memory>
 #include <mutex>
+#include <optional>
 
 #include "hermes_shm/memory/allocator/allocator_stats.h"
 #include "hermes_shm/memory/allocator/multi_process/options.h"
@@ -122,6 +123,10 @@ class HSHM_API ProcessBlock {
   /** Gives back everything that can be: heaps that no thread uses, whole units. */
   void Trim() noexcept;
 
+  /** Holds what a forking thread must find unlocked in the child's copy; see the allocator. */
+  void HoldForFork() noexcept;
+  void LetGoAfterFork() noexcept;
+
   /** Bytes in blocks that somebody holds. Exact while nobody allocates or frees. */
   uint64_t LiveBytes() noexcept;
   /** Of all that the root granted this process. Nothing when the root mutex's holder is stopped. */
@@ -207,6 +212,7 @@ class HSHM_API ProcessBlock {
   std::array<std::unique_ptr<Heap>, kMaxThreads> heaps_;
   std::array<bool, kMaxThreads> idle_{};
   uint32_t heap_count_ = 0;
+  std::optional<typename RootTier<Config>::Guard> fork_hold_;  // lock_ is held with it
 };
 
 extern template class ProcessBlock<LargePages>;

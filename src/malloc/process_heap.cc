@@ -1,0 +1,252 @@
+#include "malloc/process_heap.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <new>
+
+#include "hermes_shm/base/error.h"
+#include "hermes_shm/memory/backend/header_rules.h"
+#include "hermes_shm/platform/cancellation.h"
+#include "malloc/own_memory.h"
+
+namespace hshm::malloc_library {
+
+constinit ProcessHeap process_heap;
+
+// ---- start -------------------------------------------------------------------------------------
+
+void ProcessHeap::NoteEnvironment() noexcept { has_environment_ = true; }
+
+namespace {
+
+/** The loader's own first calls come before the system's library knows the environment. */
+__attribute__((constructor)) void OnLoad() { process_heap.NoteEnvironment(); }
+
+[[noreturn]] void StopForMemory(uint64_t size_bytes, int error) noexcept {
+  char sentence[320];
+  std::snprintf(sentence, sizeof(sentence),
+                "A heap of %llu MiB was asked for and the system refused it (%s): set "
+                "HSHM_MALLOC_SIZE to less, or raise the limit of the address space (ulimit -v) or "
+                "of files (ulimit -f).",
+                static_cast<unsigned long long>(size_bytes >> 20), strerror(error));
+  StopProgram(sentence);
+}
+
+}  // namespace
+
+bool ProcessHeap::Start() noexcept {
+  if (IsStarted()) return true;
+  if (environ == nullptr && !has_environment_) return false;
+  uint32_t expected = kNew;
+  if (!state_.compare_exchange_strong(expected, kStarting,
+                                      std::memory_order_acquire,     // pairs with the store below
+                                      std::memory_order_acquire)) {  // pairs with the store below
+    while (!IsStarted()) sched_yield();
+    return true;
+  }
+  Make();
+  state_.store(kReady, std::memory_order_release);  // pairs with IsStarted
+  return true;
+}
+
+void ProcessHeap::MapMemory(const Settings& settings) noexcept {
+  uint64_t size_bytes = settings.size_bytes_;
+  if (size_bytes == 0) size_bytes = DefaultHeapBytes(settings.backend_);
+  for (;;) {
+    const int error = memory_.Map(settings.backend_, size_bytes);
+    if (error == 0) return;
+    if (settings.size_bytes_ != 0 || size_bytes / 2 < kMinHeapBytes) {
+      StopForMemory(size_bytes, error);
+    }
+    size_bytes /= 2;  // nobody asked for that much: the limits of this process are lower
+  }
+}
+
+void ProcessHeap::Make() noexcept {
+  const NoCancellation no_cancellation;
+  const Settings settings = ReadSettings();
+  try {
+    new (&memory_) HeapMemory();
+    MapMemory(settings);
+    const ipc::Region region = memory_.region();
+    const auto type = settings.backend_ == Backend::kShm ? ipc::MemoryBackendType::kPosixShmMmap
+                                                         : ipc::MemoryBackendType::kPosixMmap;
+    if (!memory_.Commit(0, ipc::AllocatorOffsetFor(region.size_bytes_))) {
+      StopForMemory(region.size_bytes_, ENOMEM);
+    }
+    auto* header = reinterpret_cast<ipc::BackendHeader*>(region.base_);
+    ipc::FillHeader(header, type, ipc::MemoryBackendId(0), region.size_bytes_);
+    header->ready_.store(1, std::memory_order_release);  // pairs with CheckHeader
+    new (&allocator_) Allocator();
+    ipc::MultiProcessOptions options;
+    options.expected_processes_ = 1;
+    const ipc::MemContext context = allocator_.shm_init(ipc::AllocatorId(1, 0), 0, region, options);
+    allocator_.FreeTls(context);  // threads keep their heaps here
+    shared_ = allocator_.AcquireHeap();
+    if (shared_ == nullptr) StopProgram("The heap has no room for its first pages.");
+    heap_end_ = shared_->index() + 1;
+  } catch (const std::exception& error) {
+    StopProgram(error.what());
+  }
+  const auto at_end = [](void* heap) { process_heap.EndThread(static_cast<Heap*>(heap)); };
+  const int no_key = pthread_key_create(&key_, at_end);
+  const int no_handlers =
+      pthread_atfork([] { process_heap.PrepareFork(); }, [] { process_heap.FinishForkInParent(); },
+                     [] { process_heap.FinishForkInChild(); });
+  if (no_key != 0 || no_handlers != 0) {
+    StopProgram("The system has no thread-local key, or no memory for fork handlers.");
+  }
+}
+
+// ---- threads -----------------------------------------------------------------------------------
+
+Heap* ProcessHeap::HeapFor(ThreadState& me) noexcept {
+  if (me.own_ != nullptr) return me.own_;
+  if (me.has_ended_ || me.slow_calls_++ % 64 != 0) return shared_;
+  Heap* heap = TakeHeap(me);
+  return heap != nullptr ? heap : shared_;
+}
+
+Heap* ProcessHeap::TakeHeap(ThreadState& me) noexcept {
+  Heap* heap = nullptr;
+  {
+    const SpinGuard guard(threads_);
+    heap = allocator_.AcquireHeap();
+    if (heap == nullptr) return nullptr;
+    users_[heap->index()] = heap;
+    if (heap->index() >= heap_end_) heap_end_ = heap->index() + 1;
+  }
+  me.own_ = heap;
+  // May allocate, from OwnMemory: this thread is inside.
+  if (pthread_setspecific(key_, heap) != 0) {
+    EndThread(heap);  // nobody would give it back later
+    return nullptr;
+  }
+  return heap;
+}
+
+/** Called when a thread ends, before the destructors of keys that were made later: their calls, and
+ * the system's last ones for the thread, are served by the shared heap. */
+void ProcessHeap::EndThread(Heap* heap) noexcept {
+  ThreadState& me = thread_state;
+  me.heap_ = Front::Nobody();
+  me.own_ = nullptr;
+  me.has_ended_ = true;
+  const SpinGuard guard(threads_);
+  users_[heap->index()] = nullptr;
+  allocator_.ReleaseHeap(heap);
+}
+
+// ---- frees from inside -------------------------------------------------------------------------
+
+void ProcessHeap::Defer(void* block) noexcept {
+  auto* mine = static_cast<Deferred*>(block);
+  mine->next_ = deferred_.load(std::memory_order_relaxed);  // relaxed: the CAS re-reads it
+  while (!deferred_.compare_exchange_weak(mine->next_, mine,
+                                          std::memory_order_release,     // pairs with FreeDeferred
+                                          std::memory_order_relaxed)) {  // failure reads only
+  }
+}
+
+/** Gate held. Takes the whole list, so no block can come back to it meanwhile. */
+void ProcessHeap::FreeDeferred(Heap* heap) noexcept {
+  Deferred* block = deferred_.exchange(nullptr, std::memory_order_acquire);  // pairs with Defer
+  while (block != nullptr) {
+    Deferred* const next = block->next_;
+    heap->Free(heap->OffsetOf(block));
+    block = next;
+  }
+}
+
+// ---- fork --------------------------------------------------------------------------------------
+
+/**
+ * The last of all prepare handlers, for ours were registered first. From here to the end of the
+ * handlers this thread's own calls go to OwnMemory, its frees are deferred. Where a signal handler
+ * forks that has interrupted a slow path, its thread holds locks already: they stay as they are.
+ */
+void ProcessHeap::PrepareFork() noexcept {
+  ThreadState& me = thread_state;
+  me.holds_fork_ = !me.is_inside_;
+  if (me.holds_fork_) CloseGates();
+  // Not before: another thread's child would have it open too.
+  if (memory_.backend() == Backend::kShm && pipe2(me.copy_done_, O_CLOEXEC) != 0) {
+    me.copy_done_[0] = me.copy_done_[1] = -1;
+  }
+}
+
+void ProcessHeap::CloseGates() noexcept {
+  thread_state.is_inside_ = true;
+  thread_state.heap_ = Front::Nobody();
+  threads_.Lock();
+  for (uint32_t i = 0; i < heap_end_; ++i) gates_[i].lock_.Lock();
+  allocator_.HoldForFork();
+  own_memory.Lock();
+}
+
+void ProcessHeap::OpenGates() noexcept {
+  own_memory.Unlock();
+  allocator_.LetGoAfterFork();
+  for (uint32_t i = 0; i < heap_end_; ++i) gates_[i].lock_.Unlock();
+  threads_.Unlock();
+  ThreadState& me = thread_state;
+  me.holds_fork_ = false;
+  me.is_inside_ = false;
+  me.heap_ = me.Own();
+}
+
+void ProcessHeap::FinishForkInParent() noexcept {
+  ThreadState& me = thread_state;
+  const int former_errno = errno;
+  if (memory_.backend() == Backend::kShm && me.copy_done_[0] >= 0) {
+    // Until the child has its copy, or is dead: what it copies must stay as it was at the fork.
+    close(me.copy_done_[1]);
+    char byte = 0;
+    while (read(me.copy_done_[0], &byte, 1) < 0 && errno == EINTR) {}
+    close(me.copy_done_[0]);
+  }
+  if (me.holds_fork_) OpenGates();
+  errno = former_errno;
+}
+
+void ProcessHeap::FinishForkInChild() noexcept {
+  ThreadState& me = thread_state;
+  const int former_errno = errno;
+  const bool is_shm = memory_.backend() == Backend::kShm;
+  if (is_shm) {
+    const int error = me.copy_done_[0] < 0 ? EMFILE : memory_.ReplaceByCopy();
+    if (error != 0) {
+      StopProgram(
+          "A forked child of a program on HSHM_MALLOC_BACKEND=shm needs a copy of the heap, and "
+          "there is no memory or descriptor for it: use HSHM_MALLOC_BACKEND=private.");
+    }
+    close(me.copy_done_[0]);
+    close(me.copy_done_[1]);
+  }
+  allocator_.GoOnAsParent();
+  if (me.holds_fork_) {
+    OpenGates();
+    AdoptHeapsOfOthers(is_shm);
+  }
+  errno = former_errno;
+}
+
+/** The parent's other threads are not here: whoever comes next takes their heaps over. Not from a
+ * copy that was made while they went on: its lists may be of two moments. */
+void ProcessHeap::AdoptHeapsOfOthers(bool is_shm) noexcept {
+  const SpinGuard guard(threads_);
+  for (uint32_t i = 0; i < heap_end_; ++i) {
+    Heap* const heap = users_[i];
+    if (heap == nullptr || heap == thread_state.own_) continue;
+    users_[i] = nullptr;
+    if (!is_shm) allocator_.ReleaseHeap(heap);
+  }
+}
+
+}  // namespace hshm::malloc_library

@@ -1,0 +1,97 @@
+#ifndef HSHM_SRC_MALLOC_PROCESS_HEAP_H_
+#define HSHM_SRC_MALLOC_PROCESS_HEAP_H_
+
+#include <pthread.h>
+
+#include <cstdint>
+
+#include "hermes_shm/memory/allocator/multi_process/process_block.h"
+#include "hermes_shm/sync/atomic.h"
+#include "hermes_shm/sync/spin_lock.h"
+#include "malloc/heap_memory.h"
+#include "malloc/runtime.h"
+
+namespace hshm::malloc_library {
+
+/**
+ * Making the process's heap, its threads' heaps, and fork(). Constant-initialised, never destroyed.
+ *
+ * Order of locks: threads_, gates by index, the allocator's, OwnMemory's.
+ */
+class ProcessHeap {
+ public:
+  constexpr ProcessHeap() noexcept {}
+  constexpr ~ProcessHeap() {}
+
+  /** Makes it if it is not there yet. False before the program's environment is: whoever calls then
+   * gets OwnMemory. Stops the program with a sentence when it cannot be made. */
+  bool Start() noexcept;
+  bool IsStarted() const noexcept {
+    return state_.load(std::memory_order_acquire) == kReady;  // pairs with Start
+  }
+  /** The loader has run the constructors of the system's library: an empty environment is empty. */
+  void NoteEnvironment() noexcept;
+
+  Allocator& allocator() noexcept { return allocator_; }
+  HeapMemory& memory() noexcept { return memory_; }
+  /** Of threads without a heap; only through its gate. */
+  Heap* shared() const noexcept { return shared_; }
+
+  /** The heap for a slow path of this thread; hold its gate while using it. */
+  Heap* HeapFor(ThreadState& me) noexcept;
+  SpinLock& GateOf(const Heap* heap) noexcept { return gates_[heap->index()].lock_; }
+
+  /** Blocks freed by threads inside of a slow path; the next slow path frees them. */
+  void Defer(void* block) noexcept;
+  bool HasDeferred() const noexcept {
+    return deferred_.load(std::memory_order_relaxed) != nullptr;  // relaxed: a hint
+  }
+  void FreeDeferred(Heap* heap) noexcept;
+
+ private:
+  enum State : uint32_t { kNew, kStarting, kReady };
+  static constexpr uint32_t kMaxHeaps = ipc::multi_process::kMaxThreads;
+
+  /** On a line of its own: two threads' slow paths do not meet in one. */
+  struct alignas(64) Gate {
+    SpinLock lock_;
+  };
+  struct Deferred {
+    Deferred* next_;
+  };
+
+  void Make() noexcept;
+  void MapMemory(const Settings& settings) noexcept;
+  Heap* TakeHeap(ThreadState& me) noexcept;
+  void EndThread(Heap* heap) noexcept;
+  void PrepareFork() noexcept;
+  void CloseGates() noexcept;
+  void FinishForkInParent() noexcept;
+  void FinishForkInChild() noexcept;
+  void OpenGates() noexcept;
+  void AdoptHeapsOfOthers(bool is_shm) noexcept;
+
+  Atomic<uint32_t> state_{kNew};
+  bool has_environment_ = false;
+  pthread_key_t key_ = 0;
+  SpinLock threads_;             // guards users_, heap_end_
+  Heap* users_[kMaxHeaps] = {};  // by index: heaps that a thread has
+  uint32_t heap_end_ = 0;        // no heap has this index or a higher one
+  Heap* shared_ = nullptr;       // of threads without one; several at a time, under its gate
+  Gate gates_[kMaxHeaps] = {};
+  std::atomic<Deferred*> deferred_{nullptr};
+  union {
+    char no_memory_ = 0;  // until Make
+    HeapMemory memory_;
+  };
+  union {
+    char no_allocator_ = 0;  // until Make
+    Allocator allocator_;
+  };
+};
+
+extern constinit ProcessHeap process_heap;
+
+}  // namespace hshm::malloc_library
+
+#endif  // HSHM_SRC_MALLOC_PROCESS_HEAP_H_
