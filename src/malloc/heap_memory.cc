@@ -18,6 +18,7 @@
 #include "hermes_shm/platform/memory_limit.h"
 #include "hermes_shm/platform/page.h"
 #include "hermes_shm/platform/private_pages.h"
+#include "malloc/keep_errno.h"
 
 namespace hshm::malloc_library {
 namespace {
@@ -89,13 +90,13 @@ int HeapMemory::Map(Backend backend, uint64_t size_bytes) noexcept {
 /** As much more as the alignment may need; what is not needed goes back. */
 int HeapMemory::MapPrivatePages(uint64_t size_bytes) noexcept {
   void* mapped = nullptr;
-  const uint64_t more = kMaxAlignment;
+  const uint64_t more = AlignmentFor(size_bytes);
   if (const int error = MapPrivate(size_bytes + more, ForkRule::kCopy, &mapped); error != 0) {
     return error;
   }
   char* const begin = static_cast<char*>(mapped);
   const auto address = reinterpret_cast<uintptr_t>(mapped);
-  const uint64_t front = bits::AlignUp(address, kMaxAlignment) - address;
+  const uint64_t front = bits::AlignUp(address, more) - address;
   if (front != 0) UnmapPrivate(begin, front);
   if (more != front) UnmapPrivate(begin + front + size_bytes, more - front);
   base_ = begin + front;
@@ -107,11 +108,11 @@ int HeapMemory::MapFile(uint64_t size_bytes) noexcept {
   FileIdentity identity;
   if (const int error = MakeFile(size_bytes, &file, &identity); error != 0) return error;
   char* base = nullptr;
-  if (const int error = MapShared(file.get(), size_bytes, nullptr, &base, kMaxAlignment);
-      error != 0) {
+  const uint64_t alignment = AlignmentFor(size_bytes);
+  if (const int error = MapShared(file.get(), size_bytes, nullptr, &base, alignment); error != 0) {
     return error;
   }
-  if (reinterpret_cast<uintptr_t>(base) % kMaxAlignment != 0) {
+  if (reinterpret_cast<uintptr_t>(base) % alignment != 0) {
     UnmapShared(base, size_bytes);
     return ENOMEM;
   }
@@ -149,6 +150,7 @@ bool HeapMemory::Commit(ipc::Offset offset, uint64_t size_bytes) noexcept {
   const uint64_t begin = bits::AlignDown(offset, SystemPageBytes());
   const uint64_t bytes = bits::AlignUp(offset + size_bytes, SystemPageBytes()) - begin;
   const NoCancellation no_cancellation;
+  const KeepErrno keep_errno;
   // The system would end this program, or another, instead of refusing.
   if (bytes >= kAskedForBytes && bytes > MemoryOfMachine().available_bytes_) return false;
   if (HasFile()) return CommitFile(file_.get(), begin, bytes) == 0;
@@ -161,6 +163,8 @@ void HeapMemory::Decommit(ipc::Offset offset, uint64_t size_bytes) noexcept {
   const uint64_t begin = bits::AlignUp(offset, SystemPageBytes());
   const uint64_t end = bits::AlignDown(offset + size_bytes, SystemPageBytes());
   if (begin >= end) return;
+  const NoCancellation no_cancellation;
+  const KeepErrno keep_errno;
   decommitted_bytes_.fetch_add(end - begin, std::memory_order_relaxed);  // relaxed: a statistic
   if (backend_ == Backend::kPrivate) {
     DropPrivate(base_ + begin, end - begin);
@@ -178,6 +182,7 @@ bool HeapMemory::DropAndKeepCommitted(void* address, uint64_t size_bytes) noexce
   const uint64_t front = bits::AlignUp(number, SystemPageBytes()) - number;
   const uint64_t end = bits::AlignDown(number + size_bytes, SystemPageBytes()) - number;
   if (front >= end) return false;
+  const KeepErrno keep_errno;
   std::memset(begin, 0, front);
   std::memset(begin + end, 0, size_bytes - end);
   DropPrivate(begin + front, end - front);

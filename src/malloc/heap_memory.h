@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "hermes_shm/base/bits.h"
+#include "hermes_shm/base/units.h"
 #include "hermes_shm/memory/backend/private_slots.h"
 #include "hermes_shm/memory/backend/region.h"
 #include "hermes_shm/platform/file_descriptor.h"
@@ -12,8 +14,12 @@
 
 namespace hshm::malloc_library {
 
-/** No block can be aligned to more: the heap's first address is a multiple of this. */
-inline constexpr uint64_t kMaxAlignment = uint64_t{1} << 30;
+/** The heap's first address is a multiple of this, and no block can be aligned to more: an eighth
+ * of its size, and 1 GiB at most. */
+constexpr uint64_t AlignmentFor(uint64_t heap_bytes) {
+  const uint64_t eighth = uint64_t{1} << bits::FloorLog2(heap_bytes / 8);
+  return eighth < 1_GiB ? eighth : 1_GiB;
+}
 
 /**
  * The memory under the heap and what its allocator asks of it: addresses for all of it at once,
@@ -31,6 +37,10 @@ class HeapMemory final : public ipc::RegionServices {
   [[nodiscard]] int Map(Backend backend, uint64_t size_bytes) noexcept;
 
   ipc::Region region() noexcept { return {base_, size_bytes_, this}; }
+  bool Contains(const void* address) const noexcept {
+    return reinterpret_cast<uintptr_t>(address) - reinterpret_cast<uintptr_t>(base_) < size_bytes_;
+  }
+  uint64_t max_alignment() const noexcept { return AlignmentFor(size_bytes_); }
   Backend backend() const noexcept { return backend_; }
 
   /**

@@ -13,6 +13,7 @@
 #include "hermes_shm/base/error.h"
 #include "hermes_shm/memory/backend/header_rules.h"
 #include "hermes_shm/platform/cancellation.h"
+#include "malloc/keep_errno.h"
 #include "malloc/own_memory.h"
 
 namespace hshm::malloc_library {
@@ -106,8 +107,9 @@ void ProcessHeap::Make() noexcept {
 
 // ---- threads -----------------------------------------------------------------------------------
 
-Heap* ProcessHeap::HeapFor(ThreadState& me) noexcept {
-  if (me.own_ != nullptr) return me.own_;
+Heap* ProcessHeap::FindHeap(ThreadState& me) noexcept {
+  const KeepErrno keep_errno;
+  if (!Start()) return nullptr;
   if (me.has_ended_ || me.slow_calls_++ % 64 != 0) return shared_;
   Heap* heap = TakeHeap(me);
   return heap != nullptr ? heap : shared_;
@@ -202,8 +204,8 @@ void ProcessHeap::OpenGates() noexcept {
 }
 
 void ProcessHeap::FinishForkInParent() noexcept {
+  const KeepErrno keep_errno;
   ThreadState& me = thread_state;
-  const int former_errno = errno;
   if (memory_.backend() == Backend::kShm && me.copy_done_[0] >= 0) {
     // Until the child has its copy, or is dead: what it copies must stay as it was at the fork.
     close(me.copy_done_[1]);
@@ -212,12 +214,11 @@ void ProcessHeap::FinishForkInParent() noexcept {
     close(me.copy_done_[0]);
   }
   if (me.holds_fork_) OpenGates();
-  errno = former_errno;
 }
 
 void ProcessHeap::FinishForkInChild() noexcept {
+  const KeepErrno keep_errno;
   ThreadState& me = thread_state;
-  const int former_errno = errno;
   const bool is_shm = memory_.backend() == Backend::kShm;
   if (is_shm) {
     const int error = me.copy_done_[0] < 0 ? EMFILE : memory_.ReplaceByCopy();
@@ -234,7 +235,6 @@ void ProcessHeap::FinishForkInChild() noexcept {
     OpenGates();
     AdoptHeapsOfOthers(is_shm);
   }
-  errno = former_errno;
 }
 
 /** The parent's other threads are not here: whoever comes next takes their heaps over. Not from a

@@ -37,8 +37,11 @@ class ProcessHeap {
   /** Of threads without a heap; only through its gate. */
   Heap* shared() const noexcept { return shared_; }
 
-  /** The heap for a slow path of this thread; hold its gate while using it. */
-  Heap* HeapFor(ThreadState& me) noexcept;
+  bool Contains(const void* address) const noexcept { return memory_.Contains(address); }
+
+  /** The heap for a slow path of a thread that has none yet: its own from now on, or the shared
+   * one; hold its gate while using it. Null when Start says no. */
+  Heap* FindHeap(ThreadState& me) noexcept;
   SpinLock& GateOf(const Heap* heap) noexcept { return gates_[heap->index()].lock_; }
 
   /** Blocks freed by threads inside of a slow path; the next slow path frees them. */

@@ -1,5 +1,9 @@
 #include "malloc/runtime.h"
 
+#if __has_include(<sys/single_threaded.h>)
+#include <sys/single_threaded.h>
+#endif
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -16,23 +20,20 @@ HSHM_CONSTINIT thread_local ThreadState thread_state = {Front::Nobody(), nullptr
 
 namespace {
 
+/** Whether no other thread can be here. Right for this thread: only it could start another. */
+HSHM_INLINE bool IsOnlyThread() noexcept {
+#if __has_include(<sys/single_threaded.h>)
+  return __libc_single_threaded != 0;
+#else
+  return false;
+#endif
+}
+
 /** Larger objects have differences of addresses that ptrdiff_t cannot hold. */
 constexpr size_t kMaxBlockBytes = std::numeric_limits<ptrdiff_t>::max();
 
 /** Zeroed by the system instead of by us: below, a page fault costs more than it saves. */
 constexpr size_t kDropInsteadOfClearBytes = 1_MiB;
-
-/** free() never changes errno, whatever it had to ask the system for. */
-class KeepErrno {
- public:
-  KeepErrno() noexcept : former_(errno) {}
-  ~KeepErrno() { errno = former_; }
-  KeepErrno(const KeepErrno&) = delete;
-  KeepErrno& operator=(const KeepErrno&) = delete;
-
- private:
-  int former_;
-};
 
 /**
  * This thread in a slow path, with the heap that serves it, whose gate it holds. Calls that come
@@ -40,16 +41,17 @@ class KeepErrno {
  */
 class SlowPath {
  public:
-  SlowPath() noexcept : me_(thread_state) {
+  HSHM_INLINE SlowPath() noexcept : me_(thread_state) {
     me_.is_inside_ = true;
     me_.heap_ = Front::Nobody();
-    if (!process_heap.Start()) return;
-    heap_ = process_heap.HeapFor(me_);
-    process_heap.GateOf(heap_).Lock();
-    if (HSHM_UNLIKELY(process_heap.HasDeferred())) process_heap.FreeDeferred(heap_);
+    heap_ = HSHM_LIKELY(me_.own_ != nullptr) ? me_.own_ : process_heap.FindHeap(me_);
+    // A process's only thread forks outside of its slow paths, so nobody asks for the gates then.
+    if (heap_ == nullptr || IsOnlyThread()) return;
+    gate_ = &process_heap.GateOf(heap_);
+    gate_->Lock();
   }
-  ~SlowPath() {
-    if (heap_ != nullptr) process_heap.GateOf(heap_).Unlock();
+  HSHM_INLINE ~SlowPath() {
+    if (gate_ != nullptr) gate_->Unlock();
     me_.heap_ = me_.Own();
     me_.is_inside_ = false;
   }
@@ -60,9 +62,9 @@ class SlowPath {
   Heap* heap() const noexcept { return heap_; }
 
  private:
-  const KeepErrno keep_errno_;
   ThreadState& me_;
-  Heap* heap_ = nullptr;
+  Heap* heap_;
+  SpinLock* gate_ = nullptr;
 };
 
 /** allocate(heap) in a slow path; OwnMemory when that cannot be. */
@@ -70,10 +72,11 @@ template <typename AllocateFrom>
 void* AllocateFromHeap(size_t size_bytes, size_t alignment, AllocateFrom allocate) noexcept {
   void* block = nullptr;
   bool has_heap = false;
-  if (size_bytes <= kMaxBlockBytes && alignment <= kMaxAlignment) {
+  if (size_bytes <= kMaxBlockBytes) {
     if (!thread_state.is_inside_) {
       const SlowPath slow;
       has_heap = slow.heap() != nullptr;
+      if (HSHM_UNLIKELY(process_heap.HasDeferred())) process_heap.FreeDeferred(slow.heap());
       const ipc::Offset offset = has_heap ? allocate(slow.heap()) : 0;
       if (offset != 0) block = slow.heap()->AddressOf(offset);
     }
@@ -109,6 +112,7 @@ void* AllocateSlow(size_t size_bytes) noexcept {
 void* AllocateAligned(size_t size_bytes, size_t alignment) noexcept {
   if (alignment <= ipc::kDefaultAlignment) return Allocate(size_bytes);
   return AllocateFromHeap(size_bytes, alignment, [size_bytes, alignment](Heap* heap) {
+    if (alignment > process_heap.memory().max_alignment()) return ipc::Offset{0};
     return heap->AllocateAligned(size_bytes, alignment);
   });
 }
@@ -124,27 +128,35 @@ void* AllocateZeroed(size_t size_bytes) noexcept {
 
 // ---- free --------------------------------------------------------------------------------------
 
-void FreeSlow(void* block) noexcept {
+namespace {
+
+/** Null, blocks of OwnMemory, frees of threads without a heap or inside of a slow path. */
+HSHM_NOINLINE void FreeRare(void* block) noexcept {
   if (block == nullptr) return;
   if (own_memory.Contains(block)) return own_memory.Free(block);
-  Heap* const heap = HeapToLook(block, "free");
+  HeapToLook(block, "free");
   if (thread_state.is_inside_) return process_heap.Defer(block);
-  if (heap == thread_state.own_) {
-    const KeepErrno keep_errno;
-    // By other threads' blocks nothing of this heap is changed: no gate is needed.
-    if (heap->TryFreeAnywhere(heap->OffsetOf(block)) == Heap::Freed::kPageWaits) {
-      FinishFree(block);
-    }
-    return;
-  }
   const SlowPath slow;
   slow.heap()->Free(slow.heap()->OffsetOf(block));
 }
 
+}  // namespace
+
+void FreeSlow(void* block) noexcept {
+  const ThreadState& me = thread_state;
+  if (me.own_ == nullptr || me.is_inside_ || !process_heap.Contains(block)) return FreeRare(block);
+  // For blocks of other threads nothing private is changed: no gate is needed.
+  if (me.own_->TryFreeAnywhere(me.own_->OffsetOf(block)) == Front::Freed::kPageWaits) {
+    FinishFree(block);
+  }
+}
+
 void FinishFree(void* block) noexcept {
   // The block was of this thread's own heap, which is at hand outside of slow paths only.
+  Heap* const own = thread_state.own_;
+  if (!own->HasToFinish(own->OffsetOf(block))) return;
   const SlowPath slow;
-  slow.heap()->FinishFree(slow.heap()->OffsetOf(block));
+  own->FinishFree(own->OffsetOf(block));
 }
 
 // ---- blocks ------------------------------------------------------------------------------------

@@ -66,6 +66,11 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
   void FreeRest(Offset block, Freed freed) noexcept;
   /** When TryFree has said no: any block, and a defect for what is none. */
   Freed TryFreeAnywhere(Offset block) noexcept;
+  /** After kPageWaits: whether FinishFree would do anything. Looks only, at what is this heap's. */
+  bool HasToFinish(Offset block) const noexcept {
+    const uint32_t head = pages_.HeadOf(PageTable<Config>::PageOf(block));
+    return notes_[head].list_ >= kFull || pages_.Entry(head)->used_.Get() == 0;
+  }
   /** After kPageWaits: the page has room again, or is empty. */
   void FinishFree(Offset block) noexcept;
   Offset AllocateAligned(uint64_t size_bytes, uint64_t alignment) noexcept;
