@@ -63,8 +63,9 @@ bool Trim() noexcept;
 bool GetStats(ipc::AllocatorStats* stats) noexcept;
 
 HSHM_INLINE void* Allocate(size_t size_bytes) noexcept {
-  void* const block = thread_state.heap_->TryAllocateAddress(size_bytes);
-  return HSHM_LIKELY(block != nullptr) ? block : AllocateSlow(size_bytes);
+  Front* const front = thread_state.heap_;
+  const ipc::Offset block = front->TryAllocate(size_bytes);
+  return HSHM_LIKELY(block != 0) ? front->AddressOf(block) : AllocateSlow(size_bytes);
 }
 
 HSHM_INLINE void Free(void* block) noexcept {

@@ -36,9 +36,9 @@ Geometry MakeGeometry(uint64_t region_bytes, Offset header_offset, uint32_t page
 
 /** A maker that died or failed before it published has left words behind; a new region has none. */
 void ClearLeftovers(const Region& region, Offset header_offset, const Geometry& g) {
-  const char* begin = region.At<char>(header_offset);
-  const char* end = region.At<char>(g.table);
-  if (std::all_of(begin, end, [](char byte) { return byte == 0; })) return;
+  const auto* begin = region.At<uint64_t>(header_offset);
+  const auto* end = region.At<uint64_t>(g.table);
+  if (std::all_of(begin, end, [](uint64_t word) { return word == 0; })) return;
   const uint64_t table_bytes = g.page_count * sizeof(PageEntry);
   if (!region.services_->Commit(g.table, table_bytes)) {
     throw Error(ErrorCode::kNoSpace,
@@ -89,9 +89,9 @@ void RootTier<Config>::Init(const Region& region, Offset header_offset) {
   header->heads_offset_ = g.heads;
   header->nodes_offset_ = g.nodes;
   header->table_offset_ = g.table;
+  // All words are zero, so nothing has to be cleared, nor its memory touched.
   RootTier root(region, header_offset, nullptr);
-  for (uint64_t i = 0; i < g.granule_end; ++i) root.heads_[i].Set(0);
-  root.Rebuild();
+  root.Engine().Free(header->first_granule_, header->granule_end_ - header->first_granule_);
 }
 
 template <typename Config>
