@@ -8,7 +8,6 @@
 #include <cstdio>
 #include <cstring>
 #include <exception>
-#include <new>
 
 #include "hermes_shm/base/error.h"
 #include "hermes_shm/memory/backend/header_rules.h"
@@ -60,7 +59,7 @@ void ProcessHeap::MapMemory(const Settings& settings) noexcept {
   uint64_t size_bytes = settings.size_bytes_;
   if (size_bytes == 0) size_bytes = DefaultHeapBytes(settings.backend_);
   for (;;) {
-    const int error = memory_.Map(settings.backend_, size_bytes);
+    const int error = memory_->Map(settings.backend_, size_bytes);
     if (error == 0) return;
     if (settings.size_bytes_ != 0 || size_bytes / 2 < kMinHeapBytes) {
       StopForMemory(size_bytes, error);
@@ -73,23 +72,24 @@ void ProcessHeap::Make() noexcept {
   const NoCancellation no_cancellation;
   const Settings settings = ReadSettings();
   try {
-    new (&memory_) HeapMemory();
+    memory_.Make();
     MapMemory(settings);
-    const ipc::Region region = memory_.region();
+    const ipc::Region region = memory_->region();
     const auto type = settings.backend_ == Backend::kShm ? ipc::MemoryBackendType::kPosixShmMmap
                                                          : ipc::MemoryBackendType::kPosixMmap;
-    if (!memory_.Commit(0, ipc::AllocatorOffsetFor(region.size_bytes_))) {
+    if (!memory_->Commit(0, ipc::AllocatorOffsetFor(region.size_bytes_))) {
       StopForMemory(region.size_bytes_, ENOMEM);
     }
     auto* header = reinterpret_cast<ipc::BackendHeader*>(region.base_);
     ipc::FillHeader(header, type, ipc::MemoryBackendId(0), region.size_bytes_);
     header->ready_.store(1, std::memory_order_release);  // pairs with CheckHeader
-    new (&allocator_) Allocator();
+    allocator_.Make();
     ipc::MultiProcessOptions options;
     options.expected_processes_ = 1;
-    const ipc::MemContext context = allocator_.shm_init(ipc::AllocatorId(1, 0), 0, region, options);
-    allocator_.FreeTls(context);  // threads keep their heaps here
-    shared_ = allocator_.AcquireHeap();
+    const ipc::MemContext context =
+        allocator_->shm_init(ipc::AllocatorId(1, 0), 0, region, options);
+    allocator_->FreeTls(context);  // threads keep their heaps here
+    shared_ = allocator_->AcquireHeap();
     if (shared_ == nullptr) StopProgram("The heap has no room for its first pages.");
     heap_end_ = shared_->index() + 1;
   } catch (const std::exception& error) {
@@ -119,7 +119,7 @@ Heap* ProcessHeap::TakeHeap(ThreadState& me) noexcept {
   Heap* heap = nullptr;
   {
     const SpinGuard guard(threads_);
-    heap = allocator_.AcquireHeap();
+    heap = allocator_->AcquireHeap();
     if (heap == nullptr) return nullptr;
     users_[heap->index()] = heap;
     if (heap->index() >= heap_end_) heap_end_ = heap->index() + 1;
@@ -142,7 +142,7 @@ void ProcessHeap::EndThread(Heap* heap) noexcept {
   me.has_ended_ = true;
   const SpinGuard guard(threads_);
   users_[heap->index()] = nullptr;
-  allocator_.ReleaseHeap(heap);
+  allocator_->ReleaseHeap(heap);
 }
 
 // ---- frees from inside -------------------------------------------------------------------------
@@ -178,7 +178,7 @@ void ProcessHeap::PrepareFork() noexcept {
   me.holds_fork_ = !me.is_inside_;
   if (me.holds_fork_) CloseGates();
   // Not before: another thread's child would have it open too.
-  if (memory_.backend() == Backend::kShm && pipe2(me.copy_done_, O_CLOEXEC) != 0) {
+  if (memory_->backend() == Backend::kShm && pipe2(me.copy_done_, O_CLOEXEC) != 0) {
     me.copy_done_[0] = me.copy_done_[1] = -1;
   }
 }
@@ -188,13 +188,13 @@ void ProcessHeap::CloseGates() noexcept {
   thread_state.heap_ = Front::Nobody();
   threads_.Lock();
   for (uint32_t i = 0; i < heap_end_; ++i) gates_[i].lock_.Lock();
-  allocator_.HoldForFork();
+  allocator_->HoldForFork();
   own_memory.Lock();
 }
 
 void ProcessHeap::OpenGates() noexcept {
   own_memory.Unlock();
-  allocator_.LetGoAfterFork();
+  allocator_->LetGoAfterFork();
   for (uint32_t i = 0; i < heap_end_; ++i) gates_[i].lock_.Unlock();
   threads_.Unlock();
   ThreadState& me = thread_state;
@@ -206,7 +206,7 @@ void ProcessHeap::OpenGates() noexcept {
 void ProcessHeap::FinishForkInParent() noexcept {
   const KeepErrno keep_errno;
   ThreadState& me = thread_state;
-  if (memory_.backend() == Backend::kShm && me.copy_done_[0] >= 0) {
+  if (memory_->backend() == Backend::kShm && me.copy_done_[0] >= 0) {
     // Until the child has its copy, or is dead: what it copies must stay as it was at the fork.
     close(me.copy_done_[1]);
     char byte = 0;
@@ -219,9 +219,9 @@ void ProcessHeap::FinishForkInParent() noexcept {
 void ProcessHeap::FinishForkInChild() noexcept {
   const KeepErrno keep_errno;
   ThreadState& me = thread_state;
-  const bool is_shm = memory_.backend() == Backend::kShm;
+  const bool is_shm = memory_->backend() == Backend::kShm;
   if (is_shm) {
-    const int error = me.copy_done_[0] < 0 ? EMFILE : memory_.ReplaceByCopy();
+    const int error = me.copy_done_[0] < 0 ? EMFILE : memory_->ReplaceByCopy();
     if (error != 0) {
       StopProgram(
           "A forked child of a program on HSHM_MALLOC_BACKEND=shm needs a copy of the heap, and "
@@ -230,7 +230,7 @@ void ProcessHeap::FinishForkInChild() noexcept {
     close(me.copy_done_[0]);
     close(me.copy_done_[1]);
   }
-  allocator_.GoOnAsParent();
+  allocator_->GoOnAsParent();
   if (me.holds_fork_) {
     OpenGates();
     AdoptHeapsOfOthers(is_shm);
@@ -245,7 +245,7 @@ void ProcessHeap::AdoptHeapsOfOthers(bool is_shm) noexcept {
     Heap* const heap = users_[i];
     if (heap == nullptr || heap == thread_state.own_) continue;
     users_[i] = nullptr;
-    if (!is_shm) allocator_.ReleaseHeap(heap);
+    if (!is_shm) allocator_->ReleaseHeap(heap);
   }
 }
 

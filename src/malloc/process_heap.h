@@ -4,6 +4,8 @@
 #include <pthread.h>
 
 #include <cstdint>
+#include <new>
+#include <utility>
 
 #include "hermes_shm/memory/allocator/multi_process/process_block.h"
 #include "hermes_shm/sync/atomic.h"
@@ -13,6 +15,22 @@
 
 namespace hshm::malloc_library {
 
+/** Room for an object that is made late and never destroyed. */
+template <typename T>
+class Late {
+ public:
+  template <typename... Arguments>
+  void Make(Arguments&&... arguments) {
+    new (bytes_) T(std::forward<Arguments>(arguments)...);
+  }
+  T* operator->() noexcept { return &**this; }
+  T& operator*() noexcept { return *std::launder(reinterpret_cast<T*>(bytes_)); }
+  const T& operator*() const noexcept { return *std::launder(reinterpret_cast<const T*>(bytes_)); }
+
+ private:
+  alignas(T) unsigned char bytes_[sizeof(T)] = {};
+};
+
 /**
  * Making the process's heap, its threads' heaps, and fork(). Constant-initialised, never destroyed.
  *
@@ -20,8 +38,7 @@ namespace hshm::malloc_library {
  */
 class ProcessHeap {
  public:
-  constexpr ProcessHeap() noexcept {}
-  constexpr ~ProcessHeap() {}
+  constexpr ProcessHeap() noexcept = default;
 
   /** Makes it if it is not there yet. False before the program's environment is: whoever calls then
    * gets OwnMemory. Stops the program with a sentence when it cannot be made. */
@@ -32,12 +49,12 @@ class ProcessHeap {
   /** The loader has run the constructors of the system's library: an empty environment is empty. */
   void NoteEnvironment() noexcept;
 
-  Allocator& allocator() noexcept { return allocator_; }
-  HeapMemory& memory() noexcept { return memory_; }
+  Allocator& allocator() noexcept { return *allocator_; }
+  HeapMemory& memory() noexcept { return *memory_; }
   /** Of threads without a heap; only through its gate. */
   Heap* shared() const noexcept { return shared_; }
 
-  bool Contains(const void* address) const noexcept { return memory_.Contains(address); }
+  bool Contains(const void* address) const noexcept { return (*memory_).Contains(address); }
 
   /** The heap for a slow path of a thread that has none yet: its own from now on, or the shared
    * one; hold its gate while using it. Null when Start says no. */
@@ -83,14 +100,8 @@ class ProcessHeap {
   Heap* shared_ = nullptr;       // of threads without one; several at a time, under its gate
   Gate gates_[kMaxHeaps] = {};
   std::atomic<Deferred*> deferred_{nullptr};
-  union {
-    char no_memory_ = 0;  // until Make
-    HeapMemory memory_;
-  };
-  union {
-    char no_allocator_ = 0;  // until Make
-    Allocator allocator_;
-  };
+  Late<HeapMemory> memory_;
+  Late<Allocator> allocator_;
 };
 
 extern constinit ProcessHeap process_heap;
