@@ -11,6 +11,7 @@
 #include "hermes_shm/base/bits.h"
 #include "hermes_shm/base/units.h"
 #include "hermes_shm/platform/memory_limit.h"
+#include "hermes_shm/platform/page.h"
 #include "hermes_shm/platform/shared_memory.h"
 
 namespace hshm::malloc_library {
@@ -35,6 +36,12 @@ int ShiftOfUnit(const char* unit) noexcept {
   const bool is_known =
       *rest == '\0' || std::strcmp(rest, "iB") == 0 || std::strcmp(rest, "B") == 0;
   return is_known ? 10 * static_cast<int>(letter - kLetters + 1) : -1;
+}
+
+/** Memory of the machine, asked for in every program's start: without reading files. */
+uint64_t PhysicalBytes() noexcept {
+  const long pages = sysconf(_SC_PHYS_PAGES);
+  return pages > 0 ? static_cast<uint64_t>(pages) * SystemPageBytes() : 0;
 }
 
 uint64_t ReadSize(const char* name, const char* value) noexcept {
@@ -72,7 +79,7 @@ Settings ReadSettings() noexcept {
 }
 
 uint64_t DefaultHeapBytes(Backend backend) noexcept {
-  const uint64_t machine = MemoryOfMachine().total_bytes_;
+  const uint64_t machine = PhysicalBytes();
   uint64_t bytes = uint64_t{1} << bits::CeilLog2(std::max<uint64_t>(2 * machine, 1));
   bytes = std::clamp(bytes, kLeastDefaultBytes, kMostDefaultBytes);
   if (backend == Backend::kShm && machine != 0) {
