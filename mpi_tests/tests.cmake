@@ -44,3 +44,15 @@ hshm_add_host_test(mpi_host_set_up SOURCES hosts/host_set_up.cc
   LAYOUTS "2 2" "3 1" "2 2 2" ARGS LAYOUT)
 hshm_add_host_test(mpi_host_no_space SOURCES hosts/host_no_space.cc
   LAYOUTS "2 2:64m" "1 2 1:64m")
+
+# Ranks whose malloc, and their MPI's, is the library; the heap of the node is another one.
+if(TARGET hshm_malloc)
+  set(arg_TIMEOUT 120)
+  foreach(backend IN ITEMS private shm)
+    hshm_add_mpi_run(mpi_cross_rank_free_on_malloc_${backend}
+      "${CMAKE_CURRENT_SOURCE_DIR}/run_ranks.sh" "${MPIEXEC_EXECUTABLE}" 4 ${arg_TIMEOUT}
+      env "LD_PRELOAD=$<TARGET_FILE:hshm_malloc>" "HSHM_MALLOC_BACKEND=${backend}"
+      "$<TARGET_FILE:mpi_cross_rank_free>")
+  endforeach()
+  add_dependencies(hshm_mpi_tests hshm_malloc)
+endif()
