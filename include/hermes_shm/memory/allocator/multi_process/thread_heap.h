@@ -69,7 +69,13 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
   /** After kPageWaits: whether FinishFree would do anything. Looks only, at what is this heap's. */
   bool HasToFinish(Offset block) const noexcept {
     const uint32_t head = pages_.HeadOf(PageTable<Config>::PageOf(block));
-    return notes_[head].list_ >= kFull || pages_.Entry(head)->used_.Get() == 0;
+    const PageEntry* entry = pages_.Entry(head);
+    const uint32_t list = notes_[head].list_;
+    if (list >= kFull) return true;
+    if (entry->used_.Get() != 0) return false;
+    // Empty: the only page with room of its class stays.
+    const bool stays = list >= kRoomy && lists_[list].size() == 1;
+    return !stays || PageTable<Config>::Pending(entry) != 0;
   }
   /** After kPageWaits: the page has room again, or is empty. */
   void FinishFree(Offset block) noexcept;
