@@ -2,6 +2,7 @@
 
 option(BUILD_SHARED_LIBS "Build libhshm as a shared library" ${PROJECT_IS_TOP_LEVEL})
 option(HSHM_BUILD_TESTS "Build the unit, MPI and style tests" ${PROJECT_IS_TOP_LEVEL})
+option(HSHM_BUILD_BENCHMARKS "Build the benchmarks of ./dev bench" OFF)
 option(HSHM_BUILD_EXAMPLES "Build the examples against the build tree" OFF)
 if(CMAKE_SYSTEM_NAME STREQUAL "Linux")
   set(hshm_build_malloc ${PROJECT_IS_TOP_LEVEL})

@@ -1,0 +1,27 @@
+#ifndef HSHM_BENCH_LOOPS_FRESH_MEMORY_H_
+#define HSHM_BENCH_LOOPS_FRESH_MEMORY_H_
+
+#include <benchmark/benchmark.h>
+
+#include <cstddef>
+
+#include "loops/touch.h"
+
+namespace hshm::bench {
+
+inline constexpr size_t kFreshBytes = size_t{32} << 20;
+
+/** A large block, a byte of each 4 KiB written, and freed. An `op` is 4 KiB. */
+template <Heap H>
+void RunFreshMemory(benchmark::State& state, H& heap) {
+  for (auto _ : state) {
+    const auto block = heap.Allocate(kFreshBytes);
+    TouchPages(heap, block, kFreshBytes);
+    heap.Free(block);
+  }
+  state.counters["ops"] = static_cast<double>(kFreshBytes / kTouchStride);
+}
+
+}  // namespace hshm::bench
+
+#endif  // HSHM_BENCH_LOOPS_FRESH_MEMORY_H_
