@@ -75,6 +75,13 @@ TEST_CASE("Atomic holds enums, and structs of up to 8 bytes") {
   Atomic<Pair> pair(Pair{1, 2});
   CHECK(pair.exchange(Pair{3, 4}).high_ == 2);
   CHECK(pair.load().low_ == 3);
+  Pair expected{3, 5};
+  CHECK_FALSE(pair.compare_exchange_strong(expected, Pair{7, 8}));
+  CHECK(expected.high_ == 4);
+  CHECK(pair.compare_exchange_strong(expected, Pair{7, 8}));
+  pair.store(Pair{pair.load().high_, 9});
+  CHECK(pair.load().low_ == 8);
+  CHECK(pair.load().high_ == 9);
 }
 
 TEST_CASE("Atomic release and acquire hand a plain value over") {

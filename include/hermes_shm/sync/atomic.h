@@ -2,7 +2,9 @@
 #define HSHM_SYNC_ATOMIC_H_
 
 #include <atomic>
+#include <bit>
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <type_traits>
 
@@ -12,12 +14,78 @@
 namespace hshm {
 
 namespace detail {
+
+/**
+ * As std::atomic_ref, for a struct of two or more words that lies at a multiple of its size. clang
+ * looks at the type's own alignment alone and would call libatomic, which nobody links.
+ */
+template <typename T>
+class WordRef {
+  template <size_t kBytes>
+  using UnsignedOf = std::conditional_t<kBytes == 8, uint64_t,
+                                        std::conditional_t<kBytes == 4, uint32_t, uint16_t>>;
+  using Word = UnsignedOf<sizeof(T)>;
+  using Storage [[gnu::may_alias]] = Word;
+
+ public:
+  explicit WordRef(T& value) noexcept : at_(reinterpret_cast<Storage*>(&value)) {}
+
+  T load(std::memory_order order) const noexcept {
+    return std::bit_cast<T>(Word{__atomic_load_n(at_, static_cast<int>(order))});
+  }
+  void store(T value, std::memory_order order) const noexcept {
+    __atomic_store_n(at_, std::bit_cast<Word>(value), static_cast<int>(order));
+  }
+  T exchange(T value, std::memory_order order) const noexcept {
+    return std::bit_cast<T>(
+        Word{__atomic_exchange_n(at_, std::bit_cast<Word>(value), static_cast<int>(order))});
+  }
+  bool compare_exchange_weak(T& expected, T desired, std::memory_order order) const noexcept {
+    return CompareExchange(expected, desired, true, order, FailureOf(order));
+  }
+  bool compare_exchange_weak(T& expected, T desired, std::memory_order success,
+                             std::memory_order failure) const noexcept {
+    return CompareExchange(expected, desired, true, success, failure);
+  }
+  bool compare_exchange_strong(T& expected, T desired, std::memory_order order) const noexcept {
+    return CompareExchange(expected, desired, false, order, FailureOf(order));
+  }
+  bool compare_exchange_strong(T& expected, T desired, std::memory_order success,
+                               std::memory_order failure) const noexcept {
+    return CompareExchange(expected, desired, false, success, failure);
+  }
+
+ private:
+  /** A failure stores nothing, so it cannot release; what it acquires pairs as the caller says. */
+  static constexpr std::memory_order FailureOf(std::memory_order order) noexcept {
+    switch (order) {
+      case std::memory_order_acq_rel:      // pairs with what the caller names
+        return std::memory_order_acquire;  // pairs with the same
+      case std::memory_order_release:      // pairs with what the caller names
+        return std::memory_order_relaxed;  // relaxed: the caller asked for no acquire
+      default:
+        return order;
+    }
+  }
+  bool CompareExchange(T& expected, T desired, bool weak, std::memory_order success,
+                       std::memory_order failure) const noexcept {
+    Word found = std::bit_cast<Word>(expected);
+    const bool is_done =
+        __atomic_compare_exchange_n(at_, &found, std::bit_cast<Word>(desired), weak,
+                                    static_cast<int>(success), static_cast<int>(failure));
+    if (!is_done) expected = std::bit_cast<T>(found);
+    return is_done;
+  }
+
+  Storage* at_;
+};
+
 #if HSHM_IS_GPU
 template <typename T>
 using AtomicRef = gpu::SystemAtomicRef<T>;
 #else
 template <typename T>
-using AtomicRef = std::atomic_ref<T>;
+using AtomicRef = std::conditional_t<alignof(T) == sizeof(T), std::atomic_ref<T>, WordRef<T>>;
 #endif
 }  // namespace detail
 

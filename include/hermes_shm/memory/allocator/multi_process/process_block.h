@@ -24,8 +24,9 @@ enum class DetachMode {
   kKeepLive,  // those that others may hold stay valid
 };
 
-/** Who may join a heap. */
-enum class Sharing {
+/** Who may join a heap. As an argument of a template that libhshm exports it must be visible
+ * itself: clang hides what depends on a hidden type. */
+enum class HSHM_API Sharing {
   kManyProcesses,  // any process that has the region
   kOneProcess,     // one at a time, with any number of handles and threads
 };
