@@ -14,6 +14,10 @@
 namespace hshm {
 
 namespace detail {
+#if HSHM_IS_GPU
+template <typename T>
+using AtomicRef = gpu::SystemAtomicRef<T>;
+#else
 
 /**
  * As std::atomic_ref, for a struct of two or more words that lies at a multiple of its size. clang
@@ -80,10 +84,6 @@ class WordRef {
   Storage* at_;
 };
 
-#if HSHM_IS_GPU
-template <typename T>
-using AtomicRef = gpu::SystemAtomicRef<T>;
-#else
 template <typename T>
 using AtomicRef = std::conditional_t<alignof(T) == sizeof(T), std::atomic_ref<T>, WordRef<T>>;
 #endif
