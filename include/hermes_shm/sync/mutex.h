@@ -53,6 +53,15 @@ class HSHM_API Mutex {
     return TakeFree(me) ? LockResult::kLocked : LockSlow(me, timeout_us);
   }
 
+  /** The uncontended step of Lock alone: false when somebody holds it, dead or alive. */
+  bool TakeFree(const LockIdentity& me) noexcept {
+    HSHM_CHECK(me.peers_ != nullptr);
+    uint32_t free = 0;
+    return word_.compare_exchange_strong(free, WordOf(me),
+                                         std::memory_order_acquire,   // pairs with Unlock
+                                         std::memory_order_relaxed);  // relaxed: nothing was taken
+  }
+
   /** Never blocks: kTimeout when a living process holds it, kOwnerDied when it was taken over. */
   LockResult TryLock(const LockIdentity& me) noexcept {
     return TakeFree(me) ? LockResult::kLocked : TryLockSlow(me, kNoSlot);
@@ -105,14 +114,6 @@ class HSHM_API Mutex {
   static uint32_t WordOf(const LockIdentity& me) noexcept {
     HSHM_ASSERT(me.slot_ < kSlotMask);
     return ((me.generation_ & kGenerationMask) << LockIdentity::kSlotBits) | (me.slot_ + 1);
-  }
-
-  bool TakeFree(const LockIdentity& me) noexcept {
-    HSHM_CHECK(me.peers_ != nullptr);
-    uint32_t free = 0;
-    return word_.compare_exchange_strong(free, WordOf(me),
-                                         std::memory_order_acquire,   // pairs with Unlock
-                                         std::memory_order_relaxed);  // relaxed: nothing was taken
   }
 
   LockResult LockSlow(const LockIdentity& me, uint64_t timeout_us) noexcept;

@@ -49,7 +49,7 @@ bool PageTable<Config>::Carve(uint32_t page, uint64_t bytes) const {
   for (uint32_t i = 0; i + 1 < count; ++i) {
     SetLink(first + i * block_bytes, first + (i + 1) * block_bytes);
   }
-  SetLink(first + (count - 1) * block_bytes, 0);
+  SetLink(first + (count - 1) * block_bytes, entry->local_.Get());
   entry->local_.Set(first);
   entry->carved_.Set(carved + count);
   return true;

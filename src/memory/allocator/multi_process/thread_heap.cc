@@ -1,6 +1,7 @@
 #include "hermes_shm/memory/allocator/multi_process/thread_heap.h"
 
 #include <algorithm>
+#include <array>
 #include <new>
 
 #include "hermes_shm/memory/allocator/multi_process/process_block.h"
@@ -10,18 +11,47 @@ namespace {
 
 Effort Next(Effort effort) { return static_cast<Effort>(static_cast<int>(effort) + 1); }
 
-}  // namespace
+/** A refill with a list below this makes it longer, if its page has fresh blocks. */
+constexpr uint64_t kShortListBytes = 16 * 1024;
+constexpr uint64_t kShortListBlocks = 64;  // a refill costs as much as 20 allocations
+constexpr uint64_t kShortestList = 4;
+
+struct ClassLimits {
+  uint32_t capacity_;  // blocks of a page of the class
+  uint32_t short_list_;
+};
 
 template <typename Config>
-ThreadHeap<Config>::SlowPath::SlowPath(ThreadHeap& heap)
-    : guard_(heap.record_->lock_, heap.process_->membership_->identity(),
-             heap.process_->root().patience().TimeoutUs(heap.record_->lock_)) {
-  heap.process_->root().patience().Note(heap.record_->lock_, guard_.result());
+constexpr auto kClassLimits = [] {
+  std::array<ClassLimits, Config::kClassCount> limits{};
+  for (uint32_t c = 0; c < Config::kClassCount; ++c) {
+    const uint64_t bytes = ClassBytes(c);
+    const uint64_t pages = bytes > Config::kMaxNarrowBytes ? Config::kWidePages : 1;
+    limits[c].capacity_ = static_cast<uint32_t>(pages * Config::kPageBytes / bytes);
+    limits[c].short_list_ =
+        static_cast<uint32_t>(std::clamp(kShortListBytes / bytes, kShortestList, kShortListBlocks));
+  }
+  return limits;
+}();
+
+}  // namespace
+
+/** For the heap's lock, which a taker holds. */
+template <typename Config>
+bool ThreadHeap<Config>::Wait() noexcept {
+  const NoCancellation while_asleep;
+  Patience& patience = process_->root().patience();
+  const LockResult result = record_->lock_.Lock(identity_, patience.TimeoutUs(record_->lock_));
+  patience.Note(record_->lock_, result);
+  return result != LockResult::kTimeout;
 }
 
 template <typename Config>
 ThreadHeap<Config>::ThreadHeap(ProcessBlock<Config>* process, uint32_t index, HeapId id)
-    : process_(process), index_(index) {
+    : process_(process),
+      identity_(process->membership_->identity()),
+      pressure_(&process->root().header().pressure_),
+      index_(index) {
   const RootHeader& root = process->root().header();
   pages_ = process->pages();
   record_ = nullptr;
@@ -72,9 +102,12 @@ Offset ThreadHeap<Config>::AllocateClass(uint32_t size_class) noexcept {
   const uint64_t bytes = ClassBytes(size_class);
   const uint32_t pages = bytes > Config::kMaxNarrowBytes ? Config::kWidePages : 1;
   OwnedWord<uint64_t>& slot = record_->free_[size_class];
+  bool filled = RefillFromOwned(size_class);
   for (Effort effort = Effort::kThread; effort != Effort::kEnd; effort = Next(effort)) {
-    if (IsWorthCollecting(effort)) Collect(false);
-    bool filled = RefillFromOwned(size_class);
+    if (!filled && IsWorthCollecting(effort)) {
+      Collect(false);
+      filled = RefillFromOwned(size_class);
+    }
     if (!filled) {
       const uint32_t head = OpenPages(pages, 1, effort);
       filled = head != kNoPage ? StartClassPage(head, size_class) : RefillFromOwned(size_class);
@@ -118,28 +151,34 @@ Offset ThreadHeap<Config>::AllocateLarge(uint64_t size_bytes, uint64_t alignment
 
 template <typename Config>
 bool ThreadHeap<Config>::RefillFromOwned(uint32_t size_class) noexcept {
-  const uint32_t pressure =
-      process_->root().header().pressure_.load(std::memory_order_relaxed);  // relaxed: a hint
   ++refills_since_flush_;
-  if (HSHM_UNLIKELY(pressure != seen_pressure_) && refills_since_flush_ > owned_spans_ / 16) {
-    // A flush is paid for by the refills since the last one: a rank that asks again and again in
-    // vain must not make the others do nothing else.
-    refills_since_flush_ = 0;
-    seen_pressure_ = pressure;
-    Flush();
+  if (HSHM_UNLIKELY(pressure_->load(std::memory_order_relaxed) !=  // relaxed: a hint
+                    seen_pressure_)) {
+    AnswerPressure();
   }
   const SlowPath lock(*this);
-  if (!lock.IsHeld()) return false;
+  if (HSHM_UNLIKELY(!lock.IsHeld())) return false;
+  // In turn, so that each page gathers frees until it is met again: long lists make few refills.
   PageList& roomy = ListOf(kRoomy + size_class);
   while (!roomy.IsEmpty()) {
-    if (FillFrom(roomy.front(), size_class)) return true;
+    if (HSHM_LIKELY(FillFrom(roomy.Next(notes_.data()), size_class))) return true;
   }
   PageList& full = ListOf(kFull + size_class);
   for (uint32_t i = 0; i < kPolledPages && i < full.size(); ++i) {
-    const uint32_t page = full.Rotate(notes_.data());
+    const uint32_t page = full.Next(notes_.data());
     if (PageTable<Config>::Pending(pages_.Entry(page)) != 0) return FillFrom(page, size_class);
   }
   return false;
+}
+
+/** A flush is paid for by the refills since the last one: a rank that asks again and again in vain
+ * must not make the others do nothing else. */
+template <typename Config>
+void ThreadHeap<Config>::AnswerPressure() noexcept {
+  if (refills_since_flush_ <= owned_spans_ / 16) return;
+  refills_since_flush_ = 0;
+  seen_pressure_ = pressure_->load(std::memory_order_relaxed);  // relaxed: a hint
+  Flush();
 }
 
 /** Lock held. When the page has nothing left it goes to the list where it belongs. */
@@ -149,7 +188,14 @@ bool ThreadHeap<Config>::FillFrom(uint32_t page, uint32_t size_class) noexcept {
   uint32_t list = kGone;
   if (entry->owner_.Get() == id_) {
     if (entry->local_.Get() == 0) pages_.Drain(page);
-    if (entry->local_.Get() != 0 || pages_.Carve(page, kCarveBytes)) {
+    // A class that is asked for again and again gets a list that lasts, a few blocks at a time.
+    const uint32_t carved = entry->carved_.Get();
+    const ClassLimits limits = kClassLimits<Config>[size_class];
+    if (carved < limits.capacity_ &&
+        (entry->local_.Get() == 0 || carved - entry->used_.Get() < limits.short_list_)) {
+      pages_.Carve(page, kCarveBytes);
+    }
+    if (HSHM_LIKELY(entry->local_.Get() != 0)) {
       pages_.TakeLocal(page, &record_->free_[size_class]);
       if (notes_[page].list_ != kRoomy + size_class) {
         Unlist(page);
@@ -179,7 +225,17 @@ bool ThreadHeap<Config>::StartClassPage(uint32_t head, uint32_t size_class) noex
 
 template <typename Config>
 void ThreadHeap<Config>::FreeRest(Offset block, Freed freed) noexcept {
-  if (freed == Freed::kNot) freed = TryFreeAnywhere(block);
+  if (freed == Freed::kNot) {
+    // Of a block in a wide page nearly always.
+    PageEntry* entry = block < data_end_ ? pages_.EntryOf(block) : nullptr;
+    if (HSHM_LIKELY(entry != nullptr && entry->owner_.Get() == kSpanInterior)) {
+      entry -= entry->back_.Get();
+      if (HSHM_LIKELY(entry->owner_.Get() == id_)) {
+        freed = this->FreeOwn(entry, block, this->AddressOf(block));
+      }
+    }
+    if (HSHM_UNLIKELY(freed == Freed::kNot)) freed = TryFreeAnywhere(block);
+  }
   if (freed == Freed::kPageWaits) FinishFree(block);
 }
 

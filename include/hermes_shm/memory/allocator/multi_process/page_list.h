@@ -40,6 +40,7 @@ class PageList {
   }
   void Remove(PageNote* notes, uint32_t page) {
     const PageNote note = notes[page];
+    if (cursor_ == page + 1) cursor_ = note.next_;
     if (note.prev_ != 0) {
       notes[note.prev_ - 1].next_ = note.next_;
     } else {
@@ -61,6 +62,13 @@ class PageList {
     PushFront(notes, page, list);
     return page;
   }
+  /** One after the other, again and again; the newest are met in the next turn. Not when empty. */
+  uint32_t Next(const PageNote* notes) {
+    if (cursor_ == 0) cursor_ = head_;
+    const uint32_t page = cursor_ - 1;
+    cursor_ = notes[page].next_;
+    return page;
+  }
   /** Calls visit(page) for each; visit may remove the page it is given. */
   template <typename Visit>
   void ForEach(PageNote* notes, Visit visit) const {
@@ -74,6 +82,7 @@ class PageList {
  private:
   uint32_t head_ = 0;
   uint32_t tail_ = 0;
+  uint32_t cursor_ = 0;  // page + 1 of what Next says next, 0: the first
   uint32_t size_ = 0;
 };
 

@@ -75,7 +75,7 @@ class HSHM_API PageTable {
   /** Owner: moves all pushed blocks to local_. Repeatable. */
   void Drain(uint32_t page) const;
 
-  /** Owner, local_ empty: lists up to `bytes` worth of fresh blocks. False when all are carved. */
+  /** Owner: lists up to `bytes` worth of fresh blocks. False when all are carved. */
   bool Carve(uint32_t page, uint64_t bytes) const;
 
   /** Owner, local_ not empty: moves the local list to a heap's class slot. */

@@ -113,20 +113,32 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
     kFull = kRoomy + Config::kClassCount
   };
 
-  /** Holds the heap's lock for a scope. What a taker's death cut in it needs no repair. */
+  /** Holds the heap's lock for a scope. What a taker's death cut in it needs no repair. Nothing in
+   * such a scope is a cancellation point, so unlike MutexGuard it need not ask the thread library.
+   */
   class SlowPath {
    public:
-    explicit SlowPath(ThreadHeap& heap);
-    bool IsHeld() const { return guard_.IsHeld(); }
+    explicit SlowPath(ThreadHeap& heap) noexcept
+        : heap_(heap),
+          is_held_(HSHM_LIKELY(heap.record_->lock_.TakeFree(heap.identity_)) || heap.Wait()) {}
+    ~SlowPath() {
+      if (HSHM_LIKELY(is_held_)) heap_.record_->lock_.Unlock(heap_.identity_);
+    }
+    SlowPath(const SlowPath&) = delete;
+    SlowPath& operator=(const SlowPath&) = delete;
+    bool IsHeld() const { return is_held_; }
 
    private:
-    MutexGuard guard_;
+    ThreadHeap& heap_;
+    bool is_held_;
   };
 
   Offset AllocateClass(uint32_t size_class) noexcept;
   Offset AllocateRun(uint32_t pages, uint32_t alignment_pages) noexcept;
   Offset AllocateLarge(uint64_t size_bytes, uint64_t alignment) noexcept;
 
+  bool Wait() noexcept;
+  void AnswerPressure() noexcept;
   bool RefillFromOwned(uint32_t size_class) noexcept;
   bool FillFrom(uint32_t page, uint32_t size_class) noexcept;
   bool StartClassPage(uint32_t head, uint32_t size_class) noexcept;
@@ -161,6 +173,8 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
   BuddyEngine Engine() noexcept;
 
   ProcessBlock<Config>* process_;
+  LockIdentity identity_;             // its process's
+  const Atomic<uint32_t>* pressure_;  // in the root's header
   Offset data_begin_;
   uint64_t data_bytes_;
   uint32_t index_;
