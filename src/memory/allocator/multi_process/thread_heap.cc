@@ -60,6 +60,7 @@ ThreadHeap<Config>::ThreadHeap(ProcessBlock<Config>* process, uint32_t index, He
   data_end_ = PageTable<Config>::OffsetOf(root.page_count_);
   data_bytes_ = data_end_ - data_begin_;
   seen_pressure_ = root.pressure_.load(std::memory_order_relaxed);  // relaxed: a hint
+  max_idle_pages_ = std::min(kMaxIdlePages, process->thread_unit_pages() / 4);
   if (notes_.Reserve(root.page_count_) != 0) throw std::bad_alloc();
 }
 
@@ -126,6 +127,9 @@ Offset ThreadHeap<Config>::AllocateClass(uint32_t size_class) noexcept {
 
 template <typename Config>
 Offset ThreadHeap<Config>::AllocateRun(uint32_t pages, uint32_t alignment_pages) noexcept {
+  if (alignment_pages == 1 && pages <= kMaxIdleRunPages) {
+    if (const Offset block = AllocateIdleRun(pages); block != 0) return block;
+  }
   for (Effort effort = Effort::kThread; effort != Effort::kEnd; effort = Next(effort)) {
     if (IsWorthCollecting(effort)) Collect(false);
     const uint32_t head = OpenPages(pages, alignment_pages, effort);
@@ -137,6 +141,40 @@ Offset ThreadHeap<Config>::AllocateRun(uint32_t pages, uint32_t alignment_pages)
     return PageTable<Config>::OffsetOf(head);
   }
   return 0;
+}
+
+/** The one block of a run is on its page's list: a refill of one block, straight to the user. */
+template <typename Config>
+Offset ThreadHeap<Config>::AllocateIdleRun(uint32_t pages) noexcept {
+  PageList& idle = ListOf(kIdle + pages);
+  while (!idle.IsEmpty()) {
+    const uint32_t page = idle.front();
+    Unlist(page);
+    const SlowPath lock(*this);
+    PageEntry* entry = pages_.Entry(page);
+    if (!lock.IsHeld() || entry->owner_.Get() != id_) {
+      List(page, kGone);
+      continue;
+    }
+    List(page, kRuns);
+    if (entry->used_.Get() != 0 || entry->local_.Get() == 0) continue;
+    entry->used_.Set(1);
+    entry->local_.Set(0);  // commit
+    return PageTable<Config>::OffsetOf(page);
+  }
+  return 0;
+}
+
+/** A run that has become empty stays, if there are not too many. */
+template <typename Config>
+bool ThreadHeap<Config>::KeepIdle(uint32_t page) noexcept {
+  const uint32_t span = notes_[page].span_;
+  if (notes_[page].list_ != kRuns || span > kMaxIdleRunPages) return false;
+  if (idle_pages_ + span > max_idle_pages_) return false;
+  Unlist(page);
+  List(page, kIdle + span);
+  idle_pages_ += span;
+  return true;
 }
 
 template <typename Config>
@@ -252,11 +290,11 @@ template <typename Config>
 void ThreadHeap<Config>::FinishFree(Offset block) noexcept {
   const uint32_t page = pages_.HeadOf(PageTable<Config>::PageOf(block));
   if (pages_.Entry(page)->used_.Get() == 0) {
-    Visit(page, false);
+    if (!KeepIdle(page)) Visit(page, false);
     return;
   }
   const uint32_t list = notes_[page].list_;
-  if (list >= kFull) {  // it has room again
+  if (list >= kFull && list < kIdle) {  // it has room again
     Unlist(page);
     List(page, list - Config::kClassCount);
   }
@@ -284,7 +322,7 @@ void ThreadHeap<Config>::Visit(uint32_t page, bool all) noexcept {
       freed = std::max(entry->span_.Get(), 1u);
       pages_.Retire(page);
       --owned_spans_;
-    } else if (list >= kFull && entry->local_.Get() != 0) {
+    } else if (list >= kFull && list < kIdle && entry->local_.Get() != 0) {
       Unlist(page);
       List(page, list - Config::kClassCount);
     }
@@ -313,6 +351,9 @@ void ThreadHeap<Config>::Collect(bool all) noexcept {
     }
   };
   ListOf(kRuns).ForEach(notes_.data(), visit);
+  for (uint32_t list = kIdle; idle_pages_ != 0 && list < kListEnd; ++list) {
+    ListOf(list).ForEach(notes_.data(), visit);
+  }
   for (uint32_t c = 0; c < Config::kClassCount; ++c) {
     ListOf(kRoomy + c).ForEach(notes_.data(), visit);
     ListOf(kFull + c).ForEach(notes_.data(), visit);
@@ -383,7 +424,9 @@ uint32_t ThreadHeap<Config>::NoteOwned(uint32_t page, uint32_t span) noexcept {
 template <typename Config>
 void ThreadHeap<Config>::Unlist(uint32_t page) noexcept {
   const uint32_t list = notes_[page].list_;
-  if (list != 0) ListOf(list).Remove(notes_.data(), page);
+  if (list == 0) return;
+  if (list >= kIdle) idle_pages_ -= list - kIdle;
+  ListOf(list).Remove(notes_.data(), page);
 }
 
 template <typename Config>

@@ -10,6 +10,9 @@ namespace {
 /** Memory made usable at a time, at most: larger steps make pages resident that no one uses. */
 constexpr uint64_t kMaxCommitBytes = 2 * 1024 * 1024;
 
+/** A heap joins free pages before it asks for another thread unit when so much of one is free. */
+constexpr uint32_t kIdleUnitPart = 4;
+
 }  // namespace
 
 template <typename Config>
@@ -21,7 +24,8 @@ uint32_t ThreadHeap<Config>::OpenPages(uint32_t pages, uint32_t alignment, Effor
   }
   const bool from_root = effort >= Effort::kRoot;
   while (!is_out_of_memory_) {
-    uint32_t first = Engine().Allocate(pages, alignment);
+    uint32_t first = BuddyEngine::kNone;
+    if (IsWorthJoining(pages, alignment, effort)) first = Engine().Allocate(pages, alignment);
     if (first == BuddyEngine::kNone) {
       if (effort < Effort::kProcess) return kNoPage;
       bool gave_unit = false;
@@ -36,6 +40,20 @@ uint32_t ThreadHeap<Config>::OpenPages(uint32_t pages, uint32_t alignment, Effor
   const uint32_t head = process_->TakeFor(this, pages, alignment);
   if (head != kNoPage) ++opened_spans_;
   return head;
+}
+
+/**
+ * Whether the free pages of its units are to be asked. When no single block will do, joining
+ * several reads all of them: that waits until a good part of a unit would lie idle otherwise, or
+ * until the root would have to give more.
+ */
+template <typename Config>
+bool ThreadHeap<Config>::IsWorthJoining(uint32_t pages, uint32_t alignment,
+                                        Effort effort) const noexcept {
+  if (free_pages_.nonempty_ >> bits::CeilLog2(std::max(pages, alignment)) != 0) return true;
+  if (effort >= Effort::kRoot) return true;
+  return effort == Effort::kProcess &&
+         free_pages_.free_granules_ >= process_->thread_unit_pages() / kIdleUnitPart;
 }
 
 /** The hint is off all lists. Another may have opened its pages, or there is no memory for them. */
@@ -97,13 +115,20 @@ template <typename Config>
 void ThreadHeap<Config>::FreeToUnit(uint32_t first, uint32_t pages) noexcept {
   BuddyEngine engine = Engine();
   uint32_t order = 0;
-  for (uint32_t page = first; page < first + pages; ++page) {
-    if (engine.IsFree(page)) continue;  // a hint that we had all along
-    if (pages_.Entry(page)->owner_.Get() == kFreePage) {
-      engine.Free(page, 1);
-    } else {
-      process_->ReturnPages(this, page, 1);  // somebody opened it: lost until it is free again
+  for (uint32_t page = first; page < first + pages;) {
+    uint32_t end = page;  // of a run of free pages that are not listed
+    while (end < first + pages && !engine.IsFree(end) &&
+           pages_.Entry(end)->owner_.Get() == kFreePage) {
+      ++end;
     }
+    if (end != page) {
+      engine.Free(page, end - page);
+      page = end;
+      continue;
+    }
+    // A hint that we had all along, or somebody opened it: lost until it is free again.
+    if (!engine.IsFree(page)) process_->ReturnPages(this, page, 1);
+    ++page;
   }
   // One whole thread unit may stay; a second one goes back, so that others can use it.
   const uint32_t unit_pages = process_->thread_unit_pages();

@@ -178,15 +178,29 @@ HSHM_KERNEL_COPY uint32_t BuddyEngine::RunInFrom(uint32_t head, uint32_t granule
   return start + granules <= end ? static_cast<uint32_t>(start) : kNone;
 }
 
+/**
+ * A run of 2^(k+1) - 1 granules or more has an aligned block of 2^k in it, which is free as one or
+ * as part of a larger one. So only blocks of that order and above are looked at: few, where memory
+ * is in many small pieces.
+ */
 HSHM_KERNEL_COPY uint32_t BuddyEngine::AllocateJoined(uint32_t granules,
                                                       uint32_t alignment) noexcept {
+  const auto half = static_cast<uint32_t>((uint64_t{granules} + 1) / 2);
   uint32_t start = kNone;
-  const bool seen_all = ForEachFree([&](uint32_t head, uint32_t) {
-    if (head > first_ && IsFree(head - 1)) return true;  // inside of a run that begins earlier
-    start = RunInFrom(head, granules, alignment);
-    return start == kNone;
-  });
-  if (seen_all) return kNone;
+  for (uint32_t order = bits::Min(bits::FloorLog2(half), max_order_);
+       order < kBuddyOrders && start == kNone; ++order) {
+    for (uint32_t link = lists_->heads_[order]; link != 0 && start == kNone;
+         link = NodeAt(link - 1)->next_) {
+      uint32_t begin = link - 1;  // of the run that the block lies in
+      uint32_t ignored = 0;
+      for (uint32_t before = begin; before != kNone;
+           before = begin > first_ ? FreeBlockAt(begin - 1, &ignored) : kNone) {
+        begin = before;
+      }
+      start = RunInFrom(begin, granules, alignment);
+    }
+  }
+  if (start == kNone) return kNone;
   const bool taken = TakeRange(start, granules);
   HSHM_CHECK(taken);
   return start;

@@ -21,6 +21,15 @@ inline constexpr uint64_t kCarveBytes = 4096;
 /** Pages without room that a refill looks at for remote frees; all of them before more is asked. */
 inline constexpr uint32_t kPolledPages = 4;
 
+/**
+ * Runs of so many pages at most stay with their heap when they are freed, on a list of their
+ * length, up to kMaxIdlePages pages together and a quarter of a thread unit: a page is opened and
+ * let go by one atomic operation each, which costs more than all else. To others they are what any
+ * page is of which nobody has a block: a rank in need takes them.
+ */
+inline constexpr uint32_t kMaxIdleRunPages = 16;
+inline constexpr uint32_t kMaxIdlePages = 64;
+
 /** How hard a heap tries to find room; each includes those before it. */
 enum class Effort {
   kThread,    // its own pages and the free pages of its thread units
@@ -110,7 +119,9 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
     kRuns = 1,
     kGone = 2,
     kRoomy = 3,
-    kFull = kRoomy + Config::kClassCount
+    kFull = kRoomy + Config::kClassCount,
+    kIdle = kFull + Config::kClassCount,  // plus the pages of the run
+    kListEnd = kIdle + kMaxIdleRunPages + 1
   };
 
   /** Holds the heap's lock for a scope. What a taker's death cut in it needs no repair. Nothing in
@@ -135,6 +146,8 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
 
   Offset AllocateClass(uint32_t size_class) noexcept;
   Offset AllocateRun(uint32_t pages, uint32_t alignment_pages) noexcept;
+  Offset AllocateIdleRun(uint32_t pages) noexcept;
+  bool KeepIdle(uint32_t page) noexcept;
   Offset AllocateLarge(uint64_t size_bytes, uint64_t alignment) noexcept;
 
   bool Wait() noexcept;
@@ -146,6 +159,7 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
   /** Opens a span of free pages; kNoPage when this effort finds none. Its used_ is 1: nobody takes
    * it before its first block is out. */
   uint32_t OpenPages(uint32_t pages, uint32_t alignment, Effort effort) noexcept;
+  bool IsWorthJoining(uint32_t pages, uint32_t alignment, Effort effort) const noexcept;
   uint32_t OpenHint(uint32_t first, uint32_t pages) noexcept;
   bool CommitFor(uint32_t first, uint32_t pages) noexcept;
 
@@ -182,11 +196,13 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
   uint32_t commit_pages_ = 1;  // pages to make usable at the next fresh one; doubles to 2 MiB
   uint32_t opened_spans_ = 0;  // since the last Collect
   uint32_t owned_spans_ = 0;
+  uint32_t idle_pages_ = 0;      // in runs on the lists kIdle
+  uint32_t max_idle_pages_ = 0;  // of them
   uint32_t refills_since_flush_ = 0;
   bool is_out_of_memory_ = false;  // the last OpenHint failed for want of memory
   BuddyLists free_pages_{};        // of its thread units; hints
   PrivatePages<PageNote> notes_;   // by page number
-  PageList lists_[kFull + Config::kClassCount];
+  PageList lists_[kListEnd];
 };
 
 extern template class ThreadHeap<LargePages>;
