@@ -10,8 +10,7 @@ namespace hshm::ipc::multi_process {
  * paths themselves. What is rare is somebody else's: TryAllocate and TryFree say so.
  *
  * A front on its own, as Nobody is, has no block and owns none, so a thread without a heap needs no
- * test of its own: its calls end where what is rare ends. See tools/count_instructions for what the
- * paths cost.
+ * test of its own: its calls end where what is rare ends. bench/run counts what the paths cost.
  */
 template <typename Config>
 class HSHM_API HeapFront {
