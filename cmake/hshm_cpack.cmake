@@ -17,7 +17,10 @@ if(HSHM_DPKG_SHLIBDEPS)
   set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 endif()
 set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
-# Only who builds against a static library, or hshm::mpi, needs these.
+if(HSHM_HAVE_HWLOC AND NOT BUILD_SHARED_LIBS)  # whoever links a static library needs its parts
+  set(CPACK_DEBIAN_PACKAGE_DEPENDS "libhwloc-dev, pkg-config")
+endif()
+# Only who uses pkg-config, or hshm::mpi, needs these.
 set(hshm_suggests "pkg-config")
 if(HSHM_HAVE_MPI)
   string(APPEND hshm_suggests ", mpi-default-dev")

@@ -19,6 +19,10 @@ option(HSHM_ENABLE_ROCM "Build the ROCm parts" OFF)
 foreach(package IN ITEMS MPI HWLOC)
   set(HSHM_ENABLE_${package} AUTO CACHE STRING "Use ${package}: AUTO, ON or OFF")
   set_property(CACHE HSHM_ENABLE_${package} PROPERTY STRINGS AUTO ON OFF)
+  if(NOT HSHM_ENABLE_${package} MATCHES "^(AUTO|ON|OFF|TRUE|FALSE|YES|NO|1|0)$")
+    message(FATAL_ERROR
+      "HSHM_ENABLE_${package} is '${HSHM_ENABLE_${package}}'; choose AUTO, ON or OFF")
+  endif()
 endforeach()
 
 set(HSHM_SANITIZE "" CACHE STRING "Sanitizer to build with: empty, address (with undefined) or thread")

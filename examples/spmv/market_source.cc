@@ -30,6 +30,17 @@ MarketSource::MarketSource(const std::string& name, std::string_view text)
     : MatrixSource(name), text_(text), header_(ParseMarketHeader(text, name)) {
   rows_ = header_.rows_;
   columns_ = header_.columns_;
+  CheckRoomForEntries();
+}
+
+void MarketSource::CheckRoomForEntries() const {
+  constexpr uint64_t kShortestLine = 2;  // what is wrong with a short one is told when it is read
+  const uint64_t bytes = text_.size() - header_.body_;
+  const uint64_t most = (bytes + 1) / kShortestLine;  // the last line end may be missing
+  if (header_.entries_ <= most) return;
+  throw InputError(name_ + " has too few entries: its size line says " +
+                   std::to_string(header_.entries_) + ", and behind it are " +
+                   std::to_string(bytes) + " bytes.");
 }
 
 uint64_t MarketSource::ForEach(uint64_t part, uint64_t parts, const Visitor& visit) const {

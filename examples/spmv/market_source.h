@@ -25,6 +25,8 @@ class MarketSource final : public MatrixSource {
   void CheckStored(uint64_t stored) const override;
 
  private:
+  /** A size line may promise anything: nothing is allocated for what the text cannot hold. */
+  void CheckRoomForEntries() const;
   Entry Parse(std::string_view line, uint64_t begin) const;
   uint32_t ParseIndex(std::string_view word, const char* what, uint64_t most, uint64_t begin) const;
   double ParseValue(std::string_view word, uint64_t begin) const;

@@ -1,7 +1,10 @@
 #include "options.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <iterator>
+#include <optional>
 #include <string_view>
 
 #include "input_error.h"
@@ -10,13 +13,15 @@
 namespace spmv {
 namespace {
 
-/** One argument, and the ones behind it that may be its value. */
+/** One argument, and the ones behind it that may be its value: `--name value` or `--name=value`. */
 struct Argument {
   const std::vector<std::string>& all_;
   size_t& next_;
   std::string name_;
+  std::optional<std::string> after_equals_ = {};
 
   std::string Value() const {
+    if (after_equals_) return *after_equals_;
     if (next_ == all_.size()) throw InputError(name_ + " needs a value.");
     return all_[next_++];
   }
@@ -59,6 +64,12 @@ struct Argument {
     return bytes << 10 * power;
   }
 };
+
+bool TakesValue(std::string_view name) {
+  constexpr std::string_view kWithValue[] = {"--poisson",    "--repeat", "--shift", "--tolerance",
+                                             "--iterations", "--heap",   "--output"};
+  return std::ranges::find(kWithValue, name) != std::end(kWithValue);
+}
 
 void SetTask(Options& options, Task task) {
   if (options.task_ != Task::kProduct && options.task_ != task) {
@@ -133,8 +144,13 @@ const char kUsage[] =
 Options ParseOptions(const std::vector<std::string>& arguments) {
   Options options;
   for (size_t next = 0; next < arguments.size();) {
-    const std::string& name = arguments[next++];
-    ParseOne(options, Argument{arguments, next, name});
+    const std::string& argument = arguments[next++];
+    const size_t equals = argument.starts_with("--") ? argument.find('=') : std::string::npos;
+    if (equals != std::string::npos && TakesValue(argument.substr(0, equals))) {
+      ParseOne(options, {arguments, next, argument.substr(0, equals), argument.substr(equals + 1)});
+    } else {
+      ParseOne(options, {arguments, next, argument});
+    }
   }
   if (options.help_) return options;
   if (options.matrix_.empty() == (options.poisson_side_ == 0)) {

@@ -63,8 +63,9 @@ NodeMemory MeasureNode(Team& team, uint64_t private_bytes) {
 }  // namespace
 
 void PrintResult(const Options& options, const SharedMatrix& matrix, const Outcome& outcome) {
-  std::printf("%s: %" PRIu64 " x %" PRIu64 ", %" PRIu64 " entries, %s\n", matrix.name().c_str(),
+  std::printf("%s: %" PRIu64 " x %" PRIu64 ", %" PRIu64 " %s, %s\n", matrix.name().c_str(),
               matrix.rows(), matrix.columns(), matrix.EntryCount(),
+              matrix.EntryCount() == 1 ? "entry" : "entries",
               matrix.IsSymmetric() ? "symmetric" : "not symmetric");
   const Iterated& iterated = outcome.iterated_;
   if (options.task_ != Task::kProduct) {

@@ -28,6 +28,7 @@ matrix good.mtx 'real symmetric' '3 3 4' '1 1 4' '2 2 4' '3 3 4' '3 1 -1'
 echo 'not a matrix' >none.mtx
 matrix outside.mtx 'real general' '3 3 4' '1 1 1' '2 2 1' '3 4 1' '4 3 1'
 matrix short.mtx 'real general' '3 3 5' '1 1 1' '2 2 1'
+matrix promise.mtx 'real general' '2147483647 2147483647 18446744073709551615' '1 1 1'
 matrix long.mtx 'real general' '3 3 1' '1 1 1' '2 2 1' '3 3 1' '1 2 1'
 matrix nan.mtx 'real general' '3 3 3' '1 1 1' '2 2 1' '3 3 nan'
 matrix huge.mtx 'real general' '3 99999999999999999999 1' '1 1 1'
@@ -50,6 +51,8 @@ for ranks in 1 8; do
 done
 ranks=3
 expect 2 'short.mtx has too few entries: its size line says 5, and there are 2.' short.mtx
+expect 2 'promise.mtx has too few entries: its size line says 18446744073709551615, and '\
+'behind it are 6 bytes.' promise.mtx --heap 64M
 expect 2 'long.mtx has too many entries: its size line says 1, and there are 4.' long.mtx
 expect 2 "nan.mtx, line 5: the value 'nan' is not finite, or too large for a double." nan.mtx
 expect 2 "huge.mtx, line 2: the size '99999999999999999999' does not fit into 64 bits." huge.mtx

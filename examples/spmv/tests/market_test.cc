@@ -92,6 +92,16 @@ TEST_CASE("What is too small for a double is rounded") {
         Elements{{{1, 1}, 0}, {{1, 2}, std::numeric_limits<double>::denorm_min()}});
 }
 
+TEST_CASE("More entries than the text can hold are refused before it is read") {
+  CHECK_THROWS_WITH(
+      MarketSource("m", kReal + "2147483647 2147483647 18446744073709551615\n1 1 1\n"),
+      "m has too few entries: its size line says 18446744073709551615, and behind it are 6 bytes.");
+  CHECK_THROWS_WITH(MarketSource("m", kPattern + "9 9 1\n"),
+                    "m has too few entries: its size line says 1, and behind it are 0 bytes.");
+  CHECK_NOTHROW(MarketSource("m", kPattern + "9 9 2\n1 1\n2 2"));
+  CHECK_NOTHROW(MarketSource("m", kReal + "9 9 0\n"));
+}
+
 TEST_CASE("The largest size is accepted, and one more is not") {
   CHECK(Refusal(kReal + "2147483647 2147483647 1\n2147483647 2147483647 1\n") == "(accepted)");
   CHECK(Refusal(kReal + "2147483648 1 0\n") ==
@@ -190,7 +200,8 @@ TEST_CASE("Too few and too many entries are refused with both numbers") {
   CHECK(Refusal(kReal + "2 2 1\n1 1 1\n2 2 1\n") ==
         "m has too many entries: its size line says 1, and there are 2.");
   CHECK(Refusal(kReal + "2 2 18446744073709551615\n1 1 1\n") ==
-        "m has too few entries: its size line says 18446744073709551615, and there are 1.");
+        "m has too few entries: its size line says 18446744073709551615, and behind it are 6 "
+        "bytes.");
 }
 
 TEST_CASE("A message quotes no control characters, and no more than a line of text") {

@@ -29,6 +29,18 @@ TEST_CASE("All options are taken, in any order") {
   CHECK(options.is_replicated_);
 }
 
+TEST_CASE("A value may follow an equals sign") {
+  const Options options = ParseOptions({"--heap=64M", "--shift=-2.5", "--output=a=b", "c=d.mtx"});
+  CHECK(options.heap_bytes_ == 64u << 20);
+  CHECK(options.shift_ == -2.5);
+  CHECK(options.output_ == "a=b");
+  CHECK(options.matrix_ == "c=d.mtx");
+  CHECK_THROWS_WITH(ParseOptions({"a", "--cg=yes"}),
+                    "There is no option --cg=yes; --help lists those that there are.");
+  CHECK_THROWS_WITH(ParseOptions({"a", "--repeat="}),
+                    "--repeat must be a number from 1 to 1000000000, and it is ''.");
+}
+
 TEST_CASE("What cannot be understood is refused") {
   CHECK_THROWS_WITH(ParseOptions({}), "No matrix was given; --help shows how.");
   CHECK_THROWS_WITH(ParseOptions({"a", "b"}), "One matrix at a time: 'a' and 'b' were given.");
