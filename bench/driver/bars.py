@@ -4,7 +4,7 @@ import dataclasses
 import math
 from typing import Callable
 
-from .figures import NotMeasured
+from .figures import Failed, NotMeasured
 from .memory import PATTERNS
 from .subjects import PEERS
 
@@ -45,6 +45,8 @@ class Bar:
         try:
             result['measured'] = self.measure(figures)
             result['verdict'] = 'holds' if self.holds(result['measured']) else 'BROKEN'
+        except Failed as reason:
+            result.update(verdict='BROKEN', why=str(reason))
         except NotMeasured as reason:
             result['why'] = str(reason)
         return result

@@ -79,6 +79,9 @@ def measure(build_dir, subjects, figures, options):
     for loop, name, do in work:
         try:
             do()
-        except (ProgramFailed, OSError) as failure:
-            figures.refuse(f'instructions/{loop}', name, f'valgrind: {failure}')
-            options.say(f'instructions/{loop}, {name}: {failure}')
+        except ProgramFailed as failure:
+            figures.fail(f'instructions/{loop}', name, str(failure))
+            options.say(str(failure))
+        except OSError as error:
+            figures.refuse(f'instructions/{loop}', name, f'valgrind: {error.strerror}')
+            options.say(f'instructions/{loop}, {name}: valgrind: {error.strerror}')

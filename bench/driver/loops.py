@@ -2,13 +2,15 @@
 
 import json
 import os
+import random
 import re
 
 from .programs import ProgramFailed, run_program
 from .subjects import SHARED
 
-FRESH_SUBJECTS = ('shm', 'shm_huge', 'private', 'private_huge')  # of heap_bench, fresh memory alone
+FRESH_SUBJECTS = ('shm', 'shm_huge', 'private', 'private_huge')  # of heap_bench, first_touch alone
 MANUAL = '/manual_time'
+ENDINGS = re.compile(r'/manual_time$|/iterations:\d+$')  # that Google Benchmark adds to a name
 
 
 def list_loops(program, environment):
@@ -50,11 +52,11 @@ def plan_turns(build_dir, subjects, options):
     turns = []
     for name in list_loops(malloc_bench, subjects[0].environment()):
         for subject in subjects:
-            turns.append(Turn(malloc_bench, name, name.removesuffix(MANUAL), subject.name,
+            turns.append(Turn(malloc_bench, name, ENDINGS.sub('', name), subject.name,
                               {**subject.environment(keeps_memory=True), **extra}))
     own = {**subjects[0].environment(keeps_memory=True), **extra}
     for name in list_loops(heap_bench, own):
-        subject, _, loop = name.removesuffix(MANUAL).partition('/')
+        subject, _, loop = ENDINGS.sub('', name).partition('/')
         turns.append(Turn(heap_bench, name, loop, subject, own))
     order = list(dict.fromkeys(turn.loop for turn in turns))
     turns.sort(key=lambda turn: order.index(turn.loop))
@@ -63,19 +65,19 @@ def plan_turns(build_dir, subjects, options):
 
 
 def run_round(turns, number, figures, options):
-    """Each loop's subjects begin with another one in each round."""
+    """The subjects of a loop come in an order that is another in each round, so that none always
+    finds the caches and the clock as the same neighbour left them."""
     by_loop = {}
     for turn in turns:
         by_loop.setdefault(turn.loop, []).append(turn)
     for of_loop in by_loop.values():
-        start = number % len(of_loop)
-        for turn in of_loop[start:] + of_loop[:start]:
+        for turn in random.Random(number).sample(of_loop, len(of_loop)):
             if (turn.loop, turn.subject) in figures.why_not:
                 continue
             try:
                 turn.take(figures, options.min_time_s)
             except ProgramFailed as failure:
-                figures.refuse(turn.loop, turn.subject, str(failure))
+                figures.fail(turn.loop, turn.subject, str(failure))
                 options.say(str(failure))
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 
 from .programs import ProgramFailed, run_program
 from .subjects import AGAIN
@@ -32,7 +33,7 @@ def measure_churn(build_dir, subjects, figures, options):
         try:
             run_churn(program, environment, subject, figures, options)
         except ProgramFailed as failure:
-            figures.refuse('churn', subject, str(failure))
+            figures.fail('churn', subject, str(failure))
             options.say(str(failure))
 
 
@@ -40,15 +41,14 @@ def run_pattern_round(build_dir, subjects, number, figures, options):
     program = os.path.join(build_dir, 'bench', 'patterns')
     for pattern in PATTERNS:
         loop = f'pattern/{pattern}'
-        start = number % len(subjects)
-        for subject in subjects[start:] + subjects[:start]:
+        for subject in random.Random(number).sample(subjects, len(subjects)):
             if not options.wants(loop, subject.name) or (loop, subject.name) in figures.why_not:
                 continue
             try:
                 outcome = run_program([program, pattern, str(options.pattern_threads),
                                        str(options.pattern_scale)], subject.environment())
             except ProgramFailed as failure:
-                figures.refuse(loop, subject.name, str(failure))
+                figures.fail(loop, subject.name, str(failure))
                 options.say(str(failure))
                 continue
             figures.add(f'time/{loop}', subject.name, outcome.cpu_s * 1e9)

@@ -1,15 +1,14 @@
-"""Which figures are drawn: loops.svg, scaling.svg, memory.svg, instructions.svg, fresh_memory.svg,
-patterns.svg."""
+"""Which figures are drawn, and how they are called."""
 
 import os
 import re
 
 from . import svg
 from .loops import FRESH_SUBJECTS
-from .subjects import AGAIN, PEERS
+from .subjects import AGAIN, LIBRARY, OURS, PEERS
 
-LIBRARIES = PEERS + ('hshm private', 'hshm shm', 'hshm checked')
-SHOWN = LIBRARIES + ('default', 'explicit', 'three')
+LIBRARIES = PEERS + LIBRARY
+SHOWN = PEERS + OURS
 
 
 def groups_of(figures, loops, subjects, value=None):
@@ -50,7 +49,8 @@ def throughput(figures, loop):
 def draw_all(folder, figures):
     """Names of the files that were written."""
     times = figures.loops('time')
-    loops = [loop for loop in times if not re.search('pattern/|churn|fresh_memory|:1$', loop)
+    apart = re.compile('pattern/|churn|first_touch|block_32m|:1$')
+    loops = [loop for loop in times if not apart.search(loop)
              and any(figures.has(loop, peer) for peer in PEERS)]
     patterns = [loop for loop in times if '/pattern/' in loop]
     memory = [loop for loop in figures.loops('memory')
@@ -89,8 +89,8 @@ def draw_all(folder, figures):
     note('memory.svg', svg.bars(
         path('memory.svg'), 'Peak memory', 'MiB',
         groups_of(figures, memory, SHOWN, lambda loop, name: figures.median(loop, name) / 2 ** 20)))
-    note('fresh_memory.svg', svg.bars(
-        path('fresh_memory.svg'), 'First touch of 32 MiB, with and without huge pages',
-        'ns for each 4 KiB', groups_of(figures, ['time/fresh_memory'],
+    note('first_touch.svg', svg.bars(
+        path('first_touch.svg'), 'First touch of 32 MiB, with and without huge pages',
+        'ns for each 4 KiB', groups_of(figures, ['time/first_touch'],
                                        LIBRARIES + FRESH_SUBJECTS)))
     return done

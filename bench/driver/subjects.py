@@ -8,6 +8,9 @@ import subprocess
 
 PEERS = ('glibc', 'mimalloc', 'jemalloc', 'tcmalloc')
 SHARED = ('default', 'explicit', 'three', 'boost')
+LIBRARY = ('hshm private', 'hshm shm', 'hshm checked')
+OURS = LIBRARY + ('default', 'explicit', 'three')
+ORDER = PEERS + LIBRARY + SHARED  # of columns
 AGAIN = 'glibc again'  # the same twice: a difference below theirs is noise
 
 # Sonames, the wanted one first, and the Debian package.
@@ -82,7 +85,7 @@ def find_subjects(hshm_malloc, chosen_paths):
         else:
             missing['hshm checked'] = 'libhshm_malloc has no Checked policy'
     else:
-        for name in ('hshm private', 'hshm shm', 'hshm checked'):
+        for name in LIBRARY:
             missing[name] = f'{hshm_malloc} is not there'
     subjects.append(Subject(AGAIN))
     return subjects, missing

@@ -122,8 +122,10 @@ def lines(path, title, axis_x, axis_y, series):
     def at(x, y):
         return left + width * x / most_x, top + height * (1 - y / most_y)
 
-    for part in range(6):
-        y = most_y * part / 5
+    step = 10.0 ** math.floor(math.log10(most_y / 2))
+    step = next(step * digit for digit in (1, 2, 5, 10) if most_y / (step * digit) <= 8)
+    for part in range(math.floor(most_y / step) + 1):
+        y = part * step
         drawing.line(left, at(0, y)[1], left + width, at(0, y)[1])
         drawing.text(left - 6, at(0, y)[1] + 4, number(y) if y else '0', anchor='end', size=10)
     for x in sorted({x for x, _ in points}):

@@ -60,9 +60,17 @@ def bar_lines(bars):
                      shown(bar['measured'], unit) if bar['measured'] is not None else '-',
                      bar['verdict']])
     lines = columns(rows)
-    for bar in bars:
-        if bar['why']:
-            lines.append(f"  {bar['name']}: not measured: {bar['why']}")
+    lines += [f"  {bar['name']}: {bar['verdict']}: {bar['why']}" for bar in bars if bar['why']]
+    return lines
+
+
+def refusals(missing, figures):
+    """Of loops without a bar as well: huge pages that the system does not give, crashes."""
+    lines = []
+    for key, why in figures.why_not.items():
+        if key[0] and key[1] not in missing:
+            word = 'FAILED' if key in figures.failures else 'not measured'
+            lines.append(f'{word}: {key[0]} of {key[1]}: {why}')
     return lines
 
 
@@ -90,12 +98,11 @@ def report(machine, missing, figures, bars):
                      walls, figures)
     lines += section('instructions per allocation and free (nominal loop included)',
                      figures.loops('instructions'), figures)
-    lines += section("instructions of the program's own loop, replaced above by 11 and 42",
-                     figures.loops('harness'), figures)
     lines += section('patterns, ms of processor time', patterns, figures, 1e-6, with_noise=True)
     lines += section('peak memory, MiB: of churn the heap, of the rest resident, program included',
                      figures.loops('memory'), figures, 1 / MIB)
     lines += section('churn: peak memory / bytes requested and live', figures.loops('ratio'),
                      figures)
     lines += section('churn: ns per replacement', [x for x in times if x == 'time/churn'], figures)
-    return '\n'.join([*lines, '', *bar_lines(bars), '', summary(bars), ''])
+    return '\n'.join([*lines, '', *refusals(missing, figures), '', *bar_lines(bars), '',
+                      summary(bars), ''])

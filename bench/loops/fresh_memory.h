@@ -11,9 +11,10 @@ namespace hshm::bench {
 
 inline constexpr size_t kFreshBytes = size_t{32} << 20;
 
-/** A large block, a byte of each 4 KiB written, and freed. An `op` is 4 KiB. */
+/** A large block, a byte of each 4 KiB written, and freed. An `op` is 4 KiB. With one iteration in
+ * a new process it is what fresh memory costs; with more, what keeping it saves. */
 template <Heap H>
-void RunFreshMemory(benchmark::State& state, H& heap) {
+void RunLargeBlock(benchmark::State& state, H& heap) {
   for (auto _ : state) {
     const auto block = heap.Allocate(kFreshBytes);
     TouchPages(heap, block, kFreshBytes);

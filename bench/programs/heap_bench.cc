@@ -118,10 +118,15 @@ void RegisterFreshMemory() {
     backend->shm_init(hipc::MemoryBackendId(2), kBytes, pages);
     return backend;
   };
-  RegisterFresh("shm/fresh_memory", hipc::HugePages::kNever, shm);
-  RegisterFresh("shm_huge/fresh_memory", hipc::HugePages::kAdvise, shm);
-  RegisterFresh("private/fresh_memory", hipc::HugePages::kNever, pages_of_process);
-  RegisterFresh("private_huge/fresh_memory", hipc::HugePages::kAdvise, pages_of_process);
+  benchmark::RegisterBenchmark("default/block_32m", [](benchmark::State& state) {
+    HshmSegment segment;
+    auto heap = segment.NewHeap();
+    RunLargeBlock(state, heap);
+  });
+  RegisterFresh("shm/first_touch", hipc::HugePages::kNever, shm);
+  RegisterFresh("shm_huge/first_touch", hipc::HugePages::kAdvise, shm);
+  RegisterFresh("private/first_touch", hipc::HugePages::kNever, pages_of_process);
+  RegisterFresh("private_huge/first_touch", hipc::HugePages::kAdvise, pages_of_process);
 }
 
 int BeMember(const MemberArguments& arguments) {

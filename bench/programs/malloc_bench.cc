@@ -14,10 +14,12 @@ int main(int argc, char** argv) {
   using namespace hshm::bench;
   RegisterSingleLoops("", [] { return MallocHeap(); });
   RegisterThreadLoops("", [] { return std::make_unique<MallocSegment>(); });
-  benchmark::RegisterBenchmark("fresh_memory", [](benchmark::State& state) {
+  const auto run_large_block = [](benchmark::State& state) {
     MallocHeap heap;
-    RunFreshMemory(state, heap);
-  });
+    RunLargeBlock(state, heap);
+  };
+  benchmark::RegisterBenchmark("block_32m", run_large_block);
+  benchmark::RegisterBenchmark("first_touch", run_large_block)->Iterations(1);
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
   benchmark::RunSpecifiedBenchmarks();

@@ -64,8 +64,8 @@ class LoopsTest(unittest.TestCase):
             self.assert_measured(f'time/{loop}/threads:2', ALWAYS | {'default'})
             self.assert_measured(f'time/{loop}/processes:2', ['default'])
 
-    def test_fresh_memory_is_touched(self):
-        self.assert_measured('time/fresh_memory', ALWAYS | {'shm', 'private'})
+    def test_first_touch_is_touched(self):
+        self.assert_measured('time/first_touch', ALWAYS | {'shm', 'private'})
 
     def test_patterns_run_and_tell_their_peak(self):
         for name in ('larson', 'xmalloc', 'sh6bench', 'mstress', 'threadtest', 'cache_scratch'):
