@@ -15,7 +15,6 @@ namespace hshm::bench {
 
 inline constexpr uint32_t kMaxMembers = 256;
 inline constexpr uint32_t kTableWords = 1 << 14;
-inline constexpr uint32_t kRingWords = 4096;
 
 /** What the members of a crew do together. */
 enum class Job : uint32_t {
@@ -23,7 +22,7 @@ enum class Job : uint32_t {
   kRandom,    // each its own blocks of 16 to 1024 bytes
   kBatch,     // each its own batches of 64 bytes
   kHandOff,   // member 0 allocates, then member 1 frees, in turn
-  kPipeline,  // the same at the same time, through a ring
+  kPipeline,  // member 0 allocates while member 1 frees what came before
   kLarson,    // all replace blocks of one table: half of the frees are of another's block, at two
 };
 
@@ -43,9 +42,6 @@ struct CrewControl {
   uint32_t members_;
   Job job_;       // [leader] before start_
   uint64_t ops_;  // [leader] before start_: how many each member does
-  alignas(64) std::atomic<uint64_t> ring_head_;  // [member 0] words ever written
-  alignas(64) std::atomic<uint64_t> ring_tail_;  // [member 1] words ever read
-  alignas(64) uint64_t ring_[kRingWords];
   Member results_[kMaxMembers];
   alignas(64) std::atomic<uint64_t> table_[kTableWords];
 };

@@ -2,7 +2,6 @@
 #define HSHM_BENCH_LOOPS_CREW_LOOPS_H_
 
 #include <benchmark/benchmark.h>
-#include <sched.h>
 
 #include <algorithm>
 #include <memory>
@@ -19,7 +18,7 @@ namespace hshm::bench {
 
 inline constexpr uint32_t kHandOffBlocks = 5000;  // a turn; the clock is read twice in each
 inline constexpr uint32_t kLarsonBlocks = 1000;   // a member has as many in the common table
-static_assert(kHandOffBlocks <= kTableWords);
+static_assert(2 * kHandOffBlocks <= kTableWords);
 
 /** A thread or a process of a crew. What it has lives as long as the crew. */
 template <Heap H>
@@ -95,52 +94,41 @@ class CrewMember {
     });
   }
 
-  /** Allocation and free of a block count as one, whoever does them. */
+  /** Allocation and free of a block count as one, whoever does them. Waiting is not timed. */
   void DoHandOff() {
-    const uint64_t turns = std::max<uint64_t>(ops_ / kHandOffBlocks, 1);
+    const uint64_t turns = Turns();
     for (uint64_t turn = 0; turn < turns; ++turn) {
-      if (index_ == 0) Timed([this] { FillTable(); });
+      if (index_ == 0) Timed([this] { FillTable(0); });
       Turn();
-      if (index_ == 1) Timed([this] { EmptyTable(); });
+      if (index_ == 1) Timed([this] { EmptyTable(0); });
       Turn();
     }
     ops_ = index_ == 0 ? turns * kHandOffBlocks : 0;
   }
-  void FillTable() {
-    for (uint32_t i = 0; i < kHandOffBlocks; ++i) {
-      // relaxed: the barrier of the turn orders the table
-      control_.table_[i].store(NewWord(), std::memory_order_relaxed);
+
+  /** While one half of the table is filled, the other is emptied. */
+  void DoPipeline() {
+    const uint64_t turns = Turns();
+    for (uint64_t turn = 0; turn <= turns; ++turn) {
+      if (index_ == 0 && turn < turns) Timed([&] { FillTable(turn % 2); });
+      if (index_ == 1 && turn > 0) Timed([&] { EmptyTable((turn - 1) % 2); });
+      Turn();
     }
-  }
-  void EmptyTable() {
-    for (uint32_t i = 0; i < kHandOffBlocks; ++i) {
-      // relaxed: the barrier of the turn orders the table
-      heap_.Free(heap_.FromWord(control_.table_[i].load(std::memory_order_relaxed)));
-    }
+    ops_ = index_ == 0 ? turns * kHandOffBlocks : 0;
   }
 
-  void DoPipeline() {
-    Timed([this] { index_ == 0 ? SendWords() : ReceiveWords(); });
-    if (index_ != 0) ops_ = 0;
-  }
-  void SendWords() {
-    uint64_t head = control_.ring_head_.load(std::memory_order_relaxed);  // relaxed: its writer
-    for (const uint64_t end = head + ops_; head != end; ++head) {
-      // pairs with ReceiveWords: the place was read
-      while (head - control_.ring_tail_.load(std::memory_order_acquire) == kRingWords) {
-        sched_yield();
-      }
-      control_.ring_[head % kRingWords] = NewWord();
-      control_.ring_head_.store(head + 1, std::memory_order_release);  // pairs with ReceiveWords
+  uint64_t Turns() const { return std::max<uint64_t>(ops_ / kHandOffBlocks, 1); }
+  void FillTable(uint64_t half) {
+    for (uint32_t i = 0; i < kHandOffBlocks; ++i) {
+      // relaxed: the barrier of the turn orders the table
+      control_.table_[half * kHandOffBlocks + i].store(NewWord(), std::memory_order_relaxed);
     }
   }
-  void ReceiveWords() {
-    uint64_t tail = control_.ring_tail_.load(std::memory_order_relaxed);  // relaxed: its writer
-    for (const uint64_t end = tail + ops_; tail != end; ++tail) {
-      // pairs with SendWords
-      while (control_.ring_head_.load(std::memory_order_acquire) == tail) sched_yield();
-      heap_.Free(heap_.FromWord(control_.ring_[tail % kRingWords]));
-      control_.ring_tail_.store(tail + 1, std::memory_order_release);  // pairs with SendWords
+  void EmptyTable(uint64_t half) {
+    for (uint32_t i = 0; i < kHandOffBlocks; ++i) {
+      const auto& place = control_.table_[half * kHandOffBlocks + i];
+      // relaxed: the barrier of the turn orders the table
+      heap_.Free(heap_.FromWord(place.load(std::memory_order_relaxed)));
     }
   }
 
