@@ -160,7 +160,8 @@ class Copy:
 
     def configure(self):
         command = ['cmake', '-S', self.tree, '-B', self.build, '-DCMAKE_BUILD_TYPE=RelWithDebInfo',
-                   '-DHSHM_ENABLE_ASSERTS=ON', '-DHSHM_WERROR=OFF', '-DHSHM_BUILD_EXAMPLES=ON']
+                   '-DHSHM_ENABLE_ASSERTS=ON', '-DHSHM_WERROR=OFF', '-DHSHM_BUILD_EXAMPLES=ON',
+                   '-DHSHM_BUILD_BENCHMARKS=ON']
         if shutil.which('ninja') and not (self.build / 'CMakeCache.txt').exists():
             command += ['-G', 'Ninja']
         self.quietly(command, 'cannot configure the copy')
