@@ -17,11 +17,11 @@ def columns(rows):
     return lines
 
 
-def shown(value, unit=''):
+def shown(value, unit='', digits=3):
     if value is None:
         return '-'
-    text = f'{value:.0f}' if abs(value) >= 1000 or value == int(value) else f'{value:.3g}'
-    return text + unit
+    is_whole = abs(value) >= 1000 or value == int(value)
+    return (f'{value:.0f}' if is_whole else f'{value:.{digits}g}') + unit
 
 
 def section(title, loops, figures, scale=1.0, with_noise=False):
@@ -57,7 +57,7 @@ def bar_lines(bars):
     for bar in bars:
         unit = bar['unit']
         rows.append([bar['name'], f"{bar['sign']} {shown(bar['limit'], unit)}",
-                     shown(bar['measured'], unit) if bar['measured'] is not None else '-',
+                     shown(bar['measured'], unit, 4),  # 1.003 is no 1
                      bar['verdict']])
     lines = columns(rows)
     lines += [f"  {bar['name']}: {bar['verdict']}: {bar['why']}" for bar in bars if bar['why']]
