@@ -38,11 +38,11 @@ class Drawing:
         self.parts.append(f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" '
                           f'stroke={quoteattr(stroke)} stroke-width="{width}"{dashes}/>')
 
-    def path(self, points, stroke):
+    def path(self, points, stroke, dash):
         steps = ' '.join(f'{"M" if at == 0 else "L"}{x:.1f},{y:.1f}'
                          for at, (x, y) in enumerate(points))
         self.parts.append(f'<path d="{steps}" fill="none" stroke={quoteattr(stroke)} '
-                          'stroke-width="2"/>')
+                          f'stroke-width="2" stroke-dasharray="{dash}"/>')
         for x, y in points:
             self.parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" '
                               f'fill={quoteattr(stroke)}/>')
@@ -110,7 +110,7 @@ def bars(path, title, axis, groups, mark=None):
 
 
 def lines(path, title, axis_x, axis_y, series):
-    """series: {name: (colour's name, [(x, y)])}; both axes begin at 0."""
+    """series: {name: (colour's name, [(x, y)])}, dashed where the two differ; axes begin at 0."""
     points = [point for _, of_one in series.values() for point in of_one]
     if not points:
         return False
@@ -133,7 +133,8 @@ def lines(path, title, axis_x, axis_y, series):
     drawing.text(left + width / 2, top + height + 36, axis_x, anchor='middle')
     drawing.text(left, top - 10, axis_y)
     for name, (subject, of_one) in series.items():
-        drawing.path([at(x, y) for x, y in sorted(of_one)], colour(subject))
+        drawing.path([at(x, y) for x, y in sorted(of_one)], colour(subject),
+                     'none' if name == subject else '6 3')
     ends = sorted(((at(*max(of_one))[1], name) for name, (_, of_one) in series.items()))
     y = 0
     for end, name in ends:  # names do not cover each other

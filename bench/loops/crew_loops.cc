@@ -18,7 +18,7 @@ std::vector<CrewLoop> CrewLoops(const std::string& kind) {
     const std::string end = "/" + kind + ":" + std::to_string(size);
     loops.push_back({"random" + end, Job::kRandom, size});
     loops.push_back({"batch_64" + end, Job::kBatch, size});
-    if (size > 1) loops.push_back({"larson" + end, Job::kLarson, size});
+    loops.push_back({"larson" + end, Job::kLarson, size});
   }
   loops.push_back({"hand_off/" + kind + ":2", Job::kHandOff, 2});
   loops.push_back({"pipeline/" + kind + ":2", Job::kPipeline, 2});

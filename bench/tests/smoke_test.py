@@ -85,6 +85,8 @@ class LoopsTest(unittest.TestCase):
 
     def test_no_segment_is_left(self):
         left = [name for name in os.listdir('/dev/shm') if name.startswith('hshm-bench')]
+        # Boost's have a name for an instant: those of another run, still alive, are its own affair.
+        left = [name for name in left if not os.path.exists(f"/proc/{name.rpartition('-')[2]}")]
         self.assertEqual(left, [])
 
 
