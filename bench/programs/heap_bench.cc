@@ -121,7 +121,7 @@ void RegisterFreshMemory() {
   benchmark::RegisterBenchmark("default/block_32m", [](benchmark::State& state) {
     HshmSegment segment;
     auto heap = segment.NewHeap();
-    RunLargeBlock(state, heap);
+    RunLargeBlock(state, heap, kRoundsBeforeKept);
   });
   RegisterFresh("shm/first_touch", hipc::HugePages::kNever, shm);
   RegisterFresh("shm_huge/first_touch", hipc::HugePages::kAdvise, shm);

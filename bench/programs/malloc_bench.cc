@@ -14,12 +14,14 @@ int main(int argc, char** argv) {
   using namespace hshm::bench;
   RegisterSingleLoops("", [] { return MallocHeap(); });
   RegisterThreadLoops("", [] { return std::make_unique<MallocSegment>(); });
-  const auto run_large_block = [](benchmark::State& state) {
-    MallocHeap heap;
-    RunLargeBlock(state, heap);
+  const auto register_large_block = [](const char* name, int rounds_before) {
+    return benchmark::RegisterBenchmark(name, [rounds_before](benchmark::State& state) {
+      MallocHeap heap;
+      RunLargeBlock(state, heap, rounds_before);
+    });
   };
-  benchmark::RegisterBenchmark("block_32m", run_large_block);
-  benchmark::RegisterBenchmark("first_touch", run_large_block)->Iterations(1);
+  register_large_block("block_32m", kRoundsBeforeKept);
+  register_large_block("first_touch", 0)->Iterations(1);
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
   benchmark::RunSpecifiedBenchmarks();
