@@ -117,7 +117,7 @@ def make():
     write('pattern', 'pattern general', 40, 3000, [f'{r} {c}' for r, c in places(40, 3000, 2500)])
     write('integer', 'integer general', 5000, 6,
           [f'{r} {c} {rng.randint(-99, 99)}' for r, c in places(5000, 6, 3000)])
-    side = 24
+    side = 10
     stencil = []
     for i in range(1, side * side + 1):
         stencil.append(f'{i} {i} 4')
@@ -125,7 +125,7 @@ def make():
             stencil.append(f'{i + 1} {i} -1')
         if i + side <= side * side:
             stencil.append(f'{i + side} {i} -1')
-    write('poisson24', 'integer symmetric', side * side, side * side, stencil)
+    write('poisson10', 'integer symmetric', side * side, side * side, stencil)
 
 
 def main(arguments):

@@ -49,15 +49,15 @@ run 3 -- made_general.mtx.gz
 cmp vector expected_vector >&2 || fail "gzip: another vector"
 
 for task in power cg; do
-  expect 1 -- made_poisson24.mtx --$task --tolerance 1e-6 --verify
-  right $task made_poisson24.mtx 0 1e-6
+  expect 1 -- made_poisson10.mtx --$task --tolerance 1e-6 --verify
+  right $task made_poisson10.mtx 0 1e-6
   sed 1d expected >below && mv below expected
   for ranks in 2 4; do
-    run "$ranks" -- made_poisson24.mtx --$task --tolerance 1e-6
+    run "$ranks" -- made_poisson10.mtx --$task --tolerance 1e-6
     sed 1d out | diff expected - >&2 || fail "$task, $ranks ranks: another result"
     cmp vector expected_vector >&2 || fail "$task, $ranks ranks: another vector"
   done
-  run 5 LD_PRELOAD="$two_nodes" -- --poisson 24 --$task --tolerance 1e-6
+  run 5 LD_PRELOAD="$two_nodes" -- --poisson 10 --$task --tolerance 1e-6
   sed 1d out | diff expected - >&2 || fail "$task on 2 nodes: another result"
 done
 
