@@ -22,9 +22,7 @@
 #include "hermes_shm/memory/backend/posix_mmap.h"
 #include "hermes_shm/memory/backend/posix_shm_mmap.h"
 #include "support/catch.h"
-
-/** The library finds this function before the system's. */
-#define HSHM_TEST_INSTEAD extern "C" __attribute__((visibility("default")))
+#include "support/instead_of_system.h"
 
 /**
  * Each system call of setting up and using a heap fails once, for each of some reasons. What comes
@@ -49,12 +47,12 @@ struct Fault {
 }  // namespace
 
 HSHM_TEST_INSTEAD int open(const char* path, int flags, ...) {
+  if (fault.Comes("open")) return -1;
   va_list rest;
   va_start(rest, flags);
-  const mode_t mode = (flags & (O_CREAT | O_TMPFILE)) != 0 ? va_arg(rest, mode_t) : 0;
+  const int fd = hshm::test::SystemOpen(path, flags, rest);
   va_end(rest);
-  if (fault.Comes("open")) return -1;
-  return static_cast<int>(syscall(SYS_openat, AT_FDCWD, path, flags, mode));
+  return fd;
 }
 HSHM_TEST_INSTEAD int fcntl(int fd, int command, ...) {
   va_list rest;

@@ -17,9 +17,7 @@
 #include "backend/test_file.h"
 #include "hermes_shm/memory/backend/posix_mmap.h"
 #include "support/catch.h"
-
-/** The library finds this function before the system's. */
-#define HSHM_TEST_INSTEAD extern "C" __attribute__((visibility("default")))
+#include "support/instead_of_system.h"
 
 /**
  * File systems that can do less, made of one that can: some of the library's system calls come here
@@ -38,15 +36,15 @@ struct Lacks {
 }  // namespace
 
 HSHM_TEST_INSTEAD int open(const char* path, int flags, ...) {
-  va_list rest;
-  va_start(rest, flags);
-  const mode_t mode = (flags & (O_CREAT | O_TMPFILE)) != 0 ? va_arg(rest, mode_t) : 0;
-  va_end(rest);
   if ((flags & O_TMPFILE) == O_TMPFILE && lacks.unnamed_files_) {
     errno = EOPNOTSUPP;
     return -1;
   }
-  return static_cast<int>(syscall(SYS_openat, AT_FDCWD, path, flags, mode));
+  va_list rest;
+  va_start(rest, flags);
+  const int fd = hshm::test::SystemOpen(path, flags, rest);
+  va_end(rest);
+  return fd;
 }
 
 HSHM_TEST_INSTEAD int linkat(int from_fd, const char* from, int to_fd, const char* to,
