@@ -47,12 +47,12 @@ hshm_add_host_test(mpi_host_no_space SOURCES hosts/host_no_space.cc
 
 # Ranks whose malloc, and their MPI's, is the library; the heap of the node is another one.
 if(TARGET hshm_malloc)
+  include("${PROJECT_SOURCE_DIR}/unit_tests/malloc/variants.cmake")
   set(arg_TIMEOUT 120)
-  foreach(backend IN ITEMS private shm)
-    hshm_add_mpi_run(mpi_cross_rank_free_on_malloc_${backend}
+  foreach(variant IN LISTS hshm_malloc_variants)
+    hshm_add_mpi_run(mpi_cross_rank_free_on_malloc_${variant}
       "${CMAKE_CURRENT_SOURCE_DIR}/run_ranks.sh" "${MPIEXEC_EXECUTABLE}" 4 ${arg_TIMEOUT}
-      env "LD_PRELOAD=$<TARGET_FILE:hshm_malloc>" "HSHM_MALLOC_BACKEND=${backend}"
-      "$<TARGET_FILE:mpi_cross_rank_free>")
+      env ${hshm_malloc_environment_${variant}} "$<TARGET_FILE:mpi_cross_rank_free>")
   endforeach()
   add_dependencies(hshm_mpi_tests hshm_malloc)
 endif()
