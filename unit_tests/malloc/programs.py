@@ -161,13 +161,14 @@ def python3(_, full):
 
 
 def python3_tests(_, full):
-    """Python's own tests, on its allocator of small objects and with malloc for all."""
+    """Python's own tests, with malloc for all objects; full: with its own for small ones, too."""
     tests = ['test_dict', 'test_list', 'test_json'] + (['test_threading'] if full else [])
     command = ['/usr/bin/python3', '-m', 'test', '-v', *tests]
     has_tests = subprocess.run(['/usr/bin/python3', '-c', 'import test.test_dict'], check=False,
                                stderr=subprocess.DEVNULL).returncode == 0
     needed = ['/usr/bin/python3' if has_tests else 'libpython3-testsuite']
-    return [command, ['env', 'PYTHONMALLOC=malloc', *command]], {}, needed
+    with_malloc = ['env', 'PYTHONMALLOC=malloc', *command]
+    return [with_malloc, command] if full else [with_malloc], {}, needed
 
 
 def perl(_, full):
@@ -176,7 +177,7 @@ def perl(_, full):
 
 
 def gxx(_, full):
-    count = 150 if full else 3
+    count = 150 if full else 2
     calls = ''.join(f'  std::printf("%d\\n", Count<{i}>({100 + i}));\n' for i in range(count))
     commands = [['g++', '-O2', '-std=c++20', '-c', 'work.cc', '-o', 'work.o'],
                 ['g++', 'work.o', '-o', 'work'], ['./work']]
