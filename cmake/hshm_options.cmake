@@ -12,6 +12,7 @@ option(HSHM_BUILD_MALLOC "Build libhshm_malloc, the heap as a program's malloc" 
 option(HSHM_INSTALL "Generate the install rules" ${PROJECT_IS_TOP_LEVEL})
 option(HSHM_WERROR "Treat warnings in hshm's own code as errors" OFF)
 option(HSHM_ENABLE_ASSERTS "Compile HSHM_ASSERT in; HSHM_CHECK always is" OFF)
+option(HSHM_CHECKED "MultiProcessAllocator finds every misuse of a block (policy Checked)" OFF)
 option(HSHM_ENABLE_CUDA "Build the CUDA parts" OFF)
 option(HSHM_ENABLE_ROCM "Build the ROCm parts" OFF)
 

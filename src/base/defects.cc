@@ -75,6 +75,19 @@ void NotAttached(const char* operation) noexcept {
   Stop("hshm: NotAttached: %s on an allocator that is not attached to a region.\n", operation);
 }
 
+void OverlappingBlock(const char* operation, uint64_t offset) noexcept {
+  Stop("hshm: OverlappingBlock: %s met offset %" PRIu64
+       ", a block that a user has: a freed block was written to, or freed twice at one moment.\n",
+       operation, offset);
+}
+
+void WrongSize(const char* operation, uint64_t offset, uint64_t size_bytes,
+               uint64_t block_bytes) noexcept {
+  Stop("hshm: WrongSize: %s of %" PRIu64 " bytes was given offset %" PRIu64 ", a block of %" PRIu64
+       " bytes, which was asked for with another size.\n",
+       operation, size_bytes, offset, block_bytes);
+}
+
 void ClosedArena(const char* operation, uint32_t number) noexcept {
   Stop("hshm: ClosedArena: %s was given the context of arena %" PRIu32
        ", which is not open: it was popped, or is another handle's.\n",

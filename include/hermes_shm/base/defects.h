@@ -65,6 +65,14 @@ HSHM_CROSS_FUN inline void NotAttached(const char* operation) noexcept {
 }
 #endif
 
+/** A block that was about to be handed out, or listed, while a user has it: a link was overwritten,
+ * or a block freed twice at one moment. */
+[[noreturn]] HSHM_API void OverlappingBlock(const char* operation, uint64_t offset) noexcept;
+
+/** A sized free of a block that was not allocated with that size. */
+[[noreturn]] HSHM_API void WrongSize(const char* operation, uint64_t offset, uint64_t size_bytes,
+                                     uint64_t block_bytes) noexcept;
+
 /** The context of an arena that was popped, or of another handle's. */
 [[noreturn]] HSHM_API void ClosedArena(const char* operation, uint32_t number) noexcept;
 

@@ -108,7 +108,9 @@ void CheckAllocatorHeader(const AllocatorHeader& header, AllocatorType type, con
   if (TypeOf(header) != type) {
     throw Error(ErrorCode::kWrongAllocator,
                 std::string("The region holds ") + AllocatorTypeName(TypeOf(header)) + ", " +
-                    AllocatorTypeName(type) + " was asked for: use the class that made it.");
+                    AllocatorTypeName(type) +
+                    " was asked for: use the class that made it, in all ranks "
+                    "of one build of hshm (HSHM_CHECKED chooses the policy).");
   }
   if (header.layout_version_ != kAllocatorLayoutVersion) {
     throw Error(ErrorCode::kVersionMismatch,
@@ -147,6 +149,12 @@ const char* AllocatorTypeName(AllocatorType type) noexcept {
       return "a ThreadLocalAllocator";
     case AllocatorType::kScalablePageSmallPages:
       return "a ScalablePageAllocator with small pages";
+    case AllocatorType::kCheckedMultiProcess:
+      return "a CheckedMultiProcessAllocator";
+    case AllocatorType::kCheckedMultiProcessSmallPages:
+      return "a CheckedMultiProcessAllocator with small pages";
+    case AllocatorType::kCheckedThreadLocal:
+      return "a CheckedThreadLocalAllocator";
   }
   return "an unknown allocator";
 }

@@ -21,6 +21,9 @@ enum class AllocatorType : uint32_t {
   kScalablePage = 6,
   kThreadLocal = 7,
   kScalablePageSmallPages = 8,  // with 4 KiB pages, for tests on small regions
+  kCheckedMultiProcess = 9,     // the policy Checked lays a region out otherwise
+  kCheckedMultiProcessSmallPages = 10,
+  kCheckedThreadLocal = 11,
 };
 
 inline constexpr uint32_t kMaxRoots = 63;

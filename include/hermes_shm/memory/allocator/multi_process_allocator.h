@@ -16,6 +16,23 @@ namespace hshm::ipc {
 
 using multi_process::DetachMode;
 
+namespace multi_process {
+
+/** What a region's header says of its heap. */
+template <typename Config, Sharing kSharing>
+constexpr AllocatorType TypeOfHeap() {
+  if (kSharing == Sharing::kOneProcess) {
+    return Config::kChecked ? AllocatorType::kCheckedThreadLocal : AllocatorType::kThreadLocal;
+  }
+  if (Config::kPageShift == LargePages::kPageShift) {
+    return Config::kChecked ? AllocatorType::kCheckedMultiProcess : AllocatorType::kMultiProcess;
+  }
+  return Config::kChecked ? AllocatorType::kCheckedMultiProcessSmallPages
+                          : AllocatorType::kMultiProcessSmallPages;
+}
+
+}  // namespace multi_process
+
 /**
  * One heap for all threads of all processes that attach to a region. Anyone allocates, anyone else
  * frees, and the heap outlives the death of any process.
@@ -42,6 +59,10 @@ using multi_process::DetachMode;
  *
  * The chunks of an arena are ordinary blocks of its process: shm_detach and OnDeath::kReclaim
  * delete them if they have not been popped, kKeepLive and any other death leave them to be read.
+ *
+ * Config says the size of pages and the policy. Fast notes nothing of blocks. Checked has a mark
+ * for each in the region, 1.6 % of its size, and stops at the call with DoubleFree, InvalidFree,
+ * ForeignPointer, OverlappingBlock or Corruption; see docs/misuse.md. A region is of one policy.
  */
 template <typename Config, multi_process::Sharing kSharing = multi_process::Sharing::kManyProcesses>
 class HSHM_API BasicMultiProcessAllocator
@@ -53,11 +74,7 @@ class HSHM_API BasicMultiProcessAllocator
  public:
   using Heap = multi_process::ThreadHeap<Config>;
 
-  static constexpr AllocatorType kType =
-      kSharing == multi_process::Sharing::kOneProcess ? AllocatorType::kThreadLocal
-      : Config::kPageShift == multi_process::LargePages::kPageShift
-          ? AllocatorType::kMultiProcess
-          : AllocatorType::kMultiProcessSmallPages;
+  static constexpr AllocatorType kType = multi_process::TypeOfHeap<Config, kSharing>();
   static constexpr bool kFindsNullFrees = true;
 
   BasicMultiProcessAllocator();
@@ -240,11 +257,26 @@ extern template class BasicMultiProcessAllocator<multi_process::LargePages>;
 extern template class BasicMultiProcessAllocator<multi_process::SmallPages>;
 extern template class BasicMultiProcessAllocator<multi_process::LargePages,
                                                  multi_process::Sharing::kOneProcess>;
+extern template class BasicMultiProcessAllocator<multi_process::CheckedLargePages>;
+extern template class BasicMultiProcessAllocator<multi_process::CheckedSmallPages>;
+extern template class BasicMultiProcessAllocator<multi_process::CheckedLargePages,
+                                                 multi_process::Sharing::kOneProcess>;
 
-/** What applications use: 64 KiB pages. */
-using MultiProcessAllocator = BasicMultiProcessAllocator<multi_process::LargePages>;
+using FastMultiProcessAllocator = BasicMultiProcessAllocator<multi_process::LargePages>;
+/** Finds every misuse of a block at the call; see docs/misuse.md. */
+using CheckedMultiProcessAllocator = BasicMultiProcessAllocator<multi_process::CheckedLargePages>;
+using CheckedSmallMultiProcessAllocator =
+    BasicMultiProcessAllocator<multi_process::CheckedSmallPages>;
+
+#if HSHM_CHECKED
+using MultiProcessAllocator = CheckedMultiProcessAllocator;
+using SmallMultiProcessAllocator = CheckedSmallMultiProcessAllocator;
+#else
+/** What applications use: 64 KiB pages, the policy that this build of hshm was given. */
+using MultiProcessAllocator = FastMultiProcessAllocator;
 /** 4 KiB pages, for regions of a few hundred KiB. */
 using SmallMultiProcessAllocator = BasicMultiProcessAllocator<multi_process::SmallPages>;
+#endif
 
 }  // namespace hshm::ipc
 

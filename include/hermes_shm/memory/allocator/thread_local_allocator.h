@@ -22,8 +22,17 @@ namespace hshm::ipc {
  * shared memory it is a second process: as long as its parent has the heap, its allocations are
  * null. A block that it got from its parent it may free.
  */
-using ThreadLocalAllocator =
+using FastThreadLocalAllocator =
     BasicMultiProcessAllocator<multi_process::LargePages, multi_process::Sharing::kOneProcess>;
+/** The same in the policy Checked. */
+using CheckedThreadLocalAllocator = BasicMultiProcessAllocator<multi_process::CheckedLargePages,
+                                                               multi_process::Sharing::kOneProcess>;
+
+#if HSHM_CHECKED
+using ThreadLocalAllocator = CheckedThreadLocalAllocator;
+#else
+using ThreadLocalAllocator = FastThreadLocalAllocator;
+#endif
 static_assert(CoreAllocator<ThreadLocalAllocator>);
 
 }  // namespace hshm::ipc

@@ -56,6 +56,7 @@ class Checker {
       Expect(entry->carved_.Get() == 0, "a free page has carved blocks", page);
       Expect(entry->used_.Get() == 0, "a free page has used blocks", page);
       Expect(PageTable<Config>::Pending(entry) == 0, "a free page has remote frees", page);
+      if (entry->committed_.Get() != 0) Marks(page, 1, false);
       return 1;
     }
     // The last step of a death may have marked the page behind a span.
@@ -69,15 +70,33 @@ class Checker {
       Records(page);
     } else if (kind == kKindClass || kind == kKindRun) {
       is_cut_ ? BlocksOfDead(page, owner) : Blocks(page, owner);
+      if (!is_cut_) Marks(page, span, true);
     }
     return span;
+  }
+
+  /** A listed block is nobody's, at any moment of any death. */
+  bool IsMarkedLive(uint32_t page, uint32_t block) const {
+    return pages_.IsMarkedLive(PageTable<Config>::OffsetOf(page) + block * pages_.BlockBytes(page));
+  }
+
+  /** Marked are blocks that somebody has, and nothing else. Quiet: no death left one unmarked. */
+  void Marks(uint32_t page, uint32_t span, bool has_blocks) {
+    if constexpr (!Config::kChecked) return;
+    const Offset begin = PageTable<Config>::OffsetOf(page);
+    const uint64_t bytes = pages_.BlockBytes(page);
+    const Offset end = has_blocks ? begin + pages_.Entry(page)->carved_.Get() * bytes : begin;
+    for (Offset at = begin; at < begin + span * Config::kPageBytes; at += 16) {
+      const bool may_be = at < end && (at - begin) % bytes == 0;
+      Expect(may_be || !pages_.IsMarkedLive(at), "no block begins where one is marked", page);
+    }
   }
 
   /** Until it is swept, a chain may have two names and a count be off; all links are right. */
   void BlocksOfDead(uint32_t page, HeapId owner) {
     const PageEntry* entry = pages_.Entry(page);
     const uint32_t capacity = pages_.Capacity(page);
-    const auto visit = [](uint32_t) { return true; };
+    const auto visit = [&](uint32_t block) { return !IsMarkedLive(page, block); };
     Expect(pages_.Walk(page, entry->local_.Get(), capacity + 1, visit) <= capacity,
            "the local list is broken", page);
     const uint32_t pending = PageTable<Config>::Pending(entry);
@@ -94,7 +113,7 @@ class Checker {
     Expect(carved <= pages_.Capacity(page), "more blocks are carved than fit", page);
     seen_.reset();
     const auto visit = [&](uint32_t block) {
-      if (block >= carved || seen_[block]) return false;
+      if (block >= carved || seen_[block] || IsMarkedLive(page, block)) return false;
       seen_[block] = true;
       return true;
     };
@@ -208,5 +227,7 @@ bool ProcessBlock<Config>::Check() noexcept {
 
 template class ProcessBlock<LargePages>;
 template class ProcessBlock<SmallPages>;
+template class ProcessBlock<CheckedLargePages>;
+template class ProcessBlock<CheckedSmallPages>;
 
 }  // namespace hshm::ipc::multi_process

@@ -360,5 +360,9 @@ template class BasicMultiProcessAllocator<multi_process::LargePages>;
 template class BasicMultiProcessAllocator<multi_process::SmallPages>;
 template class BasicMultiProcessAllocator<multi_process::LargePages,
                                           multi_process::Sharing::kOneProcess>;
+template class BasicMultiProcessAllocator<multi_process::CheckedLargePages>;
+template class BasicMultiProcessAllocator<multi_process::CheckedSmallPages>;
+template class BasicMultiProcessAllocator<multi_process::CheckedLargePages,
+                                          multi_process::Sharing::kOneProcess>;
 
 }  // namespace hshm::ipc

@@ -30,7 +30,11 @@ void PageTable<Config>::Drain(uint32_t page) const {
   const Offset local = entry->local_.Get();
   const Offset head = FromRemoteHead(page, RemoteWord::Head(word));
   Offset tail = head;
-  for (uint32_t i = 1; i < count && tail != local && Link(tail) != local; ++i) tail = Link(tail);
+  RequireFree(page, tail);
+  for (uint32_t i = 1; i < count && tail != local && Link(tail) != local; ++i) {
+    tail = Link(tail);
+    RequireFree(page, tail);
+  }
   if (tail != local) SetLink(tail, local);
   entry->local_.Set(head);
   entry->drained_.Set(pushed);
@@ -83,6 +87,7 @@ uint32_t PageTable<Config>::Settle(OwnedWord<uint64_t>* slot) const {
   uint32_t length = 1;
   for (; tail != local && Link(tail) != 0; tail = Link(tail)) {
     if (++length > limit) defect::Corruption("the free list of a heap", first);
+    RequireFree(page, Link(tail));
   }
   if (tail != local) {
     if (Link(tail) != local) SetLink(tail, local);
@@ -112,6 +117,7 @@ bool PageTable<Config>::OpenSpan(uint32_t first, uint32_t pages, HeapId id) cons
   PageEntry* head = Entry(first);
   if (!head->owner_.CasFrom(kFreePage, id)) return false;
   head->span_.Set(1);
+  if constexpr (Config::kChecked) head->former_.Set(0);
   if (pages == 1 || ExtendSpan(first, pages)) return true;
   ShrinkSpan(first, 1);
   head->owner_.SetRelease(kFreePage);
@@ -125,6 +131,7 @@ bool PageTable<Config>::ExtendSpan(uint32_t head, uint32_t pages) const {
     PageEntry* next = Entry(head + i);
     if (!next->owner_.CasFrom(kFreePage, kSpanInterior)) return false;
     next->back_.Set(i);
+    if constexpr (Config::kChecked) next->former_.Set(0);
     entry->span_.Set(i + 1);
   }
   return true;
@@ -143,6 +150,7 @@ template <typename Config>
 void PageTable<Config>::Retire(uint32_t head) const {
   PageEntry* entry = Entry(head);
   HSHM_ASSERT(entry->used_.Get() == 0);
+  if constexpr (Config::kChecked) NoteFormerBlocks(head);
   entry->carved_.Set(0);
   entry->local_.Set(0);
   ShrinkSpan(head, 1);
@@ -155,6 +163,9 @@ void PageTable<Config>::Delete(uint32_t head) const {
   PageEntry* entry = Entry(head);
   const uint64_t word = entry->remote_.load(std::memory_order_acquire);  // pairs with Push
   entry->shape_.Set(0);  // commit: what a sweeper finds so is deleted, whatever its lists say
+  if constexpr (Config::kChecked) {
+    marks_.Forget(OffsetOf(head), std::max(entry->span_.Get(), 1u) * Config::kPageBytes);
+  }
   entry->local_.Set(0);
   entry->drained_.Set(RemoteWord::Pushed(word));
   entry->used_.Set(0);
@@ -171,5 +182,7 @@ void PageTable<Config>::ClearCutExtension(uint32_t head, uint32_t page_end) cons
 
 template class PageTable<LargePages>;
 template class PageTable<SmallPages>;
+template class PageTable<CheckedLargePages>;
+template class PageTable<CheckedSmallPages>;
 
 }  // namespace hshm::ipc::multi_process

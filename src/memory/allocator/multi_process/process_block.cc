@@ -241,5 +241,7 @@ uint32_t ProcessBlock<Config>::OpenPageOfLiving(Heap* heap) noexcept {
 
 template class ProcessBlock<LargePages>;
 template class ProcessBlock<SmallPages>;
+template class ProcessBlock<CheckedLargePages>;
+template class ProcessBlock<CheckedSmallPages>;
 
 }  // namespace hshm::ipc::multi_process

@@ -111,5 +111,7 @@ uint64_t ProcessBlock<Config>::LiveBytes() noexcept {
 
 template class ProcessBlock<LargePages>;
 template class ProcessBlock<SmallPages>;
+template class ProcessBlock<CheckedLargePages>;
+template class ProcessBlock<CheckedSmallPages>;
 
 }  // namespace hshm::ipc::multi_process

@@ -218,6 +218,7 @@ void ProcessBlock<Config>::FreeRemote(Offset block) noexcept {
     return;
   }
   const uint32_t head = pages().HeadOf(page);
+  pages().ReturnFromAfar(block);
   const PageKind kind = KindOf(pages().Entry(head)->shape_.Get());
   const uint64_t bytes = pages().BlockBytes(head);
   const bool is_block = kind == kKindRun || kind == kKindClass;
@@ -258,13 +259,23 @@ bool ProcessBlock<Config>::IsLargeBlock(uint32_t granule, Offset block) const no
          block == PageTable<Config>::OffsetOf(root_.FirstPageOf(granule));
 }
 
+/** Only what no large block covers may have been a block of a page before. */
+template <typename Config>
+void ProcessBlock<Config>::StopForLarge(const char* operation, Offset block) const noexcept {
+  if (Config::kChecked && !root_.IsInLargeBlock(PageTable<Config>::PageOf(block))) {
+    pages().StopForBlock(operation, block);
+  }
+  defect::InvalidFree(operation, block);
+}
+
 template <typename Config>
 void ProcessBlock<Config>::FreeLarge(Offset block) noexcept {
   if (!membership_->IsMember()) return;  // a forked child that got no slot: the block stays
   const uint32_t granule = root_.GranuleOf(PageTable<Config>::PageOf(block));
   typename RootTier<Config>::Guard root(root_);
   if (!root.IsHeld()) return;  // a stopped holder: the block stays as it is
-  if (!IsLargeBlock(granule, block)) defect::InvalidFree("Free", block);
+  if (!IsLargeBlock(granule, block)) StopForLarge("Free", block);
+  pages().NoteFormerLarge(PageTable<Config>::PageOf(block));
   root_.GiveBack(granule);
 }
 
@@ -277,7 +288,7 @@ bool ProcessBlock<Config>::ResizeLarge(Offset block, uint64_t new_bytes) noexcep
   {
     typename RootTier<Config>::Guard root(root_);
     if (!root.IsHeld()) return false;
-    if (!IsLargeBlock(granule, block)) defect::InvalidFree("Reallocate", block);
+    if (!IsLargeBlock(granule, block)) StopForLarge("Reallocate", block);
     present = HeadWord::Granules(root_.Head(granule));
     if (!root_.ResizeLarge(granule, static_cast<uint32_t>(granules))) return false;
   }
@@ -437,5 +448,7 @@ bool ProcessBlock<Config>::GiveBackUnit(uint32_t granule) noexcept {
 
 template class ProcessBlock<LargePages>;
 template class ProcessBlock<SmallPages>;
+template class ProcessBlock<CheckedLargePages>;
+template class ProcessBlock<CheckedSmallPages>;
 
 }  // namespace hshm::ipc::multi_process

@@ -20,7 +20,9 @@ struct Geometry {
   Offset data;
 };
 
-Geometry MakeGeometry(uint64_t region_bytes, Offset header_offset, uint32_t page_shift) {
+template <typename Config>
+Geometry MakeGeometry(uint64_t region_bytes, Offset header_offset) {
+  constexpr uint32_t page_shift = Config::kPageShift;
   Geometry g;
   g.page_count = region_bytes >> page_shift;
   const uint64_t pages_per_granule = bits::DivideUp(g.page_count, kMaxGranules);
@@ -30,16 +32,17 @@ Geometry MakeGeometry(uint64_t region_bytes, Offset header_offset, uint32_t page
   g.nodes = bits::AlignUp(g.heads + g.granule_end * sizeof(uint32_t), kCacheLineBytes);
   g.table = bits::AlignUp(g.nodes + g.granule_end * sizeof(BuddyNode), kCacheLineBytes);
   const uint64_t granule_bytes = uint64_t{1} << (page_shift + g.granule_pages_log2);
-  g.data = bits::AlignUp(g.table + g.page_count * sizeof(PageEntry), granule_bytes);
+  g.data = bits::AlignUp(PageTable<Config>::EndOf(g.table, g.page_count), granule_bytes);
   return g;
 }
 
 /** A maker that died or failed before it published has left words behind; a new region has none. */
+template <typename Config>
 void ClearLeftovers(const Region& region, Offset header_offset, const Geometry& g) {
   const auto* begin = region.At<uint64_t>(header_offset);
   const auto* end = region.At<uint64_t>(g.table);
   if (std::all_of(begin, end, [](uint64_t word) { return word == 0; })) return;
-  const uint64_t table_bytes = g.page_count * sizeof(PageEntry);
+  const uint64_t table_bytes = PageTable<Config>::EndOf(g.table, g.page_count) - g.table;
   if (!region.services_->Commit(g.table, table_bytes)) {
     throw Error(ErrorCode::kNoSpace,
                 "The system has no memory for the " + std::to_string(table_bytes) +
@@ -57,12 +60,12 @@ RootTier<Config>::RootTier(const Region& region, Offset header_offset, Membershi
   placement_.node_ = node;
   heads_ = region.At<OwnedWord<uint32_t>>(header_->heads_offset_);
   nodes_ = region.At<BuddyNode>(header_->nodes_offset_);
-  pages_ = PageTable<Config>(region, header_->table_offset_);
+  pages_ = PageTable<Config>(region, header_->table_offset_, header_->page_count_);
 }
 
 template <typename Config>
 void RootTier<Config>::Init(const Region& region, Offset header_offset) {
-  const Geometry g = MakeGeometry(region.size_bytes_, header_offset, Config::kPageShift);
+  const Geometry g = MakeGeometry<Config>(region.size_bytes_, header_offset);
   const uint64_t granule_bytes = uint64_t{1} << (Config::kPageShift + g.granule_pages_log2);
   if (g.data / granule_bytes >= g.granule_end) {
     throw Error(ErrorCode::kOutOfRange,
@@ -77,7 +80,7 @@ void RootTier<Config>::Init(const Region& region, Offset header_offset) {
                                          " bytes of the allocator's header: free some, or make the "
                                          "shared-memory file system larger.");
   }
-  ClearLeftovers(region, header_offset, g);
+  ClearLeftovers<Config>(region, header_offset, g);
   auto* header = region.At<RootHeader>(header_offset);
   header->layout_version_ = kMultiProcessLayoutVersion;
   header->page_shift_ = Config::kPageShift;
@@ -203,13 +206,15 @@ bool RootTier<Config>::ResizeLarge(uint32_t granule, uint32_t granules) {
 }
 
 template <typename Config>
-bool RootTier<Config>::IsInUnit(uint32_t page) const {
-  if (page >= header_->page_count_ || GranuleOf(page) >= header_->granule_end_) return false;
+HeadWord::Kind RootTier<Config>::KindAround(uint32_t page) const {
+  if (page >= header_->page_count_ || GranuleOf(page) >= header_->granule_end_) {
+    return HeadWord::kNone;
+  }
   uint32_t granule = GranuleOf(page);
   while (granule > header_->first_granule_ && Head(granule) == 0) --granule;
   const uint32_t word = Head(granule);
-  return HeadWord::KindOf(word) == HeadWord::kUnit &&
-         GranuleOf(page) < granule + HeadWord::Granules(word);
+  return word != 0 && GranuleOf(page) < granule + HeadWord::Granules(word) ? HeadWord::KindOf(word)
+                                                                           : HeadWord::kNone;
 }
 
 template <typename Config>
@@ -269,7 +274,8 @@ bool RootTier<Config>::CommitPages(uint32_t first, uint32_t pages) const {
     while (run < end && pages_.Entry(run)->committed_.Get() == 0) ++run;
     if (run > page) {
       if (!region_.services_->Commit(PageTable<Config>::OffsetOf(page),
-                                     uint64_t{run - page} * Config::kPageBytes)) {
+                                     uint64_t{run - page} * Config::kPageBytes) ||
+          !pages_.CommitMarks(page, run - page)) {
         return false;
       }
       for (uint32_t i = page; i < run; ++i) pages_.Entry(i)->committed_.Set(1);
@@ -281,5 +287,7 @@ bool RootTier<Config>::CommitPages(uint32_t first, uint32_t pages) const {
 
 template class RootTier<LargePages>;
 template class RootTier<SmallPages>;
+template class RootTier<CheckedLargePages>;
+template class RootTier<CheckedSmallPages>;
 
 }  // namespace hshm::ipc::multi_process

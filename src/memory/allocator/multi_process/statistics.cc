@@ -176,5 +176,7 @@ bool ProcessBlock<Config>::AddStats(AllocatorStats* stats) {
 
 template bool ProcessBlock<LargePages>::AddStats(AllocatorStats* stats);
 template bool ProcessBlock<SmallPages>::AddStats(AllocatorStats* stats);
+template bool ProcessBlock<CheckedLargePages>::AddStats(AllocatorStats* stats);
+template bool ProcessBlock<CheckedSmallPages>::AddStats(AllocatorStats* stats);
 
 }  // namespace hshm::ipc::multi_process

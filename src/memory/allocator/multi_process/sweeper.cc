@@ -172,5 +172,7 @@ void Sweeper<Config>::AdoptUnit(uint32_t granule, uint32_t granules) noexcept {
 
 template class Sweeper<LargePages>;
 template class Sweeper<SmallPages>;
+template class Sweeper<CheckedLargePages>;
+template class Sweeper<CheckedSmallPages>;
 
 }  // namespace hshm::ipc::multi_process

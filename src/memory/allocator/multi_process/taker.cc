@@ -215,5 +215,7 @@ HeapRecord<Config>* Taker<Config>::RecordIn(uint32_t page, HeapId id) const noex
 
 template class Taker<LargePages>;
 template class Taker<SmallPages>;
+template class Taker<CheckedLargePages>;
+template class Taker<CheckedSmallPages>;
 
 }  // namespace hshm::ipc::multi_process

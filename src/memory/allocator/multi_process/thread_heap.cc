@@ -102,7 +102,6 @@ template <typename Config>
 Offset ThreadHeap<Config>::AllocateClass(uint32_t size_class) noexcept {
   const uint64_t bytes = ClassBytes(size_class);
   const uint32_t pages = bytes > Config::kMaxNarrowBytes ? Config::kWidePages : 1;
-  OwnedWord<uint64_t>& slot = record_->free_[size_class];
   bool filled = RefillFromOwned(size_class);
   for (Effort effort = Effort::kThread; effort != Effort::kEnd; effort = Next(effort)) {
     if (!filled && IsWorthCollecting(effort)) {
@@ -113,11 +112,7 @@ Offset ThreadHeap<Config>::AllocateClass(uint32_t size_class) noexcept {
       const uint32_t head = OpenPages(pages, 1, effort);
       filled = head != kNoPage ? StartClassPage(head, size_class) : RefillFromOwned(size_class);
     }
-    if (filled) {
-      const Offset block = slot.Get();
-      slot.Set(pages_.Link(block));
-      return block;
-    }
+    if (filled) return this->Pop(size_class);
   }
   // Eight pages in a row are not to be had: a large block may still get pages of its own.
   return pages == 1
@@ -137,6 +132,7 @@ Offset ThreadHeap<Config>::AllocateRun(uint32_t pages, uint32_t alignment_pages)
     PageEntry* entry = pages_.Entry(head);
     entry->shape_.Set(MakeShape(kKindRun));
     entry->carved_.Set(1);  // commit: used_ is 1 already, so the block is somebody's from here on
+    pages_.Give(PageTable<Config>::OffsetOf(head));
     List(head, kRuns);
     return PageTable<Config>::OffsetOf(head);
   }
@@ -160,6 +156,7 @@ Offset ThreadHeap<Config>::AllocateIdleRun(uint32_t pages) noexcept {
     if (entry->used_.Get() != 0 || entry->local_.Get() == 0) continue;
     entry->used_.Set(1);
     entry->local_.Set(0);  // commit
+    pages_.Give(PageTable<Config>::OffsetOf(page));
     return PageTable<Config>::OffsetOf(page);
   }
   return 0;
@@ -279,7 +276,7 @@ void ThreadHeap<Config>::FreeRest(Offset block, Freed freed) noexcept {
 
 template <typename Config>
 typename ThreadHeap<Config>::Freed ThreadHeap<Config>::TryFreeAnywhere(Offset block) noexcept {
-  CheckBlock("Free", block);
+  CheckPlace("Free", block);
   PageEntry* head = pages_.Entry(pages_.HeadOf(PageTable<Config>::PageOf(block)));
   if (head->owner_.Get() == id_) return this->FreeOwn(head, block, this->AddressOf(block));
   process_->FreeRemote(block);
@@ -436,7 +433,11 @@ HeapFront<Config> HeapFront<Config>::nobody_;
 
 template class HeapFront<LargePages>;
 template class HeapFront<SmallPages>;
+template class HeapFront<CheckedLargePages>;
+template class HeapFront<CheckedSmallPages>;
 template class ThreadHeap<LargePages>;
 template class ThreadHeap<SmallPages>;
+template class ThreadHeap<CheckedLargePages>;
+template class ThreadHeap<CheckedSmallPages>;
 
 }  // namespace hshm::ipc::multi_process

@@ -150,7 +150,7 @@ uint64_t ThreadHeap<Config>::UsableBytes(Offset block) const noexcept {
   const RootTier<Config>& root = process_->root();
   const uint32_t word = root.Head(root.GranuleOf(page));
   if (HeadWord::KindOf(word) != HeadWord::kLarge || block % root.granule_bytes() != 0) {
-    defect::InvalidFree("Reallocate", block);
+    process_->StopForLarge("Reallocate", block);
   }
   return HeadWord::Granules(word) * root.granule_bytes();
 }
@@ -194,5 +194,7 @@ bool ThreadHeap<Config>::ResizeInPlace(Offset block, uint64_t new_bytes) noexcep
 
 template class ThreadHeap<LargePages>;
 template class ThreadHeap<SmallPages>;
+template class ThreadHeap<CheckedLargePages>;
+template class ThreadHeap<CheckedSmallPages>;
 
 }  // namespace hshm::ipc::multi_process

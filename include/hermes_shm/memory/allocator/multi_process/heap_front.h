@@ -61,7 +61,12 @@ class HSHM_API HeapFront {
   HSHM_INLINE Offset Pop(uint32_t size_class) noexcept {
     OwnedWord<uint64_t>& slot = record_->free_[size_class];
     const Offset block = slot.Get();
-    if (HSHM_LIKELY(block != 0)) slot.Set(pages_.Link(block));
+    if (HSHM_LIKELY(block != 0)) {
+      const Offset next = pages_.Link(block);
+      pages_.CheckLink(block, next, size_class);
+      slot.Set(next);
+      pages_.Give(block);
+    }
     return block;
   }
   HSHM_INLINE Freed TryFree(Offset block, void* address) noexcept {
@@ -72,6 +77,7 @@ class HSHM_API HeapFront {
     return FreeOwn(entry, block, address);
   }
   HSHM_INLINE Freed FreeOwn(PageEntry* entry, Offset block, void* address) noexcept {
+    pages_.Return(block);
     const Offset local = entry->local_.Get();
     static_cast<Atomic<uint64_t>*>(address)->store(
         local, std::memory_order_relaxed);  // relaxed: private until published
@@ -95,6 +101,8 @@ class HSHM_API HeapFront {
 
 extern template class HeapFront<LargePages>;
 extern template class HeapFront<SmallPages>;
+extern template class HeapFront<CheckedLargePages>;
+extern template class HeapFront<CheckedSmallPages>;
 
 }  // namespace hshm::ipc::multi_process
 

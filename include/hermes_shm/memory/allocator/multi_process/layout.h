@@ -21,9 +21,16 @@
  */
 namespace hshm::ipc::multi_process {
 
-/** The page size is a type: everything that depends on it is known at compile time. */
-template <uint32_t kShift>
+/** Policy: nothing is noted of blocks, and misuse is found where it costs nothing. */
+struct HSHM_API Fast {};
+/** Policy: a mark for each block, out of line, by which every free of what is no block of a user,
+ * and every block that would be handed out twice, is found at the call. See block_marks.h. */
+struct HSHM_API Checked {};
+
+/** Page size and policy are types: everything that depends on them is known at compile time. */
+template <uint32_t kShift, typename Policy = Fast>
 struct HSHM_API PageConfig {
+  static constexpr bool kChecked = std::is_same_v<Policy, Checked>;
   static constexpr uint32_t kPageShift = kShift;
   static constexpr uint64_t kPageBytes = uint64_t{1} << kShift;
   /** Larger classes live in wide pages, so that no page holds fewer than eight blocks. */
@@ -35,6 +42,8 @@ struct HSHM_API PageConfig {
 };
 using LargePages = PageConfig<16>;  // 64 KiB, what applications use
 using SmallPages = PageConfig<12>;  // 4 KiB, for crash tests on small regions
+using CheckedLargePages = PageConfig<16, Checked>;
+using CheckedSmallPages = PageConfig<12, Checked>;
 
 inline constexpr uint32_t kNoPage = ~uint32_t{0};
 
@@ -98,9 +107,10 @@ struct PageEntry {
   OwnedWord<uint32_t> carved_;   // [owner] blocks ever listed; after local_
   OwnedWord<uint32_t> used_;     // [owner] carved blocks not in local_; lowered last
   OwnedWord<uint32_t>
-      committed_;            // [any] 1: the page's memory is there; 0 before a hole is punched
-  Atomic<uint64_t> remote_;  // [any] {head:32 page-relative in 16 bytes + 1, pushed:32} by CAS
-  uint64_t reserved_[2];
+      committed_;               // [any] 1: the page's memory is there; 0 before a hole is punched
+  Atomic<uint64_t> remote_;     // [any] {head:32 page-relative in 16 bytes + 1, pushed:32} by CAS
+  OwnedWord<uint64_t> former_;  // [owner] Checked: what a free page held last, see FormerBlocks
+  uint64_t reserved_;
 };
 static_assert(std::is_standard_layout_v<PageEntry>);
 static_assert(sizeof(PageEntry) == 64);  // frozen by kMultiProcessLayoutVersion

@@ -2,7 +2,7 @@
 #define HSHM_MEMORY_ALLOCATOR_MULTI_PROCESS_PAGE_TABLE_H_
 
 #include "hermes_shm/base/defects.h"
-#include "hermes_shm/memory/allocator/multi_process/layout.h"
+#include "hermes_shm/memory/allocator/multi_process/block_marks.h"
 
 namespace hshm::ipc::multi_process {
 
@@ -23,8 +23,15 @@ template <typename Config>
 class HSHM_API PageTable {
  public:
   PageTable() = default;
-  PageTable(const Region& region, Offset table_offset)
-      : region_(region), table_(region.At<PageEntry>(table_offset)) {}
+  PageTable(const Region& region, Offset table_offset, uint64_t page_count = 0)
+      : region_(region),
+        table_(region.At<PageEntry>(table_offset)),
+        marks_(region, MarksBehind(table_offset, page_count)) {}
+
+  /** One past what describes the pages: entries, and marks where the policy has them. */
+  static Offset EndOf(Offset table_offset, uint64_t page_count) {
+    return MarksBehind(table_offset, page_count) + Marks::BytesFor(page_count * Config::kPageBytes);
+  }
 
   const Region& region() const { return region_; }
   PageEntry* Entry(uint32_t page) const { return table_ + page; }
@@ -93,6 +100,71 @@ class HSHM_API PageTable {
   /** Whoever acts as owner of a page whose owner died: drains, makes carved_ and used_ exact. */
   void Recount(uint32_t page) const;
 
+  // ---- what Checked does beside; nothing in Fast ---------------------------------------------
+
+  /** Makes the memory of the pages' marks usable. False when the system has none. */
+  bool CommitMarks(uint32_t first, uint32_t pages) const {
+    if constexpr (Config::kChecked) {
+      const Offset marks = region_.OffsetOf(&marks_.WordOf(OffsetOf(first)));
+      return region_.services_->Commit(marks, Marks::BytesFor(pages * Config::kPageBytes));
+    } else {
+      return true;
+    }
+  }
+  /** Owner, the block is off its list: it is a user's. Stops with OverlappingBlock. */
+  HSHM_INLINE void Give(Offset block) const {
+    if constexpr (Config::kChecked) {
+      if (HSHM_UNLIKELY(!marks_.Give(block))) defect::OverlappingBlock("Allocate", block);
+    }
+  }
+  /** Owner, a block of a class that is about to be handed out: where its link leads is a block too,
+   * or the end. Stops with Corruption. */
+  HSHM_INLINE void CheckLink(Offset block, uint64_t next, uint32_t size_class) const {
+    if constexpr (Config::kChecked) {
+      const Offset begin = size_class <= ClassOf(Config::kMaxNarrowBytes)
+                               ? bits::AlignDown(block, Config::kPageBytes)
+                               : OffsetOf(HeadOf(PageOf(block)));
+      if (HSHM_UNLIKELY(next != 0 && !kLinkRules<Config>[size_class].Allows(next - begin))) {
+        defect::Corruption("the link of a free block", block);
+      }
+    }
+  }
+  /** Owner, before a free. Stops with DoubleFree, or InvalidFree. */
+  HSHM_INLINE void Return(Offset block) const {
+    if constexpr (Config::kChecked) {
+      if (HSHM_UNLIKELY(!marks_.Return(block))) StopForBlock("Free", block);
+    }
+  }
+  /** Anybody, of a page in use, before a push. Stops with DoubleFree, or InvalidFree. */
+  void ReturnFromAfar(Offset block) const {
+    if constexpr (Config::kChecked) {
+      if (!marks_.ReturnFromAfar(block)) StopForBlock("Free", block);
+    }
+  }
+  /** Stops with DoubleFree or InvalidFree unless a user has a block in a page in use there. */
+  void RequireLive(const char* operation, Offset block) const {
+    if constexpr (Config::kChecked) {
+      if (!marks_.IsLive(block)) StopForBlock(operation, block);
+    }
+  }
+  /** For checks: false where there are no marks. */
+  bool IsMarkedLive(Offset block) const {
+    if constexpr (Config::kChecked) {
+      return marks_.IsLive(block);
+    } else {
+      return false;
+    }
+  }
+  /** No block that could be freed begins there: DoubleFree when one was before, else InvalidFree.
+   */
+  [[noreturn]] void StopForBlock(const char* operation, Offset block) const noexcept;
+  /** A large block that is freed, root mutex held. */
+  void NoteFormerLarge(uint32_t page) const {
+    if constexpr (Config::kChecked) {
+      Entry(page)->former_.Set(FormerBlocks::Make(MakeShape(kKindRun), 1, 0));
+    }
+  }
+
   // ---- pages and spans -----------------------------------------------------------------------
 
   /** Opens pages [first, first + pages) for a heap: head first, each page by CAS.
@@ -131,6 +203,18 @@ class HSHM_API PageTable {
   }
 
  private:
+  using Marks = std::conditional_t<Config::kChecked, BlockMarks, NoMarks>;
+
+  static Offset MarksBehind(Offset table_offset, uint64_t page_count) {
+    return table_offset + page_count * sizeof(PageEntry);
+  }
+  bool WasBlock(const PageEntry* entry, Offset block) const;
+  void NoteFormerBlocks(uint32_t head) const;
+  void StopUnlessFree(uint32_t page, Offset block) const;
+  /** Stops with Corruption or OverlappingBlock unless a free block of the page is there. */
+  HSHM_INLINE void RequireFree(uint32_t page, Offset block) const {
+    if constexpr (Config::kChecked) StopUnlessFree(page, block);
+  }
   /** A drain that was cut between its two stores has pushed blocks in local_ already: they count
    * as drained from here on. Repeatable; for whoever acts for an owner that may have died in it. */
   void FinishCutDrain(uint32_t page) const;
@@ -144,10 +228,13 @@ class HSHM_API PageTable {
 
   Region region_;
   PageEntry* table_ = nullptr;
+  [[no_unique_address]] Marks marks_;
 };
 
 extern template class PageTable<LargePages>;
 extern template class PageTable<SmallPages>;
+extern template class PageTable<CheckedLargePages>;
+extern template class PageTable<CheckedSmallPages>;
 
 }  // namespace hshm::ipc::multi_process
 

@@ -176,6 +176,7 @@ class HSHM_API ProcessBlock {
   void Claim(uint32_t holder, uint32_t first, uint32_t pages) noexcept;
   void PollLost(Heap* heap, bool all) noexcept;
   bool IsLargeBlock(uint32_t granule, Offset block) const noexcept;
+  [[noreturn]] void StopForLarge(const char* operation, Offset block) const noexcept;
   void SetHome(uint32_t page, uint32_t home) noexcept;
   bool IsOurs(uint32_t page) const noexcept { return unit_of_[root_.GranuleOf(page)] != 0; }
   /** Of a free page: a heap of ours is about to open or to return it. If it went through other
@@ -218,6 +219,8 @@ class HSHM_API ProcessBlock {
 
 extern template class ProcessBlock<LargePages>;
 extern template class ProcessBlock<SmallPages>;
+extern template class ProcessBlock<CheckedLargePages>;
+extern template class ProcessBlock<CheckedSmallPages>;
 
 }  // namespace hshm::ipc::multi_process
 

@@ -77,7 +77,8 @@ class HSHM_API RootTier {
   bool ResizeLarge(uint32_t granule, uint32_t granules);
 
   /** True when a process unit covers the page; only then its entry has memory for sure. */
-  bool IsInUnit(uint32_t page) const;
+  bool IsInUnit(uint32_t page) const { return KindAround(page) == HeadWord::kUnit; }
+  bool IsInLargeBlock(uint32_t page) const { return KindAround(page) == HeadWord::kLarge; }
 
   /** True when every page of the run has an empty owner word. */
   bool AllPagesFree(uint32_t granule, uint32_t granules) const;
@@ -128,6 +129,8 @@ class HSHM_API RootTier {
     return BuddyEngine(nodes_, &header_->lists_, header_->first_granule_,
                        header_->granule_end_ - header_->first_granule_, 0, kBuddyMaxOrder);
   }
+  /** Of the unit or large block that covers the page. */
+  HeadWord::Kind KindAround(uint32_t page) const;
   void Rebuild();
   uint64_t PushesIn(uint32_t granule, uint32_t granules) const;
   void CountGranted(HeadWord::Kind kind, uint32_t first, uint32_t granules);
@@ -149,6 +152,8 @@ class HSHM_API RootTier {
 
 extern template class RootTier<LargePages>;
 extern template class RootTier<SmallPages>;
+extern template class RootTier<CheckedLargePages>;
+extern template class RootTier<CheckedSmallPages>;
 
 }  // namespace hshm::ipc::multi_process
 

@@ -66,6 +66,8 @@ class Sweeper {
 
 extern template class Sweeper<LargePages>;
 extern template class Sweeper<SmallPages>;
+extern template class Sweeper<CheckedLargePages>;
+extern template class Sweeper<CheckedSmallPages>;
 
 }  // namespace hshm::ipc::multi_process
 

@@ -58,6 +58,8 @@ class Taker {
 
 extern template class Taker<LargePages>;
 extern template class Taker<SmallPages>;
+extern template class Taker<CheckedLargePages>;
+extern template class Taker<CheckedSmallPages>;
 
 }  // namespace hshm::ipc::multi_process
 

@@ -90,10 +90,16 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
   void FinishFree(Offset block) noexcept;
   Offset AllocateAligned(uint64_t size_bytes, uint64_t alignment) noexcept;
   /** Stops with ForeignPointer unless the offset lies in the data of the region. */
-  void CheckBlock(const char* operation, Offset block) const noexcept {
+  void CheckPlace(const char* operation, Offset block) const noexcept {
     if (block < data_begin_ || block >= data_end_) {
       defect::ForeignPointer(operation, block, data_end_);
     }
+  }
+  /** The same before anything else than a free; Checked: unless a user has a block there. Of large
+   * blocks the root says so. */
+  void CheckBlock(const char* operation, Offset block) const noexcept {
+    CheckPlace(operation, block);
+    if (pages_.EntryOf(block)->owner_.Get() != kFreePage) pages_.RequireLive(operation, block);
   }
   /** The block grown or shrunk where it is; false when it would have to move. */
   bool ResizeInPlace(Offset block, uint64_t new_bytes) noexcept;
@@ -207,6 +213,8 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
 
 extern template class ThreadHeap<LargePages>;
 extern template class ThreadHeap<SmallPages>;
+extern template class ThreadHeap<CheckedLargePages>;
+extern template class ThreadHeap<CheckedSmallPages>;
 
 }  // namespace hshm::ipc::multi_process
 

@@ -1,0 +1,63 @@
+/** What the policy Checked does to pages and lists beside the rest; see BlockMarks. */
+#include <algorithm>
+
+#include "hermes_shm/memory/allocator/multi_process/page_table.h"
+
+namespace hshm::ipc::multi_process {
+
+template <typename Config>
+void PageTable<Config>::StopUnlessFree(uint32_t page, Offset block) const {
+  if constexpr (Config::kChecked) {
+    const uint32_t shape = Entry(page)->shape_.Get();
+    const uint64_t place = block - OffsetOf(page);
+    const bool is_block = KindOf(shape) == kKindClass
+                              ? kLinkRules<Config>[ClassOfShape(shape)].Allows(place)
+                              : place == 0;
+    if (!is_block) defect::Corruption("the link of a free block", OffsetOf(page));
+    if (marks_.IsLive(block)) defect::OverlappingBlock("A list of free blocks", block);
+  }
+}
+
+/** Before the words of a page are emptied, all of whose blocks are free. */
+template <typename Config>
+void PageTable<Config>::NoteFormerBlocks(uint32_t head) const {
+  if constexpr (Config::kChecked) {
+    PageEntry* entry = Entry(head);
+    const uint32_t shape = entry->shape_.Get();
+    const uint32_t carved = entry->carved_.Get();
+    // Blocks begin in each page of a class, but in the first of a run only.
+    const uint32_t pages = KindOf(shape) == kKindClass ? entry->span_.Get() : 1;
+    for (uint32_t i = 0; i < pages; ++i) {
+      Entry(head + i)->former_.Set(FormerBlocks::Make(shape, carved, i));
+    }
+  }
+}
+
+/** Whether a block that was handed out once begins there, in a page in use or in a free one. */
+template <typename Config>
+bool PageTable<Config>::WasBlock(const PageEntry* entry, Offset block) const {
+  const auto page = static_cast<uint32_t>(entry - table_);
+  const uint64_t former = entry->former_.Get();
+  const bool is_free = entry->owner_.Get() == kFreePage;
+  const uint32_t head = is_free ? page - FormerBlocks::Back(former) : HeadOf(page);
+  const uint32_t shape = is_free ? FormerBlocks::Shape(former) : Entry(head)->shape_.Get();
+  const uint32_t carved = is_free ? FormerBlocks::Carved(former) : Entry(head)->carved_.Get();
+  const uint64_t place = block - OffsetOf(head);
+  if (KindOf(shape) == kKindRun) return place == 0;
+  if (KindOf(shape) != kKindClass) return false;
+  const uint64_t bytes = ClassBytes(ClassOfShape(shape));
+  return place % bytes == 0 && place / bytes < carved;
+}
+
+template <typename Config>
+void PageTable<Config>::StopForBlock(const char* operation, Offset block) const noexcept {
+  if (WasBlock(EntryOf(block), block)) defect::DoubleFree(operation, block);
+  defect::InvalidFree(operation, block);
+}
+
+template class PageTable<LargePages>;
+template class PageTable<SmallPages>;
+template class PageTable<CheckedLargePages>;
+template class PageTable<CheckedSmallPages>;
+
+}  // namespace hshm::ipc::multi_process
