@@ -6,7 +6,7 @@
 namespace {
 using Alloc = hshm::ipc::MultiProcessAllocator;
 struct Traits : contract::Defaults {
-  static constexpr bool kFindsMisuse = false;  // no header, no bit per block: not on this path
+  static constexpr bool kFindsMisuse = HSHM_CHECKED;  // the policy Fast notes nothing of blocks
 };
 }  // namespace
 

@@ -7,7 +7,7 @@ namespace {
 using Alloc = hshm::ipc::SmallMultiProcessAllocator;
 struct Traits : contract::Defaults {
   static constexpr uint64_t kRegionBytes = 1 << 20;
-  static constexpr bool kFindsMisuse = false;  // no header, no bit per block: not on this path
+  static constexpr bool kFindsMisuse = HSHM_CHECKED;  // the policy Fast notes nothing of blocks
 };
 }  // namespace
 

@@ -172,7 +172,8 @@ std::string PageField(uint64_t place) {
                                     {offsetof(PageEntry, local_), "local_"},
                                     {offsetof(PageEntry, drained_), "drained_/carved_"},
                                     {offsetof(PageEntry, used_), "used_/committed_"},
-                                    {offsetof(PageEntry, remote_), "remote_"}};
+                                    {offsetof(PageEntry, remote_), "remote_"},
+                                    {offsetof(PageEntry, former_), "former_"}};
   for (const Name& name : kNames) {
     if (place / 8 == name.offset_ / 8) return name.name_;
   }
@@ -209,6 +210,7 @@ std::string FieldAt(const Region& region, uint64_t offset) {
   if (entry < header->page_count_) {
     return PageField((offset - header->table_offset_) % sizeof(PageEntry));
   }
+  if (offset < Pages::EndOf(header->table_offset_, header->page_count_)) return "marks";
   const Root root(region, core, nullptr);
   const uint32_t page = root.pages().HeadOf(Pages::PageOf(offset));
   if (KindOf(root.pages().Entry(page)->shape_.Get()) != PageKind::kKindHeaps) return "link";

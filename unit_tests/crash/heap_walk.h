@@ -10,8 +10,12 @@
 
 namespace hshm::ipc::crash {
 
-using Allocator = SmallMultiProcessAllocator;
+#if HSHM_CHECKED
+using Config = multi_process::CheckedSmallPages;
+#else
 using Config = multi_process::SmallPages;
+#endif
+using Allocator = BasicMultiProcessAllocator<Config>;
 using Root = multi_process::RootTier<Config>;
 
 /** A block that the words of the region call live. */

@@ -152,7 +152,12 @@ std::string Oracle::FreeKnown(const Evidence& evidence, Allocator* allocator) {
 
 std::string Oracle::FreeLost(Allocator* allocator) {
   const HeapWalk walk(RegionOf(memory_));
+  const Region region = RegionOf(memory_);
+  const auto pages = Root(region, CoreOffset(region), nullptr).pages();
   for (const LiveBlock& block : walk.live()) {
+    // No user knows it, so the policy Checked has it marked as nobody's; here one comes to know it.
+    const bool has_mark = pages.EntryOf(block.offset_)->owner_.Get() != multi_process::kFreePage;
+    if (has_mark && !pages.IsMarkedLive(block.offset_)) pages.Give(block.offset_);
     allocator->FreeOffset(MemContext(), OffsetPtr<>(block.offset_));
   }
   if (allocator->GetCurrentlyAllocatedSize() != 0) return "P4: live bytes in an empty region";
