@@ -105,11 +105,15 @@ HSHM_OPERATOR void* operator new[](size_t size, std::align_val_t alignment,
   return NewAlignedQuietly(size, alignment, "_ZnamSt11align_val_tRKSt9nothrow_t");
 }
 
-// Size and alignment say nothing that the block's page does not say.
+// Size and alignment say nothing that the block's page does not say: they are only compared.
 HSHM_OPERATOR void operator delete(void* block) noexcept { library::Free(block); }
 HSHM_OPERATOR void operator delete[](void* block) noexcept { library::Free(block); }
-HSHM_OPERATOR void operator delete(void* block, size_t) noexcept { library::Free(block); }
-HSHM_OPERATOR void operator delete[](void* block, size_t) noexcept { library::Free(block); }
+HSHM_OPERATOR void operator delete(void* block, size_t size) noexcept {
+  library::FreeSized(block, size);
+}
+HSHM_OPERATOR void operator delete[](void* block, size_t size) noexcept {
+  library::FreeSized(block, size);
+}
 HSHM_OPERATOR void operator delete(void* block, const std::nothrow_t&) noexcept {
   library::Free(block);
 }
@@ -120,11 +124,12 @@ HSHM_OPERATOR void operator delete(void* block, std::align_val_t) noexcept { lib
 HSHM_OPERATOR void operator delete[](void* block, std::align_val_t) noexcept {
   library::Free(block);
 }
-HSHM_OPERATOR void operator delete(void* block, size_t, std::align_val_t) noexcept {
-  library::Free(block);
+HSHM_OPERATOR void operator delete(void* block, size_t size, std::align_val_t alignment) noexcept {
+  library::FreeSized(block, size, static_cast<size_t>(alignment));
 }
-HSHM_OPERATOR void operator delete[](void* block, size_t, std::align_val_t) noexcept {
-  library::Free(block);
+HSHM_OPERATOR void operator delete[](void* block, size_t size,
+                                     std::align_val_t alignment) noexcept {
+  library::FreeSized(block, size, static_cast<size_t>(alignment));
 }
 HSHM_OPERATOR void operator delete(void* block, std::align_val_t, const std::nothrow_t&) noexcept {
   library::Free(block);

@@ -17,16 +17,12 @@
 
 namespace hshm::malloc_library {
 
-constinit ProcessHeap process_heap;
+constinit ProcessHeap<FastPages> fast_process_heap;
+constinit ProcessHeap<CheckedPages> checked_process_heap;
 
 // ---- start -------------------------------------------------------------------------------------
 
-void ProcessHeap::NoteEnvironment() noexcept { has_environment_ = true; }
-
 namespace {
-
-/** The loader's own first calls come before the system's library knows the environment. */
-__attribute__((constructor)) void OnLoad() { process_heap.NoteEnvironment(); }
 
 [[noreturn]] void StopForMemory(uint64_t size_bytes, int error) noexcept {
   char sentence[320];
@@ -40,9 +36,10 @@ __attribute__((constructor)) void OnLoad() { process_heap.NoteEnvironment(); }
 
 }  // namespace
 
-bool ProcessHeap::Start() noexcept {
+template <typename Config>
+bool ProcessHeap<Config>::Start() noexcept {
   if (IsStarted()) return true;
-  if (environ == nullptr && !has_environment_) return false;
+  if (!HasEnvironment()) return false;
   uint32_t expected = kNew;
   if (!state_.compare_exchange_strong(expected, kStarting,
                                       std::memory_order_acquire,     // pairs with the store below
@@ -55,7 +52,8 @@ bool ProcessHeap::Start() noexcept {
   return true;
 }
 
-void ProcessHeap::MapMemory(const Settings& settings) noexcept {
+template <typename Config>
+void ProcessHeap<Config>::MapMemory(const Settings& settings) noexcept {
   uint64_t size_bytes = settings.size_bytes_;
   if (size_bytes == 0) size_bytes = DefaultHeapBytes(settings.backend_);
   for (;;) {
@@ -68,7 +66,8 @@ void ProcessHeap::MapMemory(const Settings& settings) noexcept {
   }
 }
 
-void ProcessHeap::Make() noexcept {
+template <typename Config>
+void ProcessHeap<Config>::Make() noexcept {
   const NoCancellation no_cancellation;
   const Settings settings = ReadSettings();
   try {
@@ -95,11 +94,13 @@ void ProcessHeap::Make() noexcept {
   } catch (const std::exception& error) {
     StopProgram(error.what());
   }
-  const auto at_end = [](void* heap) { process_heap.EndThread(static_cast<Heap*>(heap)); };
+  const auto at_end = [](void* heap) {
+    ProcessHeapOf<Config>().EndThread(static_cast<Heap*>(heap));
+  };
   const int no_key = pthread_key_create(&key_, at_end);
-  const int no_handlers =
-      pthread_atfork([] { process_heap.PrepareFork(); }, [] { process_heap.FinishForkInParent(); },
-                     [] { process_heap.FinishForkInChild(); });
+  const int no_handlers = pthread_atfork([] { ProcessHeapOf<Config>().PrepareFork(); },
+                                         [] { ProcessHeapOf<Config>().FinishForkInParent(); },
+                                         [] { ProcessHeapOf<Config>().FinishForkInChild(); });
   if (no_key != 0 || no_handlers != 0) {
     StopProgram("The system has no thread-local key, or no memory for fork handlers.");
   }
@@ -107,7 +108,9 @@ void ProcessHeap::Make() noexcept {
 
 // ---- threads -----------------------------------------------------------------------------------
 
-Heap* ProcessHeap::FindHeap(ThreadState& me) noexcept {
+template <typename Config>
+typename ProcessHeap<Config>::Heap* ProcessHeap<Config>::FindHeap(
+    ThreadState<Config>& me) noexcept {
   const KeepErrno keep_errno;
   if (!Start()) return nullptr;
   if (me.has_ended_ || me.slow_calls_++ % 64 != 0) return shared_;
@@ -115,7 +118,9 @@ Heap* ProcessHeap::FindHeap(ThreadState& me) noexcept {
   return heap != nullptr ? heap : shared_;
 }
 
-Heap* ProcessHeap::TakeHeap(ThreadState& me) noexcept {
+template <typename Config>
+typename ProcessHeap<Config>::Heap* ProcessHeap<Config>::TakeHeap(
+    ThreadState<Config>& me) noexcept {
   Heap* heap = nullptr;
   {
     const SpinGuard guard(threads_);
@@ -135,8 +140,9 @@ Heap* ProcessHeap::TakeHeap(ThreadState& me) noexcept {
 
 /** Called when a thread ends, before the destructors of keys that were made later: their calls, and
  * the system's last ones for the thread, are served by the shared heap. */
-void ProcessHeap::EndThread(Heap* heap) noexcept {
-  ThreadState& me = thread_state;
+template <typename Config>
+void ProcessHeap<Config>::EndThread(Heap* heap) noexcept {
+  ThreadState<Config>& me = ThreadStateOf<Config>();
   me.heap_ = Front::Nobody();
   me.own_ = nullptr;
   me.has_ended_ = true;
@@ -147,7 +153,8 @@ void ProcessHeap::EndThread(Heap* heap) noexcept {
 
 // ---- frees from inside -------------------------------------------------------------------------
 
-void ProcessHeap::Defer(void* block) noexcept {
+template <typename Config>
+void ProcessHeap<Config>::Defer(void* block) noexcept {
   auto* mine = static_cast<Deferred*>(block);
   mine->next_ = deferred_.load(std::memory_order_relaxed);  // relaxed: the CAS re-reads it
   while (!deferred_.compare_exchange_weak(mine->next_, mine,
@@ -157,7 +164,8 @@ void ProcessHeap::Defer(void* block) noexcept {
 }
 
 /** Gate held. Takes the whole list, so no block can come back to it meanwhile. */
-void ProcessHeap::FreeDeferred(Heap* heap) noexcept {
+template <typename Config>
+void ProcessHeap<Config>::FreeDeferred(Heap* heap) noexcept {
   Deferred* block = deferred_.exchange(nullptr, std::memory_order_acquire);  // pairs with Defer
   while (block != nullptr) {
     Deferred* const next = block->next_;
@@ -173,8 +181,9 @@ void ProcessHeap::FreeDeferred(Heap* heap) noexcept {
  * handlers this thread's own calls go to OwnMemory, its frees are deferred. Where a signal handler
  * forks that has interrupted a slow path, its thread holds locks already: they stay as they are.
  */
-void ProcessHeap::PrepareFork() noexcept {
-  ThreadState& me = thread_state;
+template <typename Config>
+void ProcessHeap<Config>::PrepareFork() noexcept {
+  ThreadState<Config>& me = ThreadStateOf<Config>();
   me.holds_fork_ = !me.is_inside_;
   if (me.holds_fork_) CloseGates();
   // Not before: another thread's child would have it open too.
@@ -183,29 +192,32 @@ void ProcessHeap::PrepareFork() noexcept {
   }
 }
 
-void ProcessHeap::CloseGates() noexcept {
-  thread_state.is_inside_ = true;
-  thread_state.heap_ = Front::Nobody();
+template <typename Config>
+void ProcessHeap<Config>::CloseGates() noexcept {
+  ThreadStateOf<Config>().is_inside_ = true;
+  ThreadStateOf<Config>().heap_ = Front::Nobody();
   threads_.Lock();
   for (uint32_t i = 0; i < heap_end_; ++i) gates_[i].lock_.Lock();
   allocator_->HoldForFork();
   own_memory.Lock();
 }
 
-void ProcessHeap::OpenGates() noexcept {
+template <typename Config>
+void ProcessHeap<Config>::OpenGates() noexcept {
   own_memory.Unlock();
   allocator_->LetGoAfterFork();
   for (uint32_t i = 0; i < heap_end_; ++i) gates_[i].lock_.Unlock();
   threads_.Unlock();
-  ThreadState& me = thread_state;
+  ThreadState<Config>& me = ThreadStateOf<Config>();
   me.holds_fork_ = false;
   me.is_inside_ = false;
   me.heap_ = me.Own();
 }
 
-void ProcessHeap::FinishForkInParent() noexcept {
+template <typename Config>
+void ProcessHeap<Config>::FinishForkInParent() noexcept {
   const KeepErrno keep_errno;
-  ThreadState& me = thread_state;
+  ThreadState<Config>& me = ThreadStateOf<Config>();
   if (memory_->backend() == Backend::kShm && me.copy_done_[0] >= 0) {
     // Until the child has its copy, or is dead: what it copies must stay as it was at the fork.
     close(me.copy_done_[1]);
@@ -216,9 +228,10 @@ void ProcessHeap::FinishForkInParent() noexcept {
   if (me.holds_fork_) OpenGates();
 }
 
-void ProcessHeap::FinishForkInChild() noexcept {
+template <typename Config>
+void ProcessHeap<Config>::FinishForkInChild() noexcept {
   const KeepErrno keep_errno;
-  ThreadState& me = thread_state;
+  ThreadState<Config>& me = ThreadStateOf<Config>();
   const bool is_shm = memory_->backend() == Backend::kShm;
   if (is_shm) {
     const int error = me.copy_done_[0] < 0 ? EMFILE : memory_->ReplaceByCopy();
@@ -239,14 +252,18 @@ void ProcessHeap::FinishForkInChild() noexcept {
 
 /** The parent's other threads are not here: whoever comes next takes their heaps over. Not from a
  * copy that was made while they went on: its lists may be of two moments. */
-void ProcessHeap::AdoptHeapsOfOthers(bool is_shm) noexcept {
+template <typename Config>
+void ProcessHeap<Config>::AdoptHeapsOfOthers(bool is_shm) noexcept {
   const SpinGuard guard(threads_);
   for (uint32_t i = 0; i < heap_end_; ++i) {
     Heap* const heap = users_[i];
-    if (heap == nullptr || heap == thread_state.own_) continue;
+    if (heap == nullptr || heap == ThreadStateOf<Config>().own_) continue;
     users_[i] = nullptr;
     if (!is_shm) allocator_->ReleaseHeap(heap);
   }
 }
+
+template class ProcessHeap<FastPages>;
+template class ProcessHeap<CheckedPages>;
 
 }  // namespace hshm::malloc_library

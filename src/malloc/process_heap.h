@@ -36,8 +36,13 @@ class Late {
  *
  * Order of locks: threads_, gates by index, the allocator's, OwnMemory's.
  */
+template <typename Config>
 class ProcessHeap {
  public:
+  using Allocator = ipc::BasicMultiProcessAllocator<Config>;
+  using Heap = typename Allocator::Heap;
+  using Front = ipc::multi_process::HeapFront<Config>;
+
   constexpr ProcessHeap() noexcept = default;
 
   /** Makes it if it is not there yet. False before the program's environment is: whoever calls then
@@ -46,8 +51,6 @@ class ProcessHeap {
   bool IsStarted() const noexcept {
     return state_.load(std::memory_order_acquire) == kReady;  // pairs with Start
   }
-  /** The loader has run the constructors of the system's library: an empty environment is empty. */
-  void NoteEnvironment() noexcept;
 
   Allocator& allocator() noexcept { return *allocator_; }
   HeapMemory& memory() noexcept { return *memory_; }
@@ -58,7 +61,7 @@ class ProcessHeap {
 
   /** The heap for a slow path of a thread that has none yet: its own from now on, or the shared
    * one; hold its gate while using it. Null when Start says no. */
-  Heap* FindHeap(ThreadState& me) noexcept;
+  Heap* FindHeap(ThreadState<Config>& me) noexcept;
   SpinLock& GateOf(const Heap* heap) noexcept { return gates_[heap->index()].lock_; }
 
   /** Blocks freed by threads inside of a slow path; the next slow path frees them. */
@@ -82,7 +85,7 @@ class ProcessHeap {
 
   void Make() noexcept;
   void MapMemory(const Settings& settings) noexcept;
-  Heap* TakeHeap(ThreadState& me) noexcept;
+  Heap* TakeHeap(ThreadState<Config>& me) noexcept;
   void EndThread(Heap* heap) noexcept;
   void PrepareFork() noexcept;
   void CloseGates() noexcept;
@@ -92,7 +95,6 @@ class ProcessHeap {
   void AdoptHeapsOfOthers(bool is_shm) noexcept;
 
   Atomic<uint32_t> state_{kNew};
-  bool has_environment_ = false;
   pthread_key_t key_ = 0;
   SpinLock threads_;             // guards users_, heap_end_
   Heap* users_[kMaxHeaps] = {};  // by index: heaps that a thread has
@@ -104,7 +106,18 @@ class ProcessHeap {
   Late<Allocator> allocator_;
 };
 
-extern constinit ProcessHeap process_heap;
+extern constinit ProcessHeap<FastPages> fast_process_heap;
+extern constinit ProcessHeap<CheckedPages> checked_process_heap;
+
+/** One of them is never started. */
+template <typename Config>
+HSHM_INLINE ProcessHeap<Config>& ProcessHeapOf() noexcept {
+  if constexpr (Config::kChecked) {
+    return checked_process_heap;
+  } else {
+    return fast_process_heap;
+  }
+}
 
 }  // namespace hshm::malloc_library
 

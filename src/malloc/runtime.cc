@@ -15,8 +15,10 @@
 
 namespace hshm::malloc_library {
 
-HSHM_CONSTINIT thread_local ThreadState thread_state = {Front::Nobody(), nullptr, false,   false,
-                                                        false,           0,       {-1, -1}};
+HSHM_CONSTINIT thread_local ThreadState<FastPages> thread_state = {
+    ThreadState<FastPages>::Front::Nobody(), nullptr, false, false, false, 0, {-1, -1}};
+HSHM_CONSTINIT thread_local ThreadState<CheckedPages> checked_thread_state = {
+    ThreadState<CheckedPages>::Front::Nobody(), nullptr, false, false, false, 0, {-1, -1}};
 
 namespace {
 
@@ -39,15 +41,18 @@ constexpr size_t kDropInsteadOfClearBytes = 1_MiB;
  * This thread in a slow path, with the heap that serves it, whose gate it holds. Calls that come
  * from inside, by the system's library or a signal handler, find is_inside_ and Nobody.
  */
+template <typename Config>
 class SlowPath {
+  using Heap = typename ThreadState<Config>::Heap;
+
  public:
-  HSHM_INLINE SlowPath() noexcept : me_(thread_state) {
+  HSHM_INLINE SlowPath() noexcept : me_(ThreadStateOf<Config>()) {
     me_.is_inside_ = true;
-    me_.heap_ = Front::Nobody();
-    heap_ = HSHM_LIKELY(me_.own_ != nullptr) ? me_.own_ : process_heap.FindHeap(me_);
+    me_.heap_ = ThreadState<Config>::Front::Nobody();
+    heap_ = HSHM_LIKELY(me_.own_ != nullptr) ? me_.own_ : ProcessHeapOf<Config>().FindHeap(me_);
     // A process's only thread forks outside of its slow paths, so nobody asks for the gates then.
     if (heap_ == nullptr || IsOnlyThread()) return;
-    gate_ = &process_heap.GateOf(heap_);
+    gate_ = &ProcessHeapOf<Config>().GateOf(heap_);
     gate_->Lock();
   }
   HSHM_INLINE ~SlowPath() {
@@ -62,21 +67,56 @@ class SlowPath {
   Heap* heap() const noexcept { return heap_; }
 
  private:
-  ThreadState& me_;
+  ThreadState<Config>& me_;
   Heap* heap_;
   SpinLock* gate_ = nullptr;
 };
 
+/** What the interface is made of, over one of the two heaps. */
+template <typename Config>
+struct Runtime {
+  using Heap = typename ThreadState<Config>::Heap;
+  using Front = typename ThreadState<Config>::Front;
+
+  static ThreadState<Config>& me() noexcept { return ThreadStateOf<Config>(); }
+  static ProcessHeap<Config>& process_heap() noexcept { return ProcessHeapOf<Config>(); }
+
+  // What Fast has in line.
+  static void* Allocate(size_t size_bytes) noexcept;
+  static void Free(void* block) noexcept;
+
+  static void* AllocateSlow(size_t size_bytes) noexcept;
+  static void* AllocateAligned(size_t size_bytes, size_t alignment) noexcept;
+  static void* AllocateZeroed(size_t size_bytes) noexcept;
+  static void* Reallocate(void* block, size_t new_bytes) noexcept;
+  static void FreeRare(void* block) noexcept;
+  static void FreeSlow(void* block) noexcept;
+  static void FinishFree(void* block) noexcept;
+  static void FinishFreeInLine(void* block) noexcept;
+  static void RequireSize(void* block, size_t size_bytes, size_t alignment) noexcept;
+  static size_t UsableBytes(void* block, const char* operation) noexcept;
+  static bool ResizeInPlace(void* block, size_t usable, size_t new_bytes) noexcept;
+  static bool Trim() noexcept;
+  static bool GetStats(ipc::AllocatorStats* stats) noexcept;
+
+  template <typename AllocateFrom>
+  static void* AllocateFromHeap(size_t size_bytes, size_t alignment,
+                                AllocateFrom allocate) noexcept;
+  static Heap* HeapToLook(const void* block, const char* operation) noexcept;
+};
+
 /** allocate(heap) in a slow path; OwnMemory when that cannot be. */
+template <typename Config>
 template <typename AllocateFrom>
-void* AllocateFromHeap(size_t size_bytes, size_t alignment, AllocateFrom allocate) noexcept {
+void* Runtime<Config>::AllocateFromHeap(size_t size_bytes, size_t alignment,
+                                        AllocateFrom allocate) noexcept {
   void* block = nullptr;
   bool has_heap = false;
   if (size_bytes <= kMaxBlockBytes) {
-    if (!thread_state.is_inside_) {
-      const SlowPath slow;
+    if (!me().is_inside_) {
+      const SlowPath<Config> slow;
       has_heap = slow.heap() != nullptr;
-      if (HSHM_UNLIKELY(process_heap.HasDeferred())) process_heap.FreeDeferred(slow.heap());
+      if (HSHM_UNLIKELY(process_heap().HasDeferred())) process_heap().FreeDeferred(slow.heap());
       const ipc::Offset offset = has_heap ? allocate(slow.heap()) : 0;
       if (offset != 0) block = slow.heap()->AddressOf(offset);
     }
@@ -87,103 +127,133 @@ void* AllocateFromHeap(size_t size_bytes, size_t alignment, AllocateFrom allocat
 }
 
 /** The heap by which a block of any thread can be looked at: no list is changed through it. */
-Heap* HeapToLook(const void* block, const char* operation) noexcept {
-  if (!process_heap.IsStarted()) {
+template <typename Config>
+typename Runtime<Config>::Heap* Runtime<Config>::HeapToLook(const void* block,
+                                                            const char* operation) noexcept {
+  if (!process_heap().IsStarted()) {
     defect::ForeignPointer(operation, reinterpret_cast<uintptr_t>(block), 0);
   }
-  Heap* const own = thread_state.own_;
-  Heap* const heap = own != nullptr ? own : process_heap.shared();
+  Heap* const own = me().own_;
+  Heap* const heap = own != nullptr ? own : process_heap().shared();
   heap->CheckBlock(operation, heap->OffsetOf(block));
   return heap;
 }
 
-}  // namespace
-
 // ---- allocate ----------------------------------------------------------------------------------
 
-void* AllocateSlow(size_t size_bytes) noexcept {
-  Front* const front = thread_state.heap_;
-  const ipc::Offset block = front->TryAllocateClass(size_bytes);
-  if (HSHM_LIKELY(block != 0)) return front->AddressOf(block);
+template <typename Config>
+HSHM_INLINE void* Runtime<Config>::Allocate(size_t size_bytes) noexcept {
+  Front* const front = me().heap_;
+  const ipc::Offset block = HSHM_LIKELY(size_bytes <= ipc::multi_process::kTableBytes)
+                                ? front->TryAllocate(size_bytes)
+                                : front->TryAllocateClass(size_bytes);
+  return HSHM_LIKELY(block != 0) ? front->AddressOf(block) : AllocateSlow(size_bytes);
+}
+
+template <typename Config>
+void* Runtime<Config>::AllocateSlow(size_t size_bytes) noexcept {
   return AllocateFromHeap(size_bytes, ipc::kDefaultAlignment,
                           [size_bytes](Heap* heap) { return heap->Allocate(size_bytes); });
 }
 
-void* AllocateAligned(size_t size_bytes, size_t alignment) noexcept {
+template <typename Config>
+void* Runtime<Config>::AllocateAligned(size_t size_bytes, size_t alignment) noexcept {
   if (alignment <= ipc::kDefaultAlignment) return Allocate(size_bytes);
   return AllocateFromHeap(size_bytes, alignment, [size_bytes, alignment](Heap* heap) {
-    if (alignment > process_heap.memory().max_alignment()) return ipc::Offset{0};
+    if (alignment > process_heap().memory().max_alignment()) return ipc::Offset{0};
     return heap->AllocateAligned(size_bytes, alignment);
   });
 }
 
-void* AllocateZeroed(size_t size_bytes) noexcept {
+template <typename Config>
+void* Runtime<Config>::AllocateZeroed(size_t size_bytes) noexcept {
   void* const block = Allocate(size_bytes);
   if (block == nullptr) return nullptr;
   const bool is_dropped = size_bytes >= kDropInsteadOfClearBytes &&
-                          process_heap.memory().DropAndKeepCommitted(block, size_bytes);
+                          process_heap().memory().DropAndKeepCommitted(block, size_bytes);
   if (!is_dropped) std::memset(block, 0, size_bytes);
   return block;
 }
 
 // ---- free --------------------------------------------------------------------------------------
 
-namespace {
+template <typename Config>
+HSHM_INLINE void Runtime<Config>::Free(void* block) noexcept {
+  const typename Front::Freed freed = me().heap_->TryFreeAddress(block);
+  if (HSHM_LIKELY(freed == Front::Freed::kDone)) return;
+  if (freed == Front::Freed::kPageWaits) return FinishFree(block);
+  FreeSlow(block);
+}
 
 /** Null, blocks of OwnMemory, frees of threads without a heap or inside of a slow path. */
-HSHM_NOINLINE void FreeRare(void* block) noexcept {
+template <typename Config>
+HSHM_NOINLINE void Runtime<Config>::FreeRare(void* block) noexcept {
   if (block == nullptr) return;
   if (own_memory.Contains(block)) return own_memory.Free(block);
   HeapToLook(block, "free");
-  if (thread_state.is_inside_) return process_heap.Defer(block);
-  const SlowPath slow;
+  if (me().is_inside_) return process_heap().Defer(block);
+  const SlowPath<Config> slow;
   slow.heap()->Free(slow.heap()->OffsetOf(block));
 }
 
-}  // namespace
-
-void FreeSlow(void* block) noexcept {
-  const ThreadState& me = thread_state;
-  if (me.own_ == nullptr || me.is_inside_ || !process_heap.Contains(block)) return FreeRare(block);
+template <typename Config>
+HSHM_INLINE void Runtime<Config>::FreeSlow(void* block) noexcept {
+  const ThreadState<Config>& state = me();
+  if (state.own_ == nullptr || state.is_inside_ || !process_heap().Contains(block)) {
+    return FreeRare(block);
+  }
   // For blocks of other threads nothing private is changed: no gate is needed.
-  if (me.own_->TryFreeAnywhere(me.own_->OffsetOf(block)) == Front::Freed::kPageWaits) {
+  if (state.own_->TryFreeAnywhere(state.own_->OffsetOf(block)) == Front::Freed::kPageWaits) {
     FinishFree(block);
   }
 }
 
-void FinishFree(void* block) noexcept {
+template <typename Config>
+HSHM_INLINE void Runtime<Config>::FinishFreeInLine(void* block) noexcept {
   // The block was of this thread's own heap, which is at hand outside of slow paths only.
-  Heap* const own = thread_state.own_;
+  Heap* const own = me().own_;
   if (!own->HasToFinish(own->OffsetOf(block))) return;
-  const SlowPath slow;
+  const SlowPath<Config> slow;
   own->FinishFree(own->OffsetOf(block));
+}
+
+template <typename Config>
+HSHM_NOINLINE void Runtime<Config>::FinishFree(void* block) noexcept {
+  FinishFreeInLine(block);
+}
+
+/** Null and what is not of the heap go their way through free. */
+template <typename Config>
+void Runtime<Config>::RequireSize(void* block, size_t size_bytes, size_t alignment) noexcept {
+  if (!process_heap().IsStarted() || !process_heap().Contains(block)) return;
+  Heap* const heap = HeapToLook(block, "operator delete");
+  heap->RequireSize("operator delete", heap->OffsetOf(block), size_bytes, alignment);
 }
 
 // ---- blocks ------------------------------------------------------------------------------------
 
-size_t UsableBytes(void* block) noexcept {
+template <typename Config>
+size_t Runtime<Config>::UsableBytes(void* block, const char* operation) noexcept {
   if (own_memory.Contains(block)) return own_memory.UsableBytes(block);
-  Heap* const heap = HeapToLook(block, "malloc_usable_size");
+  Heap* const heap = HeapToLook(block, operation);
   return heap->UsableBytes(heap->OffsetOf(block));
 }
 
-namespace {
-
 /** Whether the block has the new size from now on where it is. */
-bool ResizeInPlace(void* block, size_t usable, size_t new_bytes) noexcept {
+template <typename Config>
+bool Runtime<Config>::ResizeInPlace(void* block, size_t usable, size_t new_bytes) noexcept {
   if (own_memory.Contains(block)) return new_bytes <= usable;
-  if (usable <= ipc::multi_process::LargePages::kMaxClassBytes) {
+  if (usable <= Config::kMaxClassBytes) {
     return new_bytes <= usable && new_bytes >= usable / 2;
   }
-  if (thread_state.is_inside_) return new_bytes <= usable;
-  const SlowPath slow;
+  if (me().is_inside_) return new_bytes <= usable;
+  const SlowPath<Config> slow;
   return slow.heap()->ResizeInPlace(slow.heap()->OffsetOf(block), new_bytes);
 }
 
-}  // namespace
-
-void* Reallocate(void* block, size_t new_bytes) noexcept {
-  const size_t usable = UsableBytes(block);
+template <typename Config>
+void* Runtime<Config>::Reallocate(void* block, size_t new_bytes) noexcept {
+  const size_t usable = UsableBytes(block, "realloc");
   if (new_bytes > kMaxBlockBytes) {
     errno = ENOMEM;
     return nullptr;
@@ -203,27 +273,104 @@ void* Reallocate(void* block, size_t new_bytes) noexcept {
 
 // ---- the whole heap ----------------------------------------------------------------------------
 
-bool Trim() noexcept {
-  if (!process_heap.IsStarted() || thread_state.is_inside_) return false;
-  const SlowPath slow;
+template <typename Config>
+bool Runtime<Config>::Trim() noexcept {
+  if (!process_heap().IsStarted() || me().is_inside_) return false;
+  const SlowPath<Config> slow;
   Heap* const heap = slow.heap();
-  const uint64_t before = process_heap.memory().decommitted_bytes();
+  const uint64_t before = process_heap().memory().decommitted_bytes();
   heap->Flush();
-  process_heap.allocator().Trim();
-  process_heap.allocator().FreeTls(ipc::MemContext());  // Trim took a heap for this thread
-  return process_heap.memory().decommitted_bytes() != before;
+  process_heap().allocator().Trim();
+  process_heap().allocator().FreeTls(ipc::MemContext());  // Trim took a heap for this thread
+  return process_heap().memory().decommitted_bytes() != before;
 }
 
-bool GetStats(ipc::AllocatorStats* stats) noexcept {
-  if (!process_heap.IsStarted() || thread_state.is_inside_) return false;
-  const SlowPath slow;
+template <typename Config>
+bool Runtime<Config>::GetStats(ipc::AllocatorStats* stats) noexcept {
+  if (!process_heap().IsStarted() || me().is_inside_) return false;
+  const SlowPath<Config> slow;
   try {
-    *stats = process_heap.allocator().GetStats();
+    *stats = process_heap().allocator().GetStats();
   } catch (const std::exception&) {
     return false;
   }
-  process_heap.allocator().FreeTls(ipc::MemContext());  // GetStats took a heap for this thread
+  process_heap().allocator().FreeTls(ipc::MemContext());  // GetStats took a heap for this thread
   return stats->is_complete_;
+}
+
+using Fast = Runtime<FastPages>;
+using Checked = Runtime<CheckedPages>;
+
+}  // namespace
+
+// ---- the one that is the program's -------------------------------------------------------------
+
+void* AllocateMedium(size_t size_bytes) noexcept {
+  auto* const front = thread_state.heap_;
+  const ipc::Offset block = front->TryAllocateClass(size_bytes);
+  return HSHM_LIKELY(block != 0) ? front->AddressOf(block) : AllocateSlow(size_bytes);
+}
+
+namespace {
+
+/** Not in line, so that what goes on in one of the two heaps has nothing to save. */
+HSHM_NOINLINE void* AllocateFirst(size_t size_bytes) noexcept {
+  return FindPolicy() == Policy::kChecked ? Checked::AllocateSlow(size_bytes)
+                                          : Fast::AllocateSlow(size_bytes);
+}
+HSHM_NOINLINE void FreeOfOthers(void* block) noexcept { Fast::FreeSlow(block); }
+HSHM_NOINLINE void FreeWithoutHeap(void* block) noexcept {
+  FindPolicy() == Policy::kChecked ? Checked::FreeSlow(block) : Fast::FreeRare(block);
+}
+
+}  // namespace
+
+void* AllocateSlow(size_t size_bytes) noexcept {
+  const Policy policy = KnownPolicy();
+  if (HSHM_LIKELY(policy == Policy::kFast)) return Fast::AllocateSlow(size_bytes);
+  return policy == Policy::kChecked ? Checked::Allocate(size_bytes) : AllocateFirst(size_bytes);
+}
+
+void* AllocateAligned(size_t size_bytes, size_t alignment) noexcept {
+  return IsChecked() ? Checked::AllocateAligned(size_bytes, alignment)
+                     : Fast::AllocateAligned(size_bytes, alignment);
+}
+
+void* AllocateZeroed(size_t size_bytes) noexcept {
+  return IsChecked() ? Checked::AllocateZeroed(size_bytes) : Fast::AllocateZeroed(size_bytes);
+}
+
+void* Reallocate(void* block, size_t new_bytes) noexcept {
+  return IsChecked() ? Checked::Reallocate(block, new_bytes) : Fast::Reallocate(block, new_bytes);
+}
+
+void FinishFree(void* block) noexcept { Fast::FinishFreeInLine(block); }
+
+void FreeSlow(void* block) noexcept {
+  // Under Checked no thread has a heap of Fast: this is where its frees turn.
+  if (HSHM_LIKELY(thread_state.own_ != nullptr)) return FreeOfOthers(block);
+  using Front = ThreadState<CheckedPages>::Front;
+  const Front::Freed freed = checked_thread_state.heap_->TryFreeAddress(block);
+  if (HSHM_LIKELY(freed == Front::Freed::kDone)) return;
+  if (freed == Front::Freed::kPageWaits) return Checked::FinishFree(block);
+  FreeWithoutHeap(block);
+}
+
+void FreeSizedSlow(void* block, size_t size_bytes, size_t alignment) noexcept {
+  if (thread_state.own_ != nullptr || !IsChecked()) return Fast::FreeSlow(block);
+  Checked::RequireSize(block, size_bytes, alignment);
+  Checked::Free(block);
+}
+
+size_t UsableBytes(void* block) noexcept {
+  return IsChecked() ? Checked::UsableBytes(block, "malloc_usable_size")
+                     : Fast::UsableBytes(block, "malloc_usable_size");
+}
+
+bool Trim() noexcept { return IsChecked() ? Checked::Trim() : Fast::Trim(); }
+
+bool GetStats(ipc::AllocatorStats* stats) noexcept {
+  return IsChecked() ? Checked::GetStats(stats) : Fast::GetStats(stats);
 }
 
 }  // namespace hshm::malloc_library

@@ -7,10 +7,12 @@
 #include "hermes_shm/base/macros.h"
 #include "hermes_shm/memory/allocator/allocator_stats.h"
 #include "hermes_shm/memory/allocator/multi_process_allocator.h"
+#include "malloc/policy.h"
 
 /**
  * The heap behind malloc: one MultiProcessAllocator of this process, made by the first call and
- * never taken down, for calls come before main and after the last destructor.
+ * never taken down, for calls come before main and after the last destructor. Of which policy it is
+ * says policy.h; what stands here in line is that of Fast.
  *
  *     malloc, free ...   thread_state.heap_ -> the thread's heap: two loads, no lock, no question
  *       when that does not do: a slow path, below
@@ -24,12 +26,12 @@
  */
 namespace hshm::malloc_library {
 
-using Allocator = ipc::MultiProcessAllocator;
-using Heap = Allocator::Heap;
-using Front = ipc::multi_process::HeapFront<ipc::multi_process::LargePages>;
-
-/** What a thread knows of itself. */
+/** What a thread knows of itself, in the policy that is the program's; of the other's, nothing. */
+template <typename Config>
 struct ThreadState {
+  using Front = ipc::multi_process::HeapFront<Config>;
+  using Heap = ipc::multi_process::ThreadHeap<Config>;
+
   Front* heap_;          // for the fast path: own_, or Nobody while a slow path is under way
   Heap* own_;            // null: none yet, or no more
   bool is_inside_;       // of a slow path, or between fork()'s handlers
@@ -41,12 +43,25 @@ struct ThreadState {
   Front* Own() const noexcept { return own_ != nullptr ? own_ : Front::Nobody(); }
 };
 
-extern HSHM_CONSTINIT thread_local ThreadState thread_state
+extern HSHM_CONSTINIT thread_local ThreadState<FastPages> thread_state
     __attribute__((tls_model("initial-exec")));
+extern HSHM_CONSTINIT thread_local ThreadState<CheckedPages> checked_thread_state
+    __attribute__((tls_model("initial-exec")));
+
+template <typename Config>
+HSHM_INLINE ThreadState<Config>& ThreadStateOf() noexcept {
+  if constexpr (Config::kChecked) {
+    return checked_thread_state;
+  } else {
+    return thread_state;
+  }
+}
 
 // ---- what the interface is made of ------------------------------------------------------------
 // All noexcept; null with errno ENOMEM when there is no room, or the size is above PTRDIFF_MAX.
 
+/** Of a size that is not in the table of classes. */
+void* AllocateMedium(size_t size_bytes) noexcept;
 void* AllocateSlow(size_t size_bytes) noexcept;
 /** alignment: a power of two. */
 void* AllocateAligned(size_t size_bytes, size_t alignment) noexcept;
@@ -56,6 +71,8 @@ void* Reallocate(void* block, size_t new_bytes) noexcept;
 /** Whatever Free does not do at once: null, blocks of others, pages that become empty. */
 HSHM_NOINLINE void FreeSlow(void* block) noexcept;
 HSHM_NOINLINE void FinishFree(void* block) noexcept;
+/** FreeSlow of what was allocated with this size, and alignment; Checked stops with WrongSize. */
+HSHM_NOINLINE void FreeSizedSlow(void* block, size_t size_bytes, size_t alignment) noexcept;
 size_t UsableBytes(void* block) noexcept;
 /** Gives back what nobody uses. @return whether the process has less memory from the system now */
 bool Trim() noexcept;
@@ -63,12 +80,16 @@ bool Trim() noexcept;
 bool GetStats(ipc::AllocatorStats* stats) noexcept;
 
 HSHM_INLINE void* Allocate(size_t size_bytes) noexcept {
-  Front* const front = thread_state.heap_;
+  if (HSHM_UNLIKELY(size_bytes > ipc::multi_process::kTableBytes)) {
+    return AllocateMedium(size_bytes);
+  }
+  auto* const front = thread_state.heap_;
   const ipc::Offset block = front->TryAllocate(size_bytes);
   return HSHM_LIKELY(block != 0) ? front->AddressOf(block) : AllocateSlow(size_bytes);
 }
 
 HSHM_INLINE void Free(void* block) noexcept {
+  using Front = ThreadState<FastPages>::Front;
   switch (thread_state.heap_->TryFreeAddress(block)) {
     case Front::Freed::kDone:
       return;
@@ -76,6 +97,20 @@ HSHM_INLINE void Free(void* block) noexcept {
       return FinishFree(block);
     case Front::Freed::kNot:
       return FreeSlow(block);
+  }
+}
+
+/** Free by who knows what was asked for. */
+HSHM_INLINE void FreeSized(void* block, size_t size_bytes,
+                           size_t alignment = ipc::kDefaultAlignment) noexcept {
+  using Front = ThreadState<FastPages>::Front;
+  switch (thread_state.heap_->TryFreeAddress(block)) {
+    case Front::Freed::kDone:
+      return;
+    case Front::Freed::kPageWaits:
+      return FinishFree(block);
+    case Front::Freed::kNot:
+      return FreeSizedSlow(block, size_bytes, alignment);
   }
 }
 

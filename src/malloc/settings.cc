@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "hermes_shm/base/bits.h"
+#include "hermes_shm/base/config.h"
 #include "hermes_shm/base/units.h"
 #include "hermes_shm/platform/memory_limit.h"
 #include "hermes_shm/platform/page.h"
@@ -76,6 +77,15 @@ Settings ReadSettings() noexcept {
   const char* size = secure_getenv("HSHM_MALLOC_SIZE");
   if (size != nullptr && *size != '\0') settings.size_bytes_ = ReadSize("HSHM_MALLOC_SIZE", size);
   return settings;
+}
+
+bool WantsChecked() noexcept {
+  const char* value = secure_getenv("HSHM_CHECKED");
+  if (value == nullptr || *value == '\0') return HSHM_CHECKED != 0;
+  if (std::strcmp(value, "0") != 0 && std::strcmp(value, "1") != 0) {
+    StopForValue("HSHM_CHECKED", value, "0 or 1");
+  }
+  return *value == '1';
 }
 
 uint64_t DefaultHeapBytes(Backend backend) noexcept {

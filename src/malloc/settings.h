@@ -28,6 +28,10 @@ inline constexpr uint64_t kMaxHeapBytes = uint64_t{64} << 40;
  */
 Settings ReadSettings() noexcept;
 
+/** HSHM_CHECKED=1 or 0 of the environment, with the same rules; not set: as the library was built.
+ */
+bool WantsChecked() noexcept;
+
 /**
  * Size for when none was asked for. Private: twice the memory of the machine and at least 64 GiB,
  * in addresses. Shm: half of the memory that the machine or the control group has, as a tmpfs takes

@@ -156,6 +156,23 @@ uint64_t ThreadHeap<Config>::UsableBytes(Offset block) const noexcept {
 }
 
 template <typename Config>
+void ThreadHeap<Config>::RequireSize(const char* operation, Offset block, uint64_t size_bytes,
+                                     uint64_t alignment) const noexcept {
+  const uint64_t usable = UsableBytes(block);
+  const uint64_t size = std::max<uint64_t>(size_bytes, 1);
+  const uint64_t rounded = alignment > kDefaultAlignment ? bits::AlignUp(size, alignment) : size;
+  // A request of a class may have got pages of its own, where no page of the class was to be had.
+  const uint64_t of_class =
+      rounded <= Config::kMaxClassBytes ? ClassBytes(ClassOf(rounded)) : ~uint64_t{0};
+  const uint64_t step = size <= process_->process_unit_bytes() ? Config::kPageBytes
+                                                               : process_->root().granule_bytes();
+  const bool is_right = usable == of_class || usable == bits::AlignUp(size, step) ||
+                        usable == bits::AlignUp(size, Config::kPageBytes) ||
+                        usable == bits::AlignUp(of_class, Config::kPageBytes);
+  if (!is_right) defect::WrongSize(operation, block, size_bytes, usable);
+}
+
+template <typename Config>
 bool ThreadHeap<Config>::ResizeInPlace(Offset block, uint64_t new_bytes) noexcept {
   const uint32_t page = PageTable<Config>::PageOf(block);
   if (pages_.Entry(page)->owner_.Get() == kFreePage) return process_->ResizeLarge(block, new_bytes);

@@ -2,18 +2,19 @@
 #define HSHM_MEMORY_ALLOCATOR_MULTI_PROCESS_BLOCK_MARKS_H_
 
 #include <array>
+#include <bit>
 
 #include "hermes_shm/memory/allocator/multi_process/layout.h"
 
 namespace hshm::ipc::multi_process {
 
-/** Of 1 KiB of data: a bit for each 16 bytes, in two words that have different writers. */
+/** Of 512 bytes of data: a bit for each 16 bytes, in two words that have different writers. */
 struct MarkWord {
-  OwnedWord<uint64_t> given_;  // [owner of the page] flipped by Allocate and by the owner's frees
-  Atomic<uint64_t> returned_;  // [any] by CAS; flipped by all other frees
+  OwnedWord<uint32_t> given_;  // [owner of the page] flipped by Allocate and by the owner's frees
+  Atomic<uint32_t> returned_;  // [any] by CAS; flipped by all other frees
 };
 static_assert(std::is_standard_layout_v<MarkWord>);
-static_assert(sizeof(MarkWord) == 16);  // frozen by kMultiProcessLayoutVersion
+static_assert(sizeof(MarkWord) == 8);  // frozen by kMultiProcessLayoutVersion
 
 /**
  * Who says of a block whether a user has it, in the policy Checked: the two bits of its first unit
@@ -39,7 +40,7 @@ static_assert(sizeof(MarkWord) == 16);  // frozen by kMultiProcessLayoutVersion
 class BlockMarks {
  public:
   static constexpr uint64_t kUnitBytes = 16;
-  static constexpr uint64_t kWordBytes = 64 * kUnitBytes;
+  static constexpr uint64_t kWordBytes = 32 * kUnitBytes;
 
   BlockMarks() = default;
   BlockMarks(const Region& region, Offset offset) : words_(region.At<MarkWord>(offset)) {}
@@ -49,15 +50,15 @@ class BlockMarks {
     return data_bytes / kWordBytes * sizeof(MarkWord);
   }
 
-  /** The word for the 1 KiB around an offset. */
+  /** The word for the 512 bytes around an offset. */
   MarkWord& WordOf(Offset block) const { return words_[block / kWordBytes]; }
 
   /** Whether a user has a block that begins there. */
   HSHM_INLINE bool IsLive(Offset block) const {
     const MarkWord& word = WordOf(block);
     // relaxed: a user's bits stand still, and whoever may ask got them with the block
-    const uint64_t differ = word.given_.Get() ^ word.returned_.load(std::memory_order_relaxed);
-    return block % kUnitBytes == 0 && (differ & BitOf(block)) != 0;
+    const uint32_t differ = word.given_.Get() ^ word.returned_.load(std::memory_order_relaxed);
+    return block % kUnitBytes == 0 && IsSet(differ, block);
   }
   /** Owner, the block is on no list any more. False when a user has it already. */
   [[nodiscard]] HSHM_INLINE bool Give(Offset block) const { return Flip(block, false); }
@@ -68,11 +69,11 @@ class BlockMarks {
   /** Anybody, before the block is pushed. False when no user has one there. */
   [[nodiscard]] bool ReturnFromAfar(Offset block) const {
     MarkWord& word = WordOf(block);
-    const uint64_t bit = BitOf(block);
-    const uint64_t given = word.given_.Get();
-    uint64_t returned = word.returned_.load(std::memory_order_relaxed);  // relaxed: the CAS looks
+    const uint32_t bit = BitOf(block);
+    const uint32_t given = word.given_.Get();
+    uint32_t returned = word.returned_.load(std::memory_order_relaxed);  // relaxed: the CAS looks
     do {
-      if (block % kUnitBytes != 0 || ((given ^ returned) & bit) == 0) return false;
+      if (block % kUnitBytes != 0 || !IsSet(given ^ returned, block)) return false;
     } while (!word.returned_.compare_exchange_weak(
         returned, returned ^ bit,
         std::memory_order_relaxed,    // relaxed: the push that follows publishes it
@@ -83,21 +84,23 @@ class BlockMarks {
   void Forget(Offset begin, uint64_t bytes) const {
     for (Offset at = begin; at < begin + bytes; at += kWordBytes) {
       MarkWord& word = WordOf(at);
-      const uint64_t returned = word.returned_.load(std::memory_order_relaxed);  // relaxed: no user
+      const uint32_t returned = word.returned_.load(std::memory_order_relaxed);  // relaxed: no user
       if (word.given_.Get() != returned) word.given_.Set(returned);
     }
   }
 
  private:
-  static uint64_t BitOf(Offset block) { return uint64_t{1} << (block / kUnitBytes % 64); }
+  static uint32_t BitOf(Offset block) { return uint32_t{1} << (block / kUnitBytes % 32); }
+  static HSHM_INLINE bool IsSet(uint32_t bits, Offset block) {
+    return (bits >> (block / kUnitBytes % 32) & 1) != 0;
+  }
   HSHM_INLINE bool Flip(Offset block, bool is_live) const {
     MarkWord& word = WordOf(block);
-    const uint64_t bit = BitOf(block);
-    const uint64_t given = word.given_.Get();
+    const uint32_t given = word.given_.Get();
     // relaxed: others flip only bits of blocks that users have; see Ordering
-    const uint64_t differ = given ^ word.returned_.load(std::memory_order_relaxed);
-    if (HSHM_UNLIKELY(((differ & bit) != 0) != is_live)) return false;
-    word.given_.Set(given ^ bit);
+    const uint32_t differ = given ^ word.returned_.load(std::memory_order_relaxed);
+    if (HSHM_UNLIKELY(IsSet(differ, block) != is_live)) return false;
+    word.given_.Set(given ^ BitOf(block));
     return true;
   }
 
@@ -113,15 +116,17 @@ struct NoMarks {
 
 /**
  * Where links may lead: to the blocks of one size in their own page. A multiple of d is told by a
- * multiplication with 2^64 / d, rounded up (Lemire, Kaser, Kurz 2019, "Faster remainder by direct
- * computation"), exact for the 32 bits of a place in a page.
+ * multiplication with 2^32 / d, rounded up (Lemire, Kaser, Kurz 2019, "Faster remainder by direct
+ * computation"), exact as both are counted in 16 bytes: places have 15 bits then, and d has 13.
  */
 struct LinkRule {
-  uint64_t inverse_;
-  uint64_t last_;  // where the last block of a page begins
+  uint32_t inverse_;
+  uint32_t last_;  // where the last block of a page begins, in 16 bytes
 
   HSHM_INLINE bool Allows(uint64_t place) const {
-    return place <= last_ && place * inverse_ < inverse_;
+    // What is no multiple of 16 becomes larger than any place.
+    const uint64_t units = std::rotr(place, 4);
+    return units <= last_ && static_cast<uint32_t>(units) * inverse_ <= inverse_ - 1;
   }
 };
 
@@ -129,9 +134,13 @@ template <typename Config>
 inline constexpr auto kLinkRules = [] {
   std::array<LinkRule, Config::kClassCount> rules{};
   for (uint32_t c = 0; c < Config::kClassCount; ++c) {
-    const uint64_t bytes = ClassBytes(c);
-    const uint64_t pages = bytes > Config::kMaxNarrowBytes ? Config::kWidePages : 1;
-    rules[c] = {~uint64_t{0} / bytes + 1, (pages * Config::kPageBytes / bytes - 1) * bytes};
+    const uint64_t units = ClassBytes(c) / 16;
+    const uint64_t pages = ClassBytes(c) > Config::kMaxNarrowBytes ? Config::kWidePages : 1;
+    const uint64_t blocks = pages * Config::kPageBytes / 16 / units;
+    // Of 1 it is 2^32, or 0 here, which allows all places.
+    rules[c].inverse_ = static_cast<uint32_t>((uint64_t{1} << 32) / units +
+                                              ((uint64_t{1} << 32) % units != 0 ? 1 : 0));
+    rules[c].last_ = static_cast<uint32_t>((blocks - 1) * units);
   }
   return rules;
 }();

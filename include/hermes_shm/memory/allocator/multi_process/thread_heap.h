@@ -101,6 +101,10 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
     CheckPlace(operation, block);
     if (pages_.EntryOf(block)->owner_.Get() != kFreePage) pages_.RequireLive(operation, block);
   }
+  /** Stops with WrongSize unless a request of this size and alignment would have got such a block.
+   */
+  void RequireSize(const char* operation, Offset block, uint64_t size_bytes,
+                   uint64_t alignment) const noexcept;
   /** The block grown or shrunk where it is; false when it would have to move. */
   bool ResizeInPlace(Offset block, uint64_t new_bytes) noexcept;
   /** Bytes that the block can hold. */
