@@ -1,0 +1,20 @@
+/** The block waits on the list from which its heap allocates next. */
+#include "misuse/heap.h"
+
+namespace hshm::misuse {
+
+HSHM_MISUSE(freed_twice_in_hand, "DoubleFree: Free") {
+  Heap heap;
+  const Offset kept = heap.Allocate(100);
+  const Offset one = heap.Allocate(100);
+  const Offset two = heap.Allocate(100);
+  heap.Free(one);
+  heap.Free(two);
+  heap->Trim();  // what was in hand is on the page's list, with the two in front
+  const Offset taken = heap.Allocate(100);
+  if (kept == taken || (taken != one && taken != two)) _exit(3);
+  AtTheCall();
+  heap.Free(taken == one ? two : one);
+}
+
+}  // namespace hshm::misuse

@@ -1,0 +1,14 @@
+/** A pointer one byte into a block. */
+#include <cstdlib>
+
+#include "misuse/misuse_case.h"
+
+namespace hshm::misuse {
+
+HSHM_MISUSE(malloc_freed_unaligned, "InvalidFree: Free") {
+  char* const block = Opaque(static_cast<char*>(std::malloc(300)));
+  AtTheCall();
+  std::free(block + 1);
+}
+
+}  // namespace hshm::misuse
