@@ -42,6 +42,13 @@ TEST_CASE("Each defect ends the process with its name and what was given") {
         "0x2003).\n");
   CHECK(LastWords([] { defect::NotAttached("Allocate"); }) ==
         "hshm: NotAttached: Allocate on an allocator that is not attached to a region.\n");
+  CHECK(
+      LastWords([] { defect::OverlappingBlock("Allocate", 48); }) ==
+      "hshm: OverlappingBlock: Allocate met offset 48, a block that a user has: a freed block was "
+      "written to, or freed twice at one moment.\n");
+  CHECK(LastWords([] { defect::WrongSize("operator delete", 48, 200, 112); }) ==
+        "hshm: WrongSize: operator delete of 200 bytes was given offset 48, a block of 112 bytes, "
+        "which was asked for with another size.\n");
   CHECK(LastWords([] { defect::ClosedArena("Free", 12); }) ==
         "hshm: ClosedArena: Free was given the context of arena 12, which is not open: it was "
         "popped, or is another handle's.\n");
