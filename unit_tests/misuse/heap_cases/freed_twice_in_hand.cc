@@ -10,7 +10,7 @@ HSHM_MISUSE(freed_twice_in_hand, "DoubleFree: Free") {
   const Offset two = heap.Allocate(100);
   heap.Free(one);
   heap.Free(two);
-  heap->Trim();  // what was in hand is on the page's list, with the two
+  heap->Trim();                             // what was in hand is on the page's list, with the two
   const Offset taken = heap.Allocate(100);  // the list is in hand
   AtTheCall();
   heap.Free(taken == one ? two : one);
