@@ -15,10 +15,9 @@
 
 namespace hshm::malloc_library {
 
-HSHM_CONSTINIT thread_local ThreadState<FastPages> thread_state = {
-    ThreadState<FastPages>::Front::Nobody(), nullptr, false, false, false, 0, {-1, -1}};
-HSHM_CONSTINIT thread_local ThreadState<CheckedPages> checked_thread_state = {
-    ThreadState<CheckedPages>::Front::Nobody(), nullptr, false, false, false, 0, {-1, -1}};
+HSHM_CONSTINIT thread_local ThreadStates thread_states = {
+    {ThreadState<FastPages>::Front::Nobody(), nullptr, false, false, false, 0, {-1, -1}},
+    {ThreadState<CheckedPages>::Front::Nobody(), nullptr, false, false, false, 0, {-1, -1}}};
 
 namespace {
 
@@ -306,7 +305,7 @@ using Checked = Runtime<CheckedPages>;
 // ---- the one that is the program's -------------------------------------------------------------
 
 void* AllocateMedium(size_t size_bytes) noexcept {
-  auto* const front = thread_state.heap_;
+  auto* const front = thread_states.fast_.heap_;
   const ipc::Offset block = front->TryAllocateClass(size_bytes);
   return HSHM_LIKELY(block != 0) ? front->AddressOf(block) : AllocateSlow(size_bytes);
 }
@@ -320,7 +319,7 @@ HSHM_NOINLINE void* AllocateFirst(size_t size_bytes) noexcept {
 }
 HSHM_NOINLINE void FreeOfOthers(void* block) noexcept { Fast::FreeSlow(block); }
 HSHM_NOINLINE void FreeWithoutHeap(void* block) noexcept {
-  FindPolicy() == Policy::kChecked ? Checked::FreeSlow(block) : Fast::FreeRare(block);
+  IsChecked() ? Checked::FreeSlow(block) : Fast::FreeRare(block);
 }
 
 }  // namespace
@@ -348,16 +347,16 @@ void FinishFree(void* block) noexcept { Fast::FinishFreeInLine(block); }
 
 void FreeSlow(void* block) noexcept {
   // Under Checked no thread has a heap of Fast: this is where its frees turn.
-  if (HSHM_LIKELY(thread_state.own_ != nullptr)) return FreeOfOthers(block);
+  if (HSHM_LIKELY(thread_states.fast_.own_ != nullptr)) return FreeOfOthers(block);
   using Front = ThreadState<CheckedPages>::Front;
-  const Front::Freed freed = checked_thread_state.heap_->TryFreeAddress(block);
+  const Front::Freed freed = thread_states.checked_.heap_->TryFreeAddress(block);
   if (HSHM_LIKELY(freed == Front::Freed::kDone)) return;
   if (freed == Front::Freed::kPageWaits) return Checked::FinishFree(block);
   FreeWithoutHeap(block);
 }
 
 void FreeSizedSlow(void* block, size_t size_bytes, size_t alignment) noexcept {
-  if (thread_state.own_ != nullptr || !IsChecked()) return Fast::FreeSlow(block);
+  if (thread_states.fast_.own_ != nullptr || !IsChecked()) return Fast::FreeSlow(block);
   Checked::RequireSize(block, size_bytes, alignment);
   Checked::Free(block);
 }

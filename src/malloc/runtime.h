@@ -14,7 +14,7 @@
  * never taken down, for calls come before main and after the last destructor. Of which policy it is
  * says policy.h; what stands here in line is that of Fast.
  *
- *     malloc, free ...   thread_state.heap_ -> the thread's heap: two loads, no lock, no question
+ *     malloc, free ...   the thread's front, ThreadState::heap_: two loads, no lock, no question
  *       when that does not do: a slow path, below
  *         of the thread's own heap, under its gate
  *         of the shared heap, for threads that have none: more than 1023 of them, or in their end
@@ -43,17 +43,19 @@ struct ThreadState {
   Front* Own() const noexcept { return own_ != nullptr ? own_ : Front::Nobody(); }
 };
 
-extern HSHM_CONSTINIT thread_local ThreadState<FastPages> thread_state
-    __attribute__((tls_model("initial-exec")));
-extern HSHM_CONSTINIT thread_local ThreadState<CheckedPages> checked_thread_state
+struct ThreadStates {
+  ThreadState<FastPages> fast_;
+  ThreadState<CheckedPages> checked_;
+};
+extern HSHM_CONSTINIT thread_local ThreadStates thread_states
     __attribute__((tls_model("initial-exec")));
 
 template <typename Config>
 HSHM_INLINE ThreadState<Config>& ThreadStateOf() noexcept {
   if constexpr (Config::kChecked) {
-    return checked_thread_state;
+    return thread_states.checked_;
   } else {
-    return thread_state;
+    return thread_states.fast_;
   }
 }
 
@@ -83,14 +85,14 @@ HSHM_INLINE void* Allocate(size_t size_bytes) noexcept {
   if (HSHM_UNLIKELY(size_bytes > ipc::multi_process::kTableBytes)) {
     return AllocateMedium(size_bytes);
   }
-  auto* const front = thread_state.heap_;
+  auto* const front = thread_states.fast_.heap_;
   const ipc::Offset block = front->TryAllocate(size_bytes);
   return HSHM_LIKELY(block != 0) ? front->AddressOf(block) : AllocateSlow(size_bytes);
 }
 
 HSHM_INLINE void Free(void* block) noexcept {
   using Front = ThreadState<FastPages>::Front;
-  switch (thread_state.heap_->TryFreeAddress(block)) {
+  switch (thread_states.fast_.heap_->TryFreeAddress(block)) {
     case Front::Freed::kDone:
       return;
     case Front::Freed::kPageWaits:
@@ -104,7 +106,7 @@ HSHM_INLINE void Free(void* block) noexcept {
 HSHM_INLINE void FreeSized(void* block, size_t size_bytes,
                            size_t alignment = ipc::kDefaultAlignment) noexcept {
   using Front = ThreadState<FastPages>::Front;
-  switch (thread_state.heap_->TryFreeAddress(block)) {
+  switch (thread_states.fast_.heap_->TryFreeAddress(block)) {
     case Front::Freed::kDone:
       return;
     case Front::Freed::kPageWaits:

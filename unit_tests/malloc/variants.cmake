@@ -8,3 +8,4 @@ endmacro()
 
 hshm_malloc_variant(private HSHM_MALLOC_BACKEND=private)
 hshm_malloc_variant(shm HSHM_MALLOC_BACKEND=shm)
+hshm_malloc_variant(checked HSHM_MALLOC_BACKEND=private HSHM_CHECKED=1)
