@@ -157,7 +157,7 @@ std::string Oracle::FreeLost(Allocator* allocator) {
   for (const LiveBlock& block : walk.live()) {
     // No user knows it, so the policy Checked has it marked as nobody's; here one comes to know it.
     const bool has_mark = pages.EntryOf(block.offset_)->owner_.Get() != multi_process::kFreePage;
-    if (has_mark && !pages.IsMarkedLive(block.offset_)) pages.Give(block.offset_);
+    if (has_mark) pages.MarkLive(block.offset_);
     allocator->FreeOffset(MemContext(), OffsetPtr<>(block.offset_));
   }
   if (allocator->GetCurrentlyAllocatedSize() != 0) return "P4: live bytes in an empty region";

@@ -61,8 +61,9 @@ constexpr AllocatorType TypeOfHeap() {
  * delete them if they have not been popped, kKeepLive and any other death leave them to be read.
  *
  * Config says the size of pages and the policy. Fast notes nothing of blocks. Checked has a mark
- * for each in the region, 1.6 % of its size, and stops at the call with DoubleFree, InvalidFree,
- * ForeignPointer, OverlappingBlock or Corruption; see docs/misuse.md. A region is of one policy.
+ * for each in the region, a sixteenth of its size, and stops at the call with DoubleFree,
+ * InvalidFree, ForeignPointer, OverlappingBlock or Corruption; see docs/misuse.md. A region is of
+ * one policy.
  */
 template <typename Config, multi_process::Sharing kSharing = multi_process::Sharing::kManyProcesses>
 class HSHM_API BasicMultiProcessAllocator

@@ -80,15 +80,16 @@ class Checker {
     return pages_.IsMarkedLive(PageTable<Config>::OffsetOf(page) + block * pages_.BlockBytes(page));
   }
 
-  /** Marked are blocks that somebody has, and nothing else. Quiet: no death left one unmarked. */
+  /** Marked is where blocks begin, and live what somebody has. Quiet: nothing is half done. */
   void Marks(uint32_t page, uint32_t span, bool has_blocks) {
     if constexpr (!Config::kChecked) return;
     const Offset begin = PageTable<Config>::OffsetOf(page);
     const uint64_t bytes = pages_.BlockBytes(page);
-    const Offset end = has_blocks ? begin + pages_.Entry(page)->carved_.Get() * bytes : begin;
+    const Offset carved_end = begin + pages_.Entry(page)->carved_.Get() * bytes;
     for (Offset at = begin; at < begin + span * Config::kPageBytes; at += 16) {
-      const bool may_be = at < end && (at - begin) % bytes == 0;
-      Expect(may_be || !pages_.IsMarkedLive(at), "no block begins where one is marked", page);
+      const bool is_place = has_blocks && (at - begin) % bytes == 0;
+      Expect(is_place || !pages_.IsMarked(at), "no block begins where one is marked", page);
+      Expect(at < carved_end || !pages_.IsMarkedLive(at), "a block is live that never was", page);
     }
   }
 

@@ -9,12 +9,38 @@ template <typename Config>
 void PageTable<Config>::StopUnlessFree(uint32_t page, Offset block) const {
   if constexpr (Config::kChecked) {
     const uint32_t shape = Entry(page)->shape_.Get();
-    const uint64_t place = block - OffsetOf(page);
-    const bool is_block = KindOf(shape) == kKindClass
-                              ? kLinkRules<Config>[ClassOfShape(shape)].Allows(place)
-                              : place == 0;
-    if (!is_block) defect::Corruption("the link of a free block", OffsetOf(page));
-    if (marks_.IsLive(block)) defect::OverlappingBlock("A list of free blocks", block);
+    const uint64_t span_bytes = std::max(Entry(page)->span_.Get(), 1u) * Config::kPageBytes;
+    const bool is_inside = block % Marks::kUnitBytes == 0 && block - OffsetOf(page) < span_bytes;
+    if (!is_inside) defect::Corruption("the link of a free block", OffsetOf(page));
+    if (marks_.Get(block) != MarkOf(shape)) StopForListed(block);
+  }
+}
+
+template <typename Config>
+void PageTable<Config>::StopForListed(Offset block) const noexcept {
+  if (IsMarkedLive(block)) defect::OverlappingBlock("Allocate", block);
+  defect::Corruption("the link of a free block", block);
+}
+
+/** No list names them any more. Marks are only where blocks of the page's kind can begin; of a page
+ * that is deleted the kind is not known any more. */
+template <typename Config>
+void PageTable<Config>::ClearMarks(uint32_t head) const {
+  if constexpr (Config::kChecked) {
+    const PageEntry* entry = Entry(head);
+    const Offset begin = OffsetOf(head);
+    const uint64_t span_bytes = std::max(entry->span_.Get(), 1u) * Config::kPageBytes;
+    switch (KindOf(entry->shape_.Get())) {
+      case kKindRun:
+        return marks_.Set(begin, 0);
+      case kKindClass: {
+        const uint64_t bytes = BlockBytes(head);
+        for (uint64_t at = 0; at + bytes <= span_bytes; at += bytes) marks_.Set(begin + at, 0);
+        return;
+      }
+      default:
+        return marks_.Clear(begin, span_bytes);
+    }
   }
 }
 

@@ -54,6 +54,7 @@ bool PageTable<Config>::Carve(uint32_t page, uint64_t bytes) const {
     SetLink(first + i * block_bytes, first + (i + 1) * block_bytes);
   }
   SetLink(first + (count - 1) * block_bytes, entry->local_.Get());
+  MarkCarved(first, first + count * block_bytes, block_bytes, entry->shape_.Get());
   entry->local_.Set(first);
   entry->carved_.Set(carved + count);
   return true;
@@ -153,6 +154,7 @@ void PageTable<Config>::Retire(uint32_t head) const {
   if constexpr (Config::kChecked) NoteFormerBlocks(head);
   entry->carved_.Set(0);
   entry->local_.Set(0);
+  if constexpr (Config::kChecked) ClearMarks(head);
   ShrinkSpan(head, 1);
   entry->shape_.Set(0);
   entry->owner_.SetRelease(kFreePage);
@@ -163,9 +165,6 @@ void PageTable<Config>::Delete(uint32_t head) const {
   PageEntry* entry = Entry(head);
   const uint64_t word = entry->remote_.load(std::memory_order_acquire);  // pairs with Push
   entry->shape_.Set(0);  // commit: what a sweeper finds so is deleted, whatever its lists say
-  if constexpr (Config::kChecked) {
-    marks_.Forget(OffsetOf(head), std::max(entry->span_.Get(), 1u) * Config::kPageBytes);
-  }
   entry->local_.Set(0);
   entry->drained_.Set(RemoteWord::Pushed(word));
   entry->used_.Set(0);

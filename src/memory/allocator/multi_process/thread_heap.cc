@@ -132,7 +132,7 @@ Offset ThreadHeap<Config>::AllocateRun(uint32_t pages, uint32_t alignment_pages)
     PageEntry* entry = pages_.Entry(head);
     entry->shape_.Set(MakeShape(kKindRun));
     entry->carved_.Set(1);  // commit: used_ is 1 already, so the block is somebody's from here on
-    pages_.Give(PageTable<Config>::OffsetOf(head));
+    pages_.GiveRun(PageTable<Config>::OffsetOf(head));
     List(head, kRuns);
     return PageTable<Config>::OffsetOf(head);
   }
@@ -156,7 +156,7 @@ Offset ThreadHeap<Config>::AllocateIdleRun(uint32_t pages) noexcept {
     if (entry->used_.Get() != 0 || entry->local_.Get() == 0) continue;
     entry->used_.Set(1);
     entry->local_.Set(0);  // commit
-    pages_.Give(PageTable<Config>::OffsetOf(page));
+    pages_.GiveRun(PageTable<Config>::OffsetOf(page));
     return PageTable<Config>::OffsetOf(page);
   }
   return 0;

@@ -62,12 +62,19 @@ class HSHM_API HeapFront {
     OwnedWord<uint64_t>& slot = record_->free_[size_class];
     const Offset block = slot.Get();
     if (HSHM_LIKELY(block != 0)) {
+      pages_.CheckFree(block, size_class);
       const Offset next = pages_.Link(block);
-      pages_.CheckLink(block, next, size_class);
+      if constexpr (Config::kChecked) CheckLink(block, next);
       slot.Set(next);
-      pages_.Give(block);
+      pages_.Give(block, size_class);
     }
     return block;
+  }
+  /** So that whoever comes to the next block may look at its mark, which says the rest. */
+  HSHM_INLINE void CheckLink(Offset block, Offset next) const noexcept {
+    if (HSHM_UNLIKELY(next % 16 != 0 || next >= data_end_)) {
+      defect::Corruption("the link of a free block", block);
+    }
   }
   HSHM_INLINE Freed TryFree(Offset block, void* address) noexcept {
     // What lies before the data has no owner; what lies behind it, no entry.

@@ -105,28 +105,34 @@ class HSHM_API PageTable {
   /** Makes the memory of the pages' marks usable. False when the system has none. */
   bool CommitMarks(uint32_t first, uint32_t pages) const {
     if constexpr (Config::kChecked) {
-      const Offset marks = region_.OffsetOf(&marks_.WordOf(OffsetOf(first)));
+      const Offset marks = region_.OffsetOf(&marks_.At(OffsetOf(first)));
       return region_.services_->Commit(marks, Marks::BytesFor(pages * Config::kPageBytes));
     } else {
       return true;
     }
   }
-  /** Owner, the block is off its list: it is a user's. Stops with OverlappingBlock. */
-  HSHM_INLINE void Give(Offset block) const {
+  /** Owner, before a block of a list is looked at: stops unless it is a free one of the class. */
+  HSHM_INLINE void CheckFree(Offset block, uint32_t size_class) const {
     if constexpr (Config::kChecked) {
-      if (HSHM_UNLIKELY(!marks_.Give(block))) defect::OverlappingBlock("Allocate", block);
+      if (HSHM_UNLIKELY(marks_.Get(block) != Marks::OfClass(size_class))) StopForListed(block);
     }
   }
-  /** Owner, a block of a class that is about to be handed out: where its link leads is a block too,
-   * or the end. Stops with Corruption. */
-  HSHM_INLINE void CheckLink(Offset block, uint64_t next, uint32_t size_class) const {
+  /** Owner, the block is off its list: it is a user's. */
+  HSHM_INLINE void Give(Offset block, uint32_t size_class) const {
+    if constexpr (Config::kChecked) marks_.Set(block, Marks::OfClass(size_class) | Marks::kLive);
+  }
+  /** Both, of a run. */
+  void GiveRun(Offset block) const {
     if constexpr (Config::kChecked) {
-      const Offset begin = size_class <= ClassOf(Config::kMaxNarrowBytes)
-                               ? bits::AlignDown(block, Config::kPageBytes)
-                               : OffsetOf(HeadOf(PageOf(block)));
-      if (HSHM_UNLIKELY(next != 0 && !kLinkRules<Config>[size_class].Allows(next - begin))) {
-        defect::Corruption("the link of a free block", block);
-      }
+      if (marks_.IsLive(block)) StopForListed(block);
+      marks_.Set(block, Marks::kRun | Marks::kLive);
+    }
+  }
+  /** Owner: blocks [first, end) of a page are about to be listed for the first time. */
+  void MarkCarved(Offset first, Offset end, uint64_t block_bytes, uint32_t shape) const {
+    if constexpr (Config::kChecked) {
+      const uint8_t mark = MarkOf(shape);
+      for (Offset block = first; block < end; block += block_bytes) marks_.Set(block, mark);
     }
   }
   /** Owner, before a free. Stops with DoubleFree, or InvalidFree. */
@@ -145,6 +151,20 @@ class HSHM_API PageTable {
   void RequireLive(const char* operation, Offset block) const {
     if constexpr (Config::kChecked) {
       if (!marks_.IsLive(block)) StopForBlock(operation, block);
+    }
+  }
+  /** For checks: whether a block may begin there. */
+  bool IsMarked(Offset block) const {
+    if constexpr (Config::kChecked) {
+      return marks_.Get(block) != 0;
+    } else {
+      return false;
+    }
+  }
+  /** For tests: somebody comes to know a block that was in flight in a death. */
+  void MarkLive(Offset block) const {
+    if constexpr (Config::kChecked) {
+      marks_.Set(block, MarkOf(Entry(HeadOf(PageOf(block)))->shape_.Get()) | Marks::kLive);
     }
   }
   /** For checks: false where there are no marks. */
@@ -208,9 +228,17 @@ class HSHM_API PageTable {
   static Offset MarksBehind(Offset table_offset, uint64_t page_count) {
     return table_offset + page_count * sizeof(PageEntry);
   }
+  static uint8_t MarkOf(uint32_t shape) {
+    return KindOf(shape) == kKindClass ? BlockMarks::OfClass(ClassOfShape(shape))
+                                       : BlockMarks::kRun;
+  }
   bool WasBlock(const PageEntry* entry, Offset block) const;
   void NoteFormerBlocks(uint32_t head) const;
+  void ClearMarks(uint32_t head) const;
   void StopUnlessFree(uint32_t page, Offset block) const;
+  /** A list has led to what is no free block: OverlappingBlock when a user has it, or Corruption.
+   */
+  [[noreturn]] void StopForListed(Offset block) const noexcept;
   /** Stops with Corruption or OverlappingBlock unless a free block of the page is there. */
   HSHM_INLINE void RequireFree(uint32_t page, Offset block) const {
     if constexpr (Config::kChecked) StopUnlessFree(page, block);
