@@ -119,8 +119,11 @@ TEST_CASE("Broken rules end in the defect's own sentence") {
   }
   const OffsetPtr<> free_page = alloc->AllocateOffset(kCtx, 300000);
   alloc->FreeOffset(kCtx, free_page);
-  RequireSentence("hshm: InvalidFree: Free was given offset " + number(free_page.load()) +
-                      ", where no allocated block begins.",
+  RequireSentence(HSHM_CHECKED
+                      ? "hshm: DoubleFree: Free was given offset " + number(free_page.load()) +
+                            ", a block that is free already."
+                      : "hshm: InvalidFree: Free was given offset " + number(free_page.load()) +
+                            ", where no allocated block begins.",
                   free_at(free_page.load()));
 }
 
