@@ -134,7 +134,7 @@ class Checker {
 
   Offset RemoteHead(uint32_t page) const {
     const uint64_t word =
-        pages_.Entry(page)->remote_.load(std::memory_order_acquire);  // pairs with Push
+        pages_.Entry(page)->remote_.load(std::memory_order_acquire);  // pairs with PushChain
     return PageTable<Config>::OffsetOf(page) +
            uint64_t{RemoteWord::Head(word) - 1} * RemoteWord::kUnit;
   }

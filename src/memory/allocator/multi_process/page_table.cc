@@ -4,14 +4,19 @@
 
 namespace hshm::ipc::multi_process {
 
+/** What the owner has taken it has taken for ever, so that nobody follows the chain there: when
+ * that is all, as of the word that the CAS finds unchanged, the chain ends with this one's tail. */
 template <typename Config>
-void PageTable<Config>::Push(uint32_t page, Offset block) const {
+void PageTable<Config>::PushChain(uint32_t page, Offset head, Offset tail, uint32_t blocks) const {
   PageEntry* entry = Entry(page);
   uint64_t word = entry->remote_.load(std::memory_order_relaxed);  // relaxed: the CAS re-reads it
   uint64_t posted;
   do {
-    SetLink(block, FromRemoteHead(page, RemoteWord::Head(word)));
-    posted = RemoteWord::Make(ToRemoteHead(page, block), RemoteWord::Pushed(word) + 1);
+    const uint32_t pushed = RemoteWord::Pushed(word);
+    const bool is_first = entry->drained_.Get() == pushed;
+    SetLink(tail, is_first ? 0 : FromRemoteHead(page, RemoteWord::Head(word)));
+    const uint32_t length = is_first ? 0 : RemoteWord::Length(word);
+    posted = RemoteWord::Make(ToRemoteHead(page, head), length + blocks, pushed + blocks);
   } while (
       !entry->remote_.compare_exchange_weak(word, posted,
                                             std::memory_order_release,    // pairs with Drain
@@ -19,9 +24,25 @@ void PageTable<Config>::Push(uint32_t page, Offset block) const {
 }
 
 template <typename Config>
+bool PageTable<Config>::PushForeign(OwnedWord<uint64_t>* slot, HeapId heap) const {
+  const Offset head = slot->Get();
+  if (head == 0) return false;
+  const uint32_t page = HeadOf(PageOf(head));
+  if (Entry(page)->owner_.Get() == heap) return false;
+  Offset tail = head;
+  uint32_t blocks = 1;
+  for (; Link(tail) != 0; tail = Link(tail)) {
+    if (++blocks > RunWord<Config>::kMaxBlocks) defect::Corruption("a run taken back", head);
+  }
+  slot->Set(0);
+  PushChain(page, head, tail, blocks);
+  return true;
+}
+
+template <typename Config>
 void PageTable<Config>::Drain(uint32_t page) const {
   PageEntry* entry = Entry(page);
-  const uint64_t word = entry->remote_.load(std::memory_order_acquire);  // pairs with Push
+  const uint64_t word = entry->remote_.load(std::memory_order_acquire);  // pairs with PushChain
   const uint32_t pushed = RemoteWord::Pushed(word);
   const uint32_t count = pushed - entry->drained_.Get();
   if (count == 0) return;
@@ -29,13 +50,16 @@ void PageTable<Config>::Drain(uint32_t page) const {
   if (count > entry->carved_.Get()) defect::Corruption("the remote list of a page", OffsetOf(page));
   const Offset local = entry->local_.Get();
   const Offset head = FromRemoteHead(page, RemoteWord::Head(word));
-  Offset tail = head;
-  RequireFree(page, tail);
-  for (uint32_t i = 1; i < count && tail != local && Link(tail) != local; ++i) {
-    tail = Link(tail);
+  // In Checked each block that is taken is looked at.
+  if (Config::kChecked || local != 0 || RemoteWord::Length(word) != count) {
+    Offset tail = head;
     RequireFree(page, tail);
+    for (uint32_t i = 1; i < count && tail != local && Link(tail) != local; ++i) {
+      tail = Link(tail);
+      RequireFree(page, tail);
+    }
+    if (tail != local) SetLink(tail, local);
   }
-  if (tail != local) SetLink(tail, local);
   entry->local_.Set(head);
   entry->drained_.Set(pushed);
   entry->used_.Set(entry->used_.Get() - count);
@@ -63,7 +87,7 @@ bool PageTable<Config>::Carve(uint32_t page, uint64_t bytes) const {
 template <typename Config>
 void PageTable<Config>::FinishCutDrain(uint32_t page) const {
   PageEntry* entry = Entry(page);
-  const uint64_t word = entry->remote_.load(std::memory_order_acquire);  // pairs with Push
+  const uint64_t word = entry->remote_.load(std::memory_order_acquire);  // pairs with PushChain
   const uint32_t count = RemoteWord::Pushed(word) - entry->drained_.Get();
   const Offset local = entry->local_.Get();
   if (local == 0 || count > Capacity(page)) return;
@@ -163,7 +187,7 @@ void PageTable<Config>::Retire(uint32_t head) const {
 template <typename Config>
 void PageTable<Config>::Delete(uint32_t head) const {
   PageEntry* entry = Entry(head);
-  const uint64_t word = entry->remote_.load(std::memory_order_acquire);  // pairs with Push
+  const uint64_t word = entry->remote_.load(std::memory_order_acquire);  // pairs with PushChain
   entry->shape_.Set(0);  // commit: what a sweeper finds so is deleted, whatever its lists say
   entry->local_.Set(0);
   entry->drained_.Set(RemoteWord::Pushed(word));

@@ -169,6 +169,7 @@ ThreadHeap<Config>* ProcessBlock<Config>::AcquireHeap() noexcept {
 
 template <typename Config>
 void ProcessBlock<Config>::ReleaseHeap(Heap* heap) noexcept {
+  heap->PostPending();
   const std::lock_guard hold(lock_);
   idle_[heap->index()] = true;
 }
@@ -178,7 +179,7 @@ template <typename Config>
 bool ProcessBlock<Config>::MakeRecord(Heap* heap) noexcept {
   HeapRecord<Config>* record = FindRecordSlot(heap);
   if (record == nullptr) return false;
-  heap->record_ = record;
+  heap->UseRecord(record);
   record->id_.Set(heap->id());
   return true;
 }

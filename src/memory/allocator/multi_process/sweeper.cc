@@ -94,8 +94,7 @@ void Sweeper<Config>::SettleRecords(uint32_t page) noexcept {
   auto* records =
       process_->region_.template At<HeapRecord<Config>>(PageTable<Config>::OffsetOf(page));
   for (uint32_t i = 0; i < kPerPage; ++i) {
-    if (records[i].id_.Get() == 0) continue;
-    for (OwnedWord<uint64_t>& slot : records[i].free_) pages_.Settle(&slot);
+    if (records[i].id_.Get() != 0) PendingFrees<Config>::Settle(pages_, &records[i]);
   }
 }
 

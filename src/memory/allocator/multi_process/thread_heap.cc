@@ -51,7 +51,8 @@ ThreadHeap<Config>::ThreadHeap(ProcessBlock<Config>* process, uint32_t index, He
     : process_(process),
       identity_(process->membership_->identity()),
       pressure_(&process->root().header().pressure_),
-      index_(index) {
+      index_(index),
+      pending_(process->pages(), identity_, process->slot()) {
   const RootHeader& root = process->root().header();
   pages_ = process->pages();
   record_ = nullptr;
@@ -102,6 +103,7 @@ template <typename Config>
 Offset ThreadHeap<Config>::AllocateClass(uint32_t size_class) noexcept {
   const uint64_t bytes = ClassBytes(size_class);
   const uint32_t pages = bytes > Config::kMaxNarrowBytes ? Config::kWidePages : 1;
+  if (pending_.TakeBack(size_class)) return this->Pop(size_class);
   bool filled = RefillFromOwned(size_class);
   for (Effort effort = Effort::kThread; effort != Effort::kEnd; effort = Next(effort)) {
     if (!filled && IsWorthCollecting(effort)) {
@@ -279,7 +281,7 @@ typename ThreadHeap<Config>::Freed ThreadHeap<Config>::TryFreeAnywhere(Offset bl
   CheckPlace("Free", block);
   PageEntry* head = pages_.Entry(pages_.HeadOf(PageTable<Config>::PageOf(block)));
   if (head->owner_.Get() == id_) return this->FreeOwn(head, block, this->AddressOf(block));
-  process_->FreeRemote(block);
+  if (!pending_.Add(block)) process_->FreeRemote(block);
   return Freed::kDone;
 }
 
@@ -338,8 +340,15 @@ bool ThreadHeap<Config>::IsWorthCollecting(Effort effort) const noexcept {
 }
 
 template <typename Config>
+void ThreadHeap<Config>::PostPending() noexcept {
+  const SlowPath lock(*this);
+  if (lock.IsHeld()) pending_.PostAll();
+}
+
+template <typename Config>
 void ThreadHeap<Config>::Collect(bool all) noexcept {
   opened_spans_ = 0;
+  PostPending();
   const auto visit = [&](uint32_t page) {
     const PageEntry* entry = pages_.Entry(page);
     if (entry->owner_.Get() != id_ || entry->used_.Get() == 0 ||
@@ -372,6 +381,7 @@ void ThreadHeap<Config>::SettleAll() noexcept {
   const SlowPath lock(*this);
   if (!lock.IsHeld()) return;
   for (uint32_t c = 0; c < Config::kClassCount; ++c) {
+    if (pages_.PushForeign(&record_->free_[c], id_)) continue;
     const uint32_t page = pages_.Settle(&record_->free_[c]);
     if (page == kNoPage) continue;
     // The blocks came back one list at a time, so used_ is what the list is not.

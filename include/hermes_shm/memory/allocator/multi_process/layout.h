@@ -39,6 +39,9 @@ struct HSHM_API PageConfig {
   /** Larger blocks are runs of whole pages. */
   static constexpr uint64_t kMaxClassBytes = kPageBytes;
   static constexpr uint32_t kClassCount = ClassOf(kMaxClassBytes) + 1;
+  /** Runs of remote frees that a heap may have waiting, a power of two. A sleeper keeps as many
+   * pages of others in use; a thread that frees blocks of 32 sizes needs as many and some more. */
+  static constexpr uint32_t kPendingRuns = kShift >= 16 ? 64 : 8;
 };
 using LargePages = PageConfig<16>;  // 64 KiB, what applications use
 using SmallPages = PageConfig<12>;  // 4 KiB, for crash tests on small regions
@@ -108,23 +111,56 @@ struct PageEntry {
   OwnedWord<uint32_t> used_;     // [owner] carved blocks not in local_; lowered last
   OwnedWord<uint32_t>
       committed_;               // [any] 1: the page's memory is there; 0 before a hole is punched
-  Atomic<uint64_t> remote_;     // [any] {head:32 page-relative in 16 bytes + 1, pushed:32} by CAS
+  Atomic<uint64_t> remote_;     // [any] a RemoteWord, by CAS
   OwnedWord<uint64_t> former_;  // [owner] Checked: what a free page held last, see FormerBlocks
   uint64_t reserved_;
 };
 static_assert(std::is_standard_layout_v<PageEntry>);
 static_assert(sizeof(PageEntry) == 64);  // frozen by kMultiProcessLayoutVersion
 
+/**
+ * remote_ of a page: {pushed:32, length:16, head:16}. The chain from the head ends after `length`
+ * blocks, unless that is kNoLength. Who pushes onto a list of which the owner has taken everything
+ * ends it there, and the owner takes such a chain without touching a block of it.
+ */
 struct RemoteWord {
   static constexpr uint64_t kUnit = 16;
-  static constexpr uint64_t Make(uint32_t head, uint32_t pushed) {
-    return (uint64_t{pushed} << 32) | head;
+  static constexpr uint32_t kNoLength = 0xffff;
+  static constexpr uint64_t Make(uint32_t head, uint32_t length, uint32_t pushed) {
+    return (uint64_t{pushed} << 32) | (length < kNoLength ? length : kNoLength) << 16 | head;
   }
-  static constexpr uint32_t Head(uint64_t word) { return static_cast<uint32_t>(word); }
+  /** Page-relative in units, plus 1; 0: nothing was ever pushed. */
+  static constexpr uint32_t Head(uint64_t word) { return word & 0xffff; }
+  static constexpr uint32_t Length(uint64_t word) { return word >> 16 & 0xffff; }
   static constexpr uint32_t Pushed(uint64_t word) { return static_cast<uint32_t>(word >> 32); }
 };
+static_assert(LargePages::kWidePages * LargePages::kPageBytes / RemoteWord::kUnit < 0xffff);
 
-inline constexpr uint32_t kPendingRuns = 16;
+/**
+ * A run of remote frees that waits to be posted, in one word: the blocks of one page that is no
+ * span, linked from the head, which was freed last, to the tail, which was freed first.
+ * {head:40 in 16 bytes, tail:16 page-relative in 16 bytes, count:8}; 0: none.
+ */
+template <typename Config>
+struct RunWord {
+  static constexpr uint64_t kUnit = 16;
+  static constexpr uint32_t kMaxBlocks = 16;  // what a death may lose at once
+  static constexpr uint64_t Make(Offset block) {
+    return (block / kUnit) << 24 | (block % Config::kPageBytes / kUnit) << 8 | 1;
+  }
+  /** The run with one block more in front. */
+  static constexpr uint64_t Longer(uint64_t run, Offset block) {
+    return (block / kUnit) << 24 | ((run & 0xffffff) + 1);
+  }
+  static constexpr uint32_t Count(uint64_t run) { return run & 0xff; }
+  static constexpr Offset Head(uint64_t run) { return (run >> 24) * kUnit; }
+  static constexpr uint32_t Page(uint64_t run) {  // 0, which holds no blocks, when there is no run
+    return static_cast<uint32_t>(run >> (24 + Config::kPageShift - 4));
+  }
+  static constexpr Offset Tail(uint64_t run) {
+    return (Offset{Page(run)} << Config::kPageShift) + (run >> 8 & 0xffff) * kUnit;
+  }
+};
 
 /** The shared part of a thread's heap; several to a page of kind kKindHeaps. */
 template <typename Config>
@@ -132,11 +168,13 @@ struct HSHM_API HeapRecord {
   OwnedWord<HeapId> id_;  // [init] 0: the record is unused
   Mutex lock_;            // [any]  the heap's slow path, or a taker
   uint64_t reserved_[7];
-  Atomic<uint64_t> pending_[kPendingRuns];         // [owner] runs of remote frees; 0: none
+  /** [owner] RunWords. A run of another process's page is taken out under lock_ only: who deletes
+   * the page posts it before. */
+  OwnedWord<uint64_t> pending_[Config::kPendingRuns];
   OwnedWord<uint64_t> free_[Config::kClassCount];  // [owner] first free block, all of one page
 };
 static_assert(std::is_standard_layout_v<HeapRecord<LargePages>>);
-static_assert(sizeof(HeapRecord<LargePages>) == 64 + 128 + 640);
+static_assert(sizeof(HeapRecord<LargePages>) == 64 + 512 + 640);
 
 /** Head word of a root unit: {granules - 1:16, placed:1, slot + 1:13, kind:2}; 0: free or interior.
  * Placed: its memory was asked for on a NUMA node, which whoever gives it back takes back. */
@@ -151,7 +189,7 @@ struct HeadWord {
   static constexpr uint32_t Granules(uint32_t word) { return (word >> 16) + 1; }
 };
 
-inline constexpr uint32_t kMultiProcessLayoutVersion = 2;
+inline constexpr uint32_t kMultiProcessLayoutVersion = 3;
 inline constexpr uint32_t kMaxGranules = 1u << 16;
 
 /** The allocator's own header. */

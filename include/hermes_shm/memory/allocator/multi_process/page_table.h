@@ -11,9 +11,10 @@ namespace hshm::ipc::multi_process {
  * Protocol: docs/protocols.md, C.
  *
  * Invariant  A carved block is in exactly one place: a user's, local_, the untaken part of remote_,
- *            a heap's free_, or in flight inside one call. A span is its head's owner_ and span_,
- *            and at most one further page that holds kSpanInterior.
- * Ordering   Push releases the link it wrote and the user's last writes; Drain acquires the whole
+ *            a heap's free_, a pending run, or in flight inside one call. The chain from the head
+ *            of remote_ has its length, and then 0, or a length that fits nothing. A span is its
+ *            head's owner_ and span_, and at most one further page that holds kSpanInterior.
+ * Ordering   Push releases the links it wrote and the user's last writes; Drain acquires the whole
  *            chain. Retire releases owner_ = 0, OpenPage acquires it. All else is program order.
  * ABA        Nobody pops from remote_; its push count is never reset. Heap ids are never reused.
  * Crash      Each pair of stores names a chain under its new name before the old one is dropped,
@@ -77,7 +78,15 @@ class HSHM_API PageTable {
   // ---- blocks --------------------------------------------------------------------------------
 
   /** A free by somebody who is not the owner. One CAS; the entry is not touched after it. */
-  void Push(uint32_t page, Offset block) const;
+  void Push(uint32_t page, Offset block) const { PushChain(page, block, block, 1); }
+  /** The same for a run, which is in no heap's pending_ any more. */
+  void Push(uint64_t run) const {
+    using Run = RunWord<Config>;
+    PushChain(Run::Page(run), Run::Head(run), Run::Tail(run), Run::Count(run));
+  }
+  /** Whoever acts for the heap: pushes a class slot's list of another heap's page.
+   * @return false when the list is of the heap's own page, or empty */
+  bool PushForeign(OwnedWord<uint64_t>* slot, HeapId heap) const;
 
   /** Owner: moves all pushed blocks to local_. Repeatable. */
   void Drain(uint32_t page) const;
@@ -246,6 +255,7 @@ class HSHM_API PageTable {
   /** A drain that was cut between its two stores has pushed blocks in local_ already: they count
    * as drained from here on. Repeatable; for whoever acts for an owner that may have died in it. */
   void FinishCutDrain(uint32_t page) const;
+  void PushChain(uint32_t page, Offset head, Offset tail, uint32_t blocks) const;
   Atomic<uint64_t>* LinkWord(Offset block) const { return region_.At<Atomic<uint64_t>>(block); }
   uint32_t ToRemoteHead(uint32_t page, Offset block) const {
     return static_cast<uint32_t>((block - OffsetOf(page)) / RemoteWord::kUnit) + 1;

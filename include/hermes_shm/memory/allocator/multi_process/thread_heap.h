@@ -5,6 +5,7 @@
 #include "hermes_shm/memory/allocator/multi_process/heap_front.h"
 #include "hermes_shm/memory/allocator/multi_process/page_list.h"
 #include "hermes_shm/memory/allocator/multi_process/page_table.h"
+#include "hermes_shm/memory/allocator/multi_process/pending_frees.h"
 #include "hermes_shm/platform/private_pages.h"
 
 namespace hshm::ipc::multi_process {
@@ -110,7 +111,9 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
   /** Bytes that the block can hold. */
   uint64_t UsableBytes(Offset block) const noexcept;
 
-  /** Gives every list back to its page, drains all pages, frees the empty ones and the thread units
+  /** Its thread ends, or needs what others may have made of its remote frees: posts them. */
+  void PostPending() noexcept;
+  /** Gives every list back to its page, posts remote frees, drains all pages, frees the empty ones and the thread units
    * that are whole. What is left is what somebody uses. */
   void Flush() noexcept;
 
@@ -154,6 +157,10 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
     bool is_held_;
   };
 
+  void UseRecord(HeapRecord<Config>* record) noexcept {
+    record_ = record;
+    pending_.Use(record);
+  }
   Offset AllocateClass(uint32_t size_class) noexcept;
   Offset AllocateRun(uint32_t pages, uint32_t alignment_pages) noexcept;
   Offset AllocateIdleRun(uint32_t pages) noexcept;
@@ -211,7 +218,8 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
   uint32_t refills_since_flush_ = 0;
   bool is_out_of_memory_ = false;  // the last OpenHint failed for want of memory
   BuddyLists free_pages_{};        // of its thread units; hints
-  PrivatePages<PageNote> notes_;   // by page number
+  PendingFrees<Config> pending_;
+  PrivatePages<PageNote> notes_;  // by page number
   PageList lists_[kListEnd];
 };
 

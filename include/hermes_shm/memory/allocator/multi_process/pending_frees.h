@@ -1,0 +1,194 @@
+#ifndef HSHM_MEMORY_ALLOCATOR_MULTI_PROCESS_PENDING_FREES_H_
+#define HSHM_MEMORY_ALLOCATOR_MULTI_PROCESS_PENDING_FREES_H_
+
+#include <algorithm>
+#include <array>
+
+#include "hermes_shm/base/bits.h"
+#include "hermes_shm/memory/allocator/multi_process/page_table.h"
+
+namespace hshm::ipc::multi_process {
+
+/** Bytes that a run of remote frees keeps from their owner, at most. */
+inline constexpr uint64_t kRunBytes = 16 * 1024;
+/** Smaller blocks share cache lines with those of their owner: whoever freed them does not use them
+ * again, or two threads would write to one line for ever. */
+inline constexpr uint64_t kMinTakenBackBytes = 128;
+
+/** What a remote free must know of a size class. */
+struct RunRule {
+  uint32_t inverse_;     // units * inverse_ < inverse_, modulo 2^32: a block begins there
+  uint32_t max_blocks_;  // of a run; 0: not even one, each block is pushed at once
+  bool may_return_;      // to the thread that freed them, when it needs some
+};
+
+template <typename Config>
+inline constexpr std::array<RunRule, Config::kClassCount> kRunRules = [] {
+  std::array<RunRule, Config::kClassCount> rules{};
+  for (uint32_t c = 0; c < Config::kClassCount; ++c) {
+    const uint64_t bytes = ClassBytes(c);
+    if (bytes > Config::kMaxNarrowBytes) continue;
+    // Lemire, Kaser, Kurz: Faster remainder by direct computation (2019), section 3.2. The inverse
+    // of 1 wraps to 0, and all units are less than 2^32.
+    rules[c].inverse_ = ~uint32_t{0} / static_cast<uint32_t>(bytes / RunWord<Config>::kUnit) + 1;
+    rules[c].max_blocks_ = static_cast<uint32_t>(
+        std::min<uint64_t>(kRunBytes / bytes, RunWord<Config>::kMaxBlocks));
+    rules[c].may_return_ = bytes >= kMinTakenBackBytes;
+  }
+  return rules;
+}();
+
+/**
+ * Remote frees of one heap that wait to be posted: for each of some pages a run of blocks, which
+ * goes onto the page's remote list by one CAS. The words are in the heap's record. A block costs a
+ * CAS of its own otherwise, and each waits until the block's cache line has come from its owner.
+ *
+ * A run is posted when its page has too many, when another page needs its place, when its heap is
+ * flushed or its thread ends, and before this heap reports no room. If it is of a page of the same
+ * process, the thread may take it back for its own allocations. Blocks of another process it may
+ * not: they go when that process leaves, and their users would not know.
+ *
+ * Invariant  A block of a run is in no other list, and counted in its page's used_: the page stays
+ *            its owner's. While a run is also named by a class slot, it has just been taken back.
+ * Ordering   Each change releases the block's link, for who posts the run before it deletes the
+ *            page. All else is program order.
+ * ABA        None: the words are written by one thread; a run of another process's page is taken
+ *            out under the record's lock_, by its heap or by who deletes the page.
+ * Crash      A block is in its run from the store of the word on. A run is taken out before it is
+ *            posted: a death in between loses that run. Taken back, it is named by the class slot
+ *            first, which whoever sweeps sees, and loses nothing.
+ */
+template <typename Config>
+class HSHM_API PendingFrees {
+  using Run = RunWord<Config>;
+  using Record = HeapRecord<Config>;
+
+ public:
+  PendingFrees(const PageTable<Config>& pages, const LockIdentity& identity, uint32_t slot)
+      : pages_(pages), identity_(identity), slot_(slot) {}
+  /** Before any other call: where the runs are. */
+  void Use(Record* record) noexcept { record_ = record; }
+
+  /** A free of a block that does not lie in a page of this heap. False, and nothing happened, when
+   * its kind does not wait. Stops with InvalidFree where no block begins. */
+  HSHM_INLINE bool Add(Offset block) noexcept {
+    const PageEntry* entry = pages_.EntryOf(block);
+    const uint32_t shape = entry->shape_.Get();
+    if (entry->owner_.Get() <= kSpanInterior || KindOf(shape) != kKindClass) return false;
+    const uint32_t size_class = ClassOfShape(shape);
+    const RunRule& rule = kRunRules<Config>[size_class];
+    if (rule.max_blocks_ == 0) return false;
+    const auto unit = static_cast<uint32_t>(block % Config::kPageBytes / Run::kUnit);
+    if (HSHM_UNLIKELY(block % Run::kUnit != 0 || unit * rule.inverse_ > rule.inverse_ - 1)) {
+      defect::InvalidFree("Free", block);
+    }
+    const uint32_t page = PageTable<Config>::PageOf(block);
+    const uint32_t place = PlaceOf(page);
+    OwnedWord<uint64_t>& word = record_->pending_[place];
+    const uint64_t run = word.Get();
+    if (HSHM_LIKELY(Run::Page(run) == page && Run::Count(run) < rule.max_blocks_)) {
+      pages_.SetLink(block, Run::Head(run));
+      word.SetRelease(Run::Longer(run, block));  // commit; pairs with PostNamed
+      return true;
+    }
+    last_place_[size_class] = static_cast<uint8_t>(place);
+    Begin(&word, block);
+    return true;
+  }
+
+  /** Blocks of the class that this thread freed last become its own class slot's list, which is
+   * empty. False when there are none. */
+  HSHM_INLINE bool TakeBack(uint32_t size_class) noexcept {
+    OwnedWord<uint64_t>& word = record_->pending_[last_place_[size_class]];
+    const uint64_t run = word.Get();
+    if (run == 0 || !kRunRules<Config>[size_class].may_return_) return false;
+    const PageEntry* entry = pages_.Entry(Run::Page(run));
+    if (ClassOfShape(entry->shape_.Get()) != size_class || !IsOfThisProcess(run)) return false;
+    record_->free_[size_class].Set(Run::Head(run));
+    word.Set(0);
+    return true;
+  }
+
+  /** Lock held: posts all runs. */
+  void PostAll() noexcept {
+    for (OwnedWord<uint64_t>& word : record_->pending_) Post(&word);
+  }
+
+  // ---- for whoever sweeps, root mutex held -----------------------------------------------------
+
+  /** Acting for a heap that is dead: gives class slots and runs back to their pages. Of what the
+   * repetition finds in both, the run is forgotten. */
+  static void Settle(const PageTable<Config>& pages, Record* record) noexcept {
+    for (OwnedWord<uint64_t>& word : record->pending_) {
+      const uint64_t run = word.Get();
+      if (run == 0) continue;
+      const uint32_t shape = pages.Entry(Run::Page(run))->shape_.Get();
+      if (record->free_[ClassOfShape(shape)].Get() == Run::Head(run)) word.Set(0);
+    }
+    for (OwnedWord<uint64_t>& slot : record->free_) {
+      if (!pages.PushForeign(&slot, record->id_.Get())) pages.Settle(&slot);
+    }
+    for (OwnedWord<uint64_t>& word : record->pending_) Take(pages, &word);
+  }
+
+  /** The heap's lock held: posts the runs of pages that is_deleted(page). */
+  template <typename IsDeleted>
+  static void PostNamed(const PageTable<Config>& pages, Record* record,
+                        IsDeleted is_deleted) noexcept {
+    for (OwnedWord<uint64_t>& word : record->pending_) {
+      const uint64_t run = word.GetAcquire();
+      if (run != 0 && is_deleted(Run::Page(run))) Take(pages, &word);
+    }
+  }
+
+ private:
+  static_assert(Config::kPendingRuns <= 256 && bits::IsPowerOfTwo(Config::kPendingRuns));
+
+  /** Fibonacci hashing: neighbours, and pages at equal distances, go to different places. */
+  static HSHM_INLINE uint32_t PlaceOf(uint32_t page) noexcept {
+    return page * 0x9e3779b1u >> (32 - bits::FloorLog2(Config::kPendingRuns));
+  }
+  HSHM_INLINE bool IsOfThisProcess(uint64_t run) const noexcept {
+    return SlotOf(pages_.Entry(Run::Page(run))->owner_.Get()) == slot_;
+  }
+  /** Taken out first: between the two it is in this thread's hands. */
+  static void Take(const PageTable<Config>& pages, OwnedWord<uint64_t>* word) noexcept {
+    const uint64_t run = word->Get();
+    if (run == 0) return;
+    word->Set(0);
+    pages.Push(run);
+  }
+  void Post(OwnedWord<uint64_t>* word) noexcept { Take(pages_, word); }
+
+  /** The place is empty, has a run that is long enough, or one of another page. */
+  void Begin(OwnedWord<uint64_t>* word, Offset block) noexcept {
+    pages_.SetLink(block, 0);  // so that the run, taken back, is a list
+    const uint64_t run = word->Get();
+    if (run == 0 || IsOfThisProcess(run)) {
+      // Only this process deletes its pages, and not while a thread of it is in a call.
+      Replace(word, run, block);
+      return;
+    }
+    if (HSHM_UNLIKELY(!record_->lock_.TakeFree(identity_))) {
+      pages_.Push(PageTable<Config>::PageOf(block), block);  // a free never waits
+      return;
+    }
+    Replace(word, word->Get(), block);
+    record_->lock_.Unlock(identity_);
+  }
+  /** One store takes the run out and puts the block in: a death after it loses the run alone. */
+  void Replace(OwnedWord<uint64_t>* word, uint64_t run, Offset block) noexcept {
+    word->SetRelease(Run::Make(block));  // commit; pairs with PostNamed
+    if (run != 0) pages_.Push(run);
+  }
+
+  PageTable<Config> pages_;
+  Record* record_ = nullptr;
+  LockIdentity identity_;
+  uint32_t slot_;                                         // of this process
+  std::array<uint8_t, Config::kClassCount> last_place_{};  // a hint: where a run of the class is
+};
+
+}  // namespace hshm::ipc::multi_process
+
+#endif  // HSHM_MEMORY_ALLOCATOR_MULTI_PROCESS_PENDING_FREES_H_
