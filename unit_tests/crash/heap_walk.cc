@@ -14,6 +14,7 @@ using multi_process::PageKind;
 using multi_process::RemoteWord;
 using multi_process::RootHeader;
 using Pages = multi_process::PageTable<Config>;
+using Run = multi_process::RunWord<Config>;
 
 namespace {
 
@@ -71,6 +72,9 @@ void HeapWalk::CollectHeapLists() {
       for (const auto& slot : records[i].free_) {
         if (slot.Get() == 0) continue;
         heap_lists_[root_.pages().HeadOf(Pages::PageOf(slot.Get()))].push_back(slot.Get());
+      }
+      for (const auto& word : records[i].pending_) {
+        if (word.Get() != 0) runs_[Run::Page(word.Get())].push_back(word.Get());
       }
     }
   });
@@ -132,6 +136,11 @@ void HeapWalk::WalkBlocks(uint32_t page, uint32_t span) {
     }
   }
   for (const uint64_t first : heap_lists_[page]) StrikeChain(page, first, carved, &free);
+  for (const uint64_t run : runs_[page]) {
+    if (StrikeChain(page, Run::Head(run), Run::Count(run), &free) != Run::Count(run)) {
+      return Complain("a run of remote frees is too short", page);
+    }
+  }
   for (uint32_t i = 0; i < carved; ++i) {
     if (!free[i]) live_.push_back({Pages::OffsetOf(page) + i * bytes, bytes, page, span});
   }

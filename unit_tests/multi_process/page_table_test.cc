@@ -79,7 +79,7 @@ TEST_CASE("Draining takes every pushed block once, whatever the push count was")
   CAPTURE(start);
   Pages pages;
   const uint32_t page = pages.OpenClassPage();
-  pages[page]->remote_.store(RemoteWord::Make(0, start));
+  pages[page]->remote_.store(RemoteWord::Make(0, 0, start));
   pages[page]->drained_.Set(start);
   REQUIRE(pages->Carve(page, 4096));
   for (int round = 0; round < 5; ++round) {

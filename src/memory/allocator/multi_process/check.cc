@@ -33,6 +33,7 @@ class Checker {
   }
 
  private:
+  using Word = RunWord<Config>;
   static constexpr uint32_t kMaxBlocks = Config::kPageBytes / 16;
 
   void Expect(bool condition, const char* what, uint32_t page) {
@@ -171,13 +172,41 @@ class Checker {
         const bool is_inside = region_.Contains(first);
         Expect(is_inside, "a heap's free list leaves the region", page);
         if (!is_inside) continue;
-        const PageEntry* entry = pages_.Entry(pages_.HeadOf(PageTable<Config>::PageOf(first)));
-        Expect(entry->owner_.Get() == records[i].id_.Get(),
-               "a heap lists blocks of a page that is not its own", page);
+        const uint32_t head = pages_.HeadOf(PageTable<Config>::PageOf(first));
+        const PageEntry* entry = pages_.Entry(head);
+        const HeapId owner = entry->owner_.Get();
+        Expect(SlotOf(owner) == SlotOf(records[i].id_.Get()),
+               "a heap lists blocks of another process's page", page);
         Expect(ClassOfShape(entry->shape_.Get()) == c, "a heap lists blocks of another class",
                page);
+        // A run taken back; what is of its own page is looked at with the page.
+        if (owner != records[i].id_.Get() && !is_cut_) Chain(head, first, Word::kMaxBlocks);
       }
+      PendingFrees<Config>::ForEach(records[i], [&](uint32_t head, uint64_t run) {
+        const bool is_inside = region_.Contains(Word::Head(run));
+        Expect(is_inside, "a run of remote frees leaves the region", page);
+        if (is_inside && !is_cut_) Chain(head, Word::Head(run), Word::Count(run));
+      });
     }
+  }
+
+  /** Blocks of a page that a heap other than its owner lists: none of them is in the page's. */
+  void Chain(uint32_t page, Offset first, uint32_t limit) {
+    const PageEntry* entry = pages_.Entry(page);
+    const uint32_t carved = entry->carved_.Get();
+    seen_.reset();
+    const auto visit = [&](uint32_t block) {
+      if (block >= carved || seen_[block]) return false;
+      seen_[block] = true;
+      return true;
+    };
+    pages_.Walk(page, entry->local_.Get(), carved + 1, visit);
+    if (const uint32_t pushed = PageTable<Config>::Pending(entry); pushed != 0) {
+      pages_.Walk(page, RemoteHead(page), pushed, visit);
+    }
+    Expect(KindOf(entry->shape_.Get()) == kKindClass &&
+               pages_.Walk(page, first, limit, visit) != PageTable<Config>::kBroken,
+           "a run of remote frees is broken", page);
   }
 
   static constexpr uint32_t kPerPage = Config::kPageBytes / sizeof(HeapRecord<Config>);

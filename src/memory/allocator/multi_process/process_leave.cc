@@ -22,8 +22,7 @@ bool ProcessBlock<Config>::Reclaim(Heap* heap, uint32_t slot, uint32_t generatio
   const bool is_found = !membership_->IsAlive(slot) &&
                         membership_->entry(slot)->generation_.load() == generation &&
                         sweeper.HasLabel(slot);
-  if (is_found) sweeper.DeleteSlot(slot);
-  return is_found;
+  return is_found && sweeper.DeleteSlot(slot);
 }
 
 template <typename Config>
@@ -48,7 +47,10 @@ void ProcessBlock<Config>::Leave(DetachMode mode) noexcept {
   }
   const std::lock_guard hold(lock_);
   typename RootTier<Config>::Guard root(root_);
-  if (root.IsHeld()) Sweeper<Config>(this, nullptr).DeleteSlot(slot());
+  if (root.IsHeld() && !Sweeper<Config>(this, nullptr).DeleteSlot(slot())) {
+    // What could not be deleted is the next sweeper's, as if this process had died.
+    membership_->entry(slot())->on_death_ = static_cast<uint32_t>(OnDeath::kKeepLive);
+  }
 }
 
 template <typename Config>
@@ -98,6 +100,10 @@ uint64_t ProcessBlock<Config>::LiveBytes() noexcept {
             pages().Walk(head, first, pages().Capacity(head), [](uint32_t) { return true; });
         if (length != PageTable<Config>::kBroken) waiting += length * ClassBytes(c);
       }
+      if (records[i].id_.Get() == 0) continue;
+      PendingFrees<Config>::ForEach(records[i], [&](uint32_t head, uint64_t run) {
+        waiting += RunWord<Config>::Count(run) * pages().BlockBytes(head);
+      });
     }
   });
   root_.ForEachHead([&](uint32_t, uint32_t word) {

@@ -118,10 +118,25 @@ class Census {
         const uint32_t length =
             pages_.Walk(head, first, pages_.Capacity(head), [](uint32_t) { return true; });
         if (length == PageTable<Config>::kBroken) continue;
-        Live(SlotOf(id), -int64_t{length}, ClassBytes(c));
+        const uint32_t owner = SlotOf(pages_.Entry(head)->owner_.Get());  // id's, or a neighbour's
+        Live(owner, -int64_t{length}, ClassBytes(c));
         class_live_[c] -= length;
       }
+      PendingFrees<Config>::ForEach(records[i],
+                                    [&](uint32_t head, uint64_t run) { Waiting(head, run); });
     }
+  }
+
+  /** Remote frees that are not posted yet. */
+  void Waiting(uint32_t page, uint64_t run) {
+    const PageEntry* entry = pages_.Entry(page);
+    const uint32_t shape = entry->shape_.Get();
+    const uint32_t size_class = ClassOfShape(shape);
+    if (KindOf(shape) != kKindClass || size_class >= Config::kClassCount) return;
+    const uint32_t blocks = RunWord<Config>::Count(run);
+    Live(SlotOf(entry->owner_.Get()), -int64_t{blocks}, ClassBytes(size_class));
+    class_live_[size_class] -= blocks;
+    stats_->remote_frees_ += blocks;
   }
 
   void Committed(uint32_t page) {

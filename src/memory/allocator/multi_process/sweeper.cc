@@ -15,6 +15,7 @@ uint32_t Sweeper<Config>::Run(Whom whom) noexcept {
     deleted_[slot] = dead_[slot] && IsDeletedOnDeath(slot);
   }
   if (dead_.none()) return 0;
+  if (!PostRunsOfLiving()) deleted_.reset();
   SettleHeaps();
   SweepPages();
   SweepUnits();
@@ -23,15 +24,18 @@ uint32_t Sweeper<Config>::Run(Whom whom) noexcept {
 }
 
 template <typename Config>
-void Sweeper<Config>::DeleteSlot(uint32_t slot) noexcept {
+bool Sweeper<Config>::DeleteSlot(uint32_t slot) noexcept {
   dead_.reset();
   deleted_.reset();
   dead_[slot] = true;
   deleted_[slot] = true;
   is_leaving_ = slot == process_->slot();
+  const bool is_deleted = PostRunsOfLiving();
+  if (!is_deleted) deleted_.reset();
   SettleHeaps();
   SweepPages();
   SweepUnits();
+  return is_deleted;
 }
 
 template <typename Config>
@@ -96,6 +100,43 @@ void Sweeper<Config>::SettleRecords(uint32_t page) noexcept {
   for (uint32_t i = 0; i < kPerPage; ++i) {
     if (records[i].id_.Get() != 0) PendingFrees<Config>::Settle(pages_, &records[i]);
   }
+}
+
+/**
+ * Remote frees of pages that are about to be deleted, and that wait in heaps of the living: posted
+ * later, they would go to whoever has the page then. Each heap's lock is taken, for a run may be in
+ * its thread's hands. False when one cannot be had, because its holder is stopped: then what was to
+ * be deleted must be kept.
+ */
+template <typename Config>
+bool Sweeper<Config>::PostRunsOfLiving() noexcept {
+  if (deleted_.none()) return true;
+  bool is_complete = true;
+  root_.ForEachSpan([&](uint32_t page, uint32_t) {
+    const PageEntry* entry = pages_.Entry(page);
+    if (dead_[SlotOf(entry->owner_.Get())] || KindOf(entry->shape_.Get()) != kKindHeaps) return;
+    constexpr uint32_t kPerPage = Config::kPageBytes / sizeof(HeapRecord<Config>);
+    auto* records =
+        process_->region_.template At<HeapRecord<Config>>(PageTable<Config>::OffsetOf(page));
+    for (uint32_t i = 0; i < kPerPage && is_complete; ++i) {
+      if (records[i].id_.GetAcquire() != 0) is_complete = PostRunsOf(&records[i]);
+    }
+  });
+  return is_complete;
+}
+
+template <typename Config>
+bool Sweeper<Config>::PostRunsOf(HeapRecord<Config>* record) noexcept {
+  const LockIdentity me = process_->membership_->identity();
+  Patience& patience = root_.patience();
+  const LockResult result = record->lock_.Lock(me, patience.TimeoutUs(record->lock_));
+  patience.Note(record->lock_, result);
+  if (result == LockResult::kTimeout) return false;
+  PendingFrees<Config>::PostNamed(pages_, record, [&](uint32_t page) {
+    return deleted_[SlotOf(pages_.Entry(page)->owner_.Get())];
+  });
+  record->lock_.Unlock(me);
+  return true;
 }
 
 template <typename Config>

@@ -114,6 +114,15 @@ class HSHM_API PendingFrees {
     for (OwnedWord<uint64_t>& word : record_->pending_) Post(&word);
   }
 
+  /** Calls visit(page, run) for each run of a heap that may be at work meanwhile. */
+  template <typename Visit>
+  static void ForEach(const Record& record, Visit visit) noexcept {
+    for (const OwnedWord<uint64_t>& word : record.pending_) {
+      // pairs with Add and Replace
+      if (const uint64_t run = word.GetAcquire(); run != 0) visit(Run::Page(run), run);
+    }
+  }
+
   // ---- for whoever sweeps, root mutex held -----------------------------------------------------
 
   /** Acting for a heap that is dead: gives class slots and runs back to their pages. Of what the
@@ -136,7 +145,7 @@ class HSHM_API PendingFrees {
   static void PostNamed(const PageTable<Config>& pages, Record* record,
                         IsDeleted is_deleted) noexcept {
     for (OwnedWord<uint64_t>& word : record->pending_) {
-      const uint64_t run = word.GetAcquire();
+      const uint64_t run = word.GetAcquire();  // pairs with Add and Replace
       if (run != 0 && is_deleted(Run::Page(run))) Take(pages, &word);
     }
   }

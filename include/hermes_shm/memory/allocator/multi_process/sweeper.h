@@ -35,8 +35,10 @@ class Sweeper {
   uint32_t Run(Whom whom) noexcept;
 
   /** Deletes every page, unit and large block of one slot that carries no adopted blocks. Those
-   * that do are adopted or, when the slot is our own and about to be left, stay as they are. */
-  void DeleteSlot(uint32_t slot) noexcept;
+   * that do are adopted or, when the slot is our own and about to be left, stay as they are.
+   * @return false when remote frees that wait in the heap of a stopped process could not be had:
+   * then all of it was treated so */
+  bool DeleteSlot(uint32_t slot) noexcept;
 
   /** True when a unit or page carries the slot's label. */
   bool HasLabel(uint32_t slot) noexcept;
@@ -49,6 +51,8 @@ class Sweeper {
   SlotSet FindLabels() noexcept;
   void SettleHeaps() noexcept;
   void SettleRecords(uint32_t page) noexcept;
+  bool PostRunsOfLiving() noexcept;
+  bool PostRunsOf(HeapRecord<Config>* record) noexcept;
   void SweepPages() noexcept;
   void SweepPage(uint32_t page, uint32_t unit_end) noexcept;
   void SweepUnits() noexcept;
