@@ -20,12 +20,16 @@ struct Evidence {
   bool is_thorough_;  // also what costs as much again: a second recovery, a region filled up
 };
 
+/** How many deaths it took at least to lose the blocks that live and are not known: each loses one
+ * block, or one run of remote frees, which is of one page. */
+uint32_t LossesOf(const HeapWalk& walk, const std::vector<ShadowBlock>& known);
+
 /**
  * Recovers one image as the next process would and says what promise is broken; an empty string
  * when all are kept. The letters are those of docs/protocols.md.
  *
  *   P2  every certain block is live, whole, and can be freed
- *   P3  at most unknown_allowed_ blocks live that nobody knows of
+ *   P3  at most unknown_allowed_ blocks live that nobody knows of, or as many runs of remote frees
  *   P4  whatever is neither live nor the recoverer's record can be allocated, to the last block
  *   P5  a death of the recoverer, right after it recovered, changes nothing
  *

@@ -127,6 +127,62 @@ TEST_CASE("A death anywhere in remote frees, their draining and reuse loses one 
   CHECK(campaign.StoresTo("drained_/carved_") > 0);
 }
 
+/** Blocks of two sizes, in pages of two threads of a process. */
+void FillPagesOf(World& world, uint32_t one, uint32_t other) {
+  for (uint32_t i = 0; i < 48; ++i) {
+    world.Allocate(i % 3 == 0 ? other : one, i % 2 == 0 ? 130 + world.Random(60) : 16);
+  }
+}
+
+TEST_CASE("A death anywhere in runs of remote frees, posted or taken back, loses one run at most",
+          "[crash]") {
+  Campaign campaign("runs of remote frees");
+  campaign.RunMany(
+      8,
+      [](World& world) {
+        world.Init(SomeOptions(world));
+        const uint32_t neighbour = world.StartThread(0);
+        const uint32_t other = world.Attach(SomeOptions(world));
+        FillPagesOf(world, neighbour, other);
+        world.Trace(true);
+        for (uint32_t i = 0; i < 24; ++i) {
+          world.Free(0, world.Random(static_cast<uint32_t>(world.blocks().size())));
+        }
+        for (uint32_t i = 0; i < 8; ++i) world.Allocate(0, 130 + world.Random(60));
+        for (uint32_t i = 0; i < 12; ++i) {
+          world.Free(neighbour, world.Random(static_cast<uint32_t>(world.blocks().size())));
+        }
+        world.EndThread(neighbour);
+        world.Trim(0);
+      },
+      4);
+  campaign.Report();
+  CHECK(campaign.violations() == 0);
+  CHECK(campaign.StoresTo("heap pending_") > 0);
+  CHECK(campaign.StoresTo("remote_") > 0);
+}
+
+TEST_CASE("A death anywhere in deleting pages of which others have remote frees waiting harms none",
+          "[crash]") {
+  Campaign campaign("runs of deleted pages");
+  campaign.RunMany(6, [](World& world) {
+    world.Init(SomeOptions(world));
+    const uint32_t leaver = world.Attach(SomeOptions(world));
+    const uint32_t other = world.Attach(SomeOptions(world));
+    FillPagesOf(world, leaver, other);
+    for (uint32_t i = 0; i < 16; ++i) {
+      world.Free(0, world.Random(static_cast<uint32_t>(world.blocks().size())));
+    }
+    world.Trace(true);
+    world.Detach(1, multi_process::DetachMode::kDelete);
+    for (uint32_t i = 0; i < 6; ++i) world.Allocate(1, world.RandomSize());
+    world.Trim(0);
+  });
+  campaign.Report();
+  CHECK(campaign.violations() == 0);
+  CHECK(campaign.StoresTo("heap pending_") > 0);
+}
+
 TEST_CASE("A death anywhere in a large block's life loses one block at most", "[crash]") {
   Campaign campaign("large blocks");
   campaign.RunMany(8, [](World& world) {

@@ -10,6 +10,7 @@
 #include <cstdio>
 
 #include "crash/campaign.h"
+#include "crash/oracle.h"
 #include "support/catch.h"
 #include "support/child_process.h"
 #include "support/seed.h"
@@ -35,7 +36,7 @@ std::string Inspect(World& world, uint32_t unknown) {
       return "a live block was written into";
     }
   }
-  if (walk.live().size() <= world.blocks().size() + unknown) return {};
+  if (LossesOf(walk, world.blocks()) <= unknown) return {};
   return std::to_string(walk.live().size()) + " blocks live, " +
          std::to_string(world.blocks().size()) + " of them known";
 }

@@ -83,7 +83,7 @@ void World::Reopen() {
 uint32_t World::Attach(const MultiProcessOptions& options) {
   Rest();
   Allocator* allocator = nullptr;
-  Step("attach", 0, [&] {
+  Step("attach", 1, [&] {
     try {
       allocator = backend_->AttachAlloc<Allocator>(options);
     } catch (const Error& error) {
@@ -108,7 +108,7 @@ void World::Detach(uint32_t handle, multi_process::DetachMode mode) {
   Rest();
   if (mode == multi_process::DetachMode::kDelete) MakeUncertain(handle);
   Allocator* allocator = handles_[handle].allocator_;
-  Step(mode == multi_process::DetachMode::kDelete ? "detach(kDelete)" : "detach(kKeepLive)", 0,
+  Step(mode == multi_process::DetachMode::kDelete ? "detach(kDelete)" : "detach(kKeepLive)", 1,
        [&] { allocator->shm_detach(mode); });
   DropActorsOf(handle);
 }
@@ -132,7 +132,7 @@ uint32_t World::StartThread(uint32_t handle) {
     helper->done_.release();
     helper->go_.acquire();
   });
-  Step("first call of a thread", 0, [&] {
+  Step("first call of a thread", 1, [&] {
     helper->go_.release();
     helper->done_.acquire();
   });
@@ -144,7 +144,7 @@ uint32_t World::StartThread(uint32_t handle) {
 void World::EndThread(uint32_t actor) {
   Rest();
   Helper* helper = helpers_[actors_[actor].helper_].get();
-  Step("end of a thread", 0, [&] {
+  Step("end of a thread", 1, [&] {
     helper->go_.release();
     helper->thread_.join();
   });
@@ -180,7 +180,7 @@ void World::Free(uint32_t actor, uint32_t index) {
   const ShadowBlock block = blocks_[index];
   HSHM_CHECK(HasPattern(region_ + block.offset_, block.size_bytes_, block.seed_));
   blocks_[index].is_certain_ = false;
-  Step(who.handle_ == block.handle_ ? "free" : "remote free", 0, [&] {
+  Step(who.handle_ == block.handle_ ? "free" : "remote free", 1, [&] {
     handles_[who.handle_].allocator_->FreeOffset(who.context_, OffsetPtr<>(block.offset_));
   });
   Forget(block);
@@ -192,7 +192,7 @@ void World::Reallocate(uint32_t actor, uint32_t index, uint32_t size_bytes) {
   const ShadowBlock block = blocks_[index];
   blocks_[index].is_certain_ = false;
   uint64_t offset = 0;
-  Step("reallocate", 1, [&] {
+  Step("reallocate", 2, [&] {
     offset = handles_[who.handle_]
                  .allocator_->ReallocateOffset(who.context_, OffsetPtr<>(block.offset_), size_bytes)
                  .load();
@@ -228,14 +228,14 @@ uint32_t World::LoseUncertain() {
 void World::Recover(uint32_t actor) {
   Rest();
   const Actor& who = actors_[actor];
-  Step("recover", 0, [&] { handles_[who.handle_].allocator_->Recover(); });
+  Step("recover", 1, [&] { handles_[who.handle_].allocator_->Recover(); });
 }
 
 void World::Trim(uint32_t actor) {
   Rest();
   // The calling thread's heap: only the main thread's own context will do.
   const Actor& who = actors_[actor];
-  Step("trim", 0, [&] { handles_[who.handle_].allocator_->Trim(); });
+  Step("trim", 1, [&] { handles_[who.handle_].allocator_->Trim(); });
 }
 
 void World::Reclaim(uint32_t actor, uint32_t dead_handle) {
@@ -243,7 +243,7 @@ void World::Reclaim(uint32_t actor, uint32_t dead_handle) {
   const Actor& who = actors_[actor];
   const Handle& dead = handles_[dead_handle];
   MakeUncertain(dead_handle);
-  Step("reclaim", 0,
+  Step("reclaim", 1,
        [&] { handles_[who.handle_].allocator_->Reclaim(dead.slot_, dead.generation_); });
 }
 

@@ -43,7 +43,8 @@ class World {
   // ---- tracing -------------------------------------------------------------------------------
   void Trace(bool is_on) { is_tracing_ = is_on; }
   StoreTracer& tracer() { return tracer_; }
-  /** Runs an operation, traced or not; `unknown_allowed` blocks may be in flight in it. */
+  /** Runs an operation, traced or not; `unknown_allowed` blocks, or runs of remote frees, may be in
+   * flight in it: most have a run in their hands for a moment, a reallocation a block as well. */
   void Step(const char* what, uint32_t unknown_allowed, const std::function<void()>& operation);
   /** An image of the region as it is now, with what must hold while nobody works. */
   void Rest();
