@@ -44,15 +44,16 @@ constexpr AllocatorType TypeOfHeap() {
  * Each tier hands large pieces to the next, so the hot path writes only memory that one thread
  * writes. Truth is a word: the head word of a unit and the owner word of a page say who has what,
  * and each operation commits by one store or CAS. Lists, counts and the private memory of a process
- * are caches that a survivor rebuilds. A free by another thread is one CAS onto the page's remote
- * list. See docs/protocols.md for the words, their order, and what a death leaves.
+ * are caches that a survivor rebuilds. Frees by another thread go onto the page's remote list, up to
+ * 16 with one CAS; they count as freed before, while they wait. See docs/protocols.md for the words, their order, and what a death leaves.
  *
  * Sizes up to 64 KiB are rounded up to a size class (at most an eighth is waste), larger ones to
  * whole pages, those above a process unit to root granules. Size 0 gives a block of 16 bytes.
  * Alignment counts from the region start: an address has it as far as the backend's base does.
  *
  * Null means that no process keeps a wholly free page that would have done, but for one page a size
- * class and heap that is being allocated from.
+ * class and heap that is being allocated from, and 64 a heap of whose blocks it holds the last ones
+ * that it freed. A heap lets go of these before it reports null, and at its thread's end.
  *
  * A process that ends without shm_detach is treated as shm_detach(kKeepLive) by the next one that
  * joins or finds no room. A forked child joins as a process of its own with its first call.
