@@ -65,7 +65,7 @@ class HeapWalk {
   uint32_t empty_pages_ = 0;
   std::vector<LiveBlock> live_;
   std::map<uint32_t, std::vector<uint64_t>> heap_lists_;  // page -> first blocks in class slots
-  std::map<uint32_t, std::vector<uint64_t>> runs_;  // page -> runs of remote frees
+  std::map<uint32_t, std::vector<uint64_t>> runs_;        // page -> runs of remote frees
   std::string complaint_;
 };
 

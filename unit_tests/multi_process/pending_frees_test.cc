@@ -90,7 +90,8 @@ TEST_CASE("A thread takes back what it freed of a neighbour's, in its own proces
   size_t again = 0;
   std::thread([&] {
     FreeAll(freer, blocks);
-    for (int i = 0; i < 10; ++i) again += former.count(freer->AllocateOffset(kCtx, size_bytes).load());
+    for (int i = 0; i < 10; ++i)
+      again += former.count(freer->AllocateOffset(kCtx, size_bytes).load());
   }).join();
   // Small ones share cache lines with what their owner's thread has: they go home.
   REQUIRE(again == (is_neighbour && size_bytes >= 128 ? blocks.size() : 0));

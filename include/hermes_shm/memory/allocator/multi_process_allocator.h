@@ -44,8 +44,9 @@ constexpr AllocatorType TypeOfHeap() {
  * Each tier hands large pieces to the next, so the hot path writes only memory that one thread
  * writes. Truth is a word: the head word of a unit and the owner word of a page say who has what,
  * and each operation commits by one store or CAS. Lists, counts and the private memory of a process
- * are caches that a survivor rebuilds. Frees by another thread go onto the page's remote list, up to
- * 16 with one CAS; they count as freed before, while they wait. See docs/protocols.md for the words, their order, and what a death leaves.
+ * are caches that a survivor rebuilds. Frees by another thread go onto the page's remote list, up
+ * to 16 with one CAS; they count as freed before, while they wait. See docs/protocols.md for the
+ * words, their order, and what a death leaves.
  *
  * Sizes up to 64 KiB are rounded up to a size class (at most an eighth is waste), larger ones to
  * whole pages, those above a process unit to root granules. Size 0 gives a block of 16 bytes.

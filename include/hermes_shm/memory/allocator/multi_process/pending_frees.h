@@ -31,8 +31,8 @@ inline constexpr std::array<RunRule, Config::kClassCount> kRunRules = [] {
     // Lemire, Kaser, Kurz: Faster remainder by direct computation (2019), section 3.2. The inverse
     // of 1 wraps to 0, and all units are less than 2^32.
     rules[c].inverse_ = ~uint32_t{0} / static_cast<uint32_t>(bytes / RunWord<Config>::kUnit) + 1;
-    rules[c].max_blocks_ = static_cast<uint32_t>(
-        std::min<uint64_t>(kRunBytes / bytes, RunWord<Config>::kMaxBlocks));
+    rules[c].max_blocks_ =
+        static_cast<uint32_t>(std::min<uint64_t>(kRunBytes / bytes, RunWord<Config>::kMaxBlocks));
     rules[c].may_return_ = bytes >= kMinTakenBackBytes;
   }
   return rules;
@@ -194,7 +194,7 @@ class HSHM_API PendingFrees {
   PageTable<Config> pages_;
   Record* record_ = nullptr;
   LockIdentity identity_;
-  uint32_t slot_;                                         // of this process
+  uint32_t slot_;                                          // of this process
   std::array<uint8_t, Config::kClassCount> last_place_{};  // a hint: where a run of the class is
 };
 

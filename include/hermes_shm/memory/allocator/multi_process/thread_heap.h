@@ -113,8 +113,8 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
 
   /** Its thread ends, or needs what others may have made of its remote frees: posts them. */
   void PostPending() noexcept;
-  /** Gives every list back to its page, posts remote frees, drains all pages, frees the empty ones and the thread units
-   * that are whole. What is left is what somebody uses. */
+  /** Gives every list back to its page, posts remote frees, drains all pages, frees the empty ones
+   * and the thread units that are whole. What is left is what somebody uses. */
   void Flush() noexcept;
 
  private:
