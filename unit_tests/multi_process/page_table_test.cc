@@ -99,6 +99,23 @@ TEST_CASE("Draining takes every pushed block once, whatever the push count was")
   }
 }
 
+TEST_CASE(
+    "A push that saw an old count of what was drained costs the owner a walk, and nothing else") {
+  Pages pages;
+  const uint32_t page = pages.OpenClassPage();
+  REQUIRE(pages->Carve(page, 4096));
+  const std::vector<Offset> blocks = pages.TakeAll(page);
+  for (size_t i = 0; i < 4; ++i) pages->Push(page, blocks[i]);
+  pages->Drain(page);
+  REQUIRE(pages.TakeAll(page).size() == 4);
+  const uint32_t drained = pages[page]->drained_.Get();
+  pages[page]->drained_.Set(drained - 4);  // as the pusher still sees it
+  for (size_t i = 4; i < 6; ++i) pages->Push(page, blocks[i]);
+  pages[page]->drained_.Set(drained);
+  pages->Drain(page);
+  REQUIRE(pages.LocalOf(page) == std::vector<Offset>{blocks[5], blocks[4]});
+}
+
 TEST_CASE("A drain that was cut before its count is repeated without harm") {
   Pages pages;
   const uint32_t page = pages.OpenClassPage();
