@@ -196,7 +196,7 @@ class Checker {
     const uint32_t carved = entry->carved_.Get();
     seen_.reset();
     const auto visit = [&](uint32_t block) {
-      if (block >= carved || seen_[block]) return false;
+      if (block >= carved || seen_[block] || IsMarkedLive(page, block)) return false;
       seen_[block] = true;
       return true;
     };
