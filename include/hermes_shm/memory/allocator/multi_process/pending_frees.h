@@ -17,6 +17,7 @@ inline constexpr uint64_t kMinTakenBackBytes = 128;
 
 /** What remote frees must know of a size class. */
 struct RunRule {
+  uint32_t inverse_;    // units * inverse_ < inverse_, modulo 2^32: a block begins there
   uint8_t max_blocks_;  // of a run; 0: not even one, each block is pushed at once
   bool may_return_;     // to the thread that freed them, when it needs some
 };
@@ -27,6 +28,9 @@ inline constexpr auto kRunRules = [] {
   for (uint32_t c = 0; c < Config::kClassCount; ++c) {
     const uint64_t bytes = ClassBytes(c);
     if (bytes > Config::kMaxNarrowBytes) continue;
+    // Lemire, Kaser, Kurz: Faster remainder by direct computation (2019), section 3.2. The inverse
+    // of 1 wraps to 0, and all units are less than 2^32.
+    rules[c].inverse_ = ~uint32_t{0} / static_cast<uint32_t>(bytes / RunWord<Config>::kUnit) + 1;
     rules[c].max_blocks_ =
         static_cast<uint8_t>(std::min<uint64_t>(kRunBytes / bytes, RunWord<Config>::kMaxBlocks));
     // In Checked the marks of a page are written by its owner.
@@ -76,7 +80,8 @@ class HSHM_API PendingFrees {
     const RunRule& rule = kRunRules<Config>[size_class];
     if (rule.max_blocks_ == 0) return false;
     pages_.ReturnFromAfar(block);
-    if (HSHM_UNLIKELY(!kLinkRules<Config>[size_class].Allows(block % Config::kPageBytes))) {
+    const auto unit = static_cast<uint32_t>(block % Config::kPageBytes / Run::kUnit);
+    if (HSHM_UNLIKELY(block % Run::kUnit != 0 || unit * rule.inverse_ > rule.inverse_ - 1)) {
       defect::InvalidFree("Free", block);
     }
     const uint32_t page = PageTable<Config>::PageOf(block);
