@@ -174,19 +174,11 @@ void HeapMemory::Decommit(ipc::Offset offset, uint64_t size_bytes) noexcept {
   }
 }
 
-/** A file would have to be committed anew, which could fail. */
-bool HeapMemory::DropAndKeepCommitted(void* address, uint64_t size_bytes) noexcept {
-  if (backend_ != Backend::kPrivate) return false;
-  auto* const begin = static_cast<char*>(address);
-  const auto number = reinterpret_cast<uintptr_t>(address);
-  const uint64_t front = bits::AlignUp(number, SystemPageBytes()) - number;
-  const uint64_t end = bits::AlignDown(number + size_bytes, SystemPageBytes()) - number;
-  if (front >= end) return false;
+bool HeapMemory::ClearWritten(ipc::Offset offset, uint64_t size_bytes) noexcept {
+  if (backend_ == Backend::kPrivate) return false;
+  const NoCancellation no_cancellation;
   const KeepErrno keep_errno;
-  std::memset(begin, 0, front);
-  std::memset(begin + end, 0, size_bytes - end);
-  DropPrivate(begin + front, end - front);
-  return true;
+  return HasFile() && ClearWrittenPages(file_.get(), base_, offset, size_bytes);
 }
 
 bool HeapMemory::HoldSlot(uint32_t slot) noexcept {

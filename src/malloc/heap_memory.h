@@ -49,9 +49,6 @@ class HeapMemory final : public ipc::RegionServices {
    */
   [[nodiscard]] int ReplaceByCopy() noexcept;
 
-  /** The whole system pages of a range read as zero and the rest of it was cleared, without giving
-   * memory to what is not touched again. False, and nothing happened, where that cannot be. */
-  bool DropAndKeepCommitted(void* address, uint64_t size_bytes) noexcept;
   /** Counts up with all that is given back to the system. */
   uint64_t decommitted_bytes() const noexcept {
     return decommitted_bytes_.load(std::memory_order_relaxed);  // relaxed: a statistic
@@ -59,6 +56,8 @@ class HeapMemory final : public ipc::RegionServices {
 
   bool Commit(ipc::Offset offset, uint64_t size_bytes) noexcept override;
   void Decommit(ipc::Offset offset, uint64_t size_bytes) noexcept override;
+  bool CommitsZeroed() const noexcept override { return backend_ == Backend::kPrivate; }
+  bool ClearWritten(ipc::Offset offset, uint64_t size_bytes) noexcept override;
   bool Bind(ipc::Offset, uint64_t, uint32_t) noexcept override { return false; }
   bool IsShared() const noexcept override { return false; }
   bool HoldSlot(uint32_t slot) noexcept override;

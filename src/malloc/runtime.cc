@@ -33,9 +33,6 @@ HSHM_INLINE bool IsOnlyThread() noexcept {
 /** Larger objects have differences of addresses that ptrdiff_t cannot hold. */
 constexpr size_t kMaxBlockBytes = std::numeric_limits<ptrdiff_t>::max();
 
-/** Zeroed by the system instead of by us: below, a page fault costs more than it saves. */
-constexpr size_t kDropInsteadOfClearBytes = 1_MiB;
-
 /**
  * This thread in a slow path, with the heap that serves it, whose gate it holds. Calls that come
  * from inside, by the system's library or a signal handler, find is_inside_ and Nobody.
@@ -166,11 +163,17 @@ void* Runtime<Config>::AllocateAligned(size_t size_bytes, size_t alignment) noex
 
 template <typename Config>
 void* Runtime<Config>::AllocateZeroed(size_t size_bytes) noexcept {
-  void* const block = Allocate(size_bytes);
-  if (block == nullptr) return nullptr;
-  const bool is_dropped = size_bytes >= kDropInsteadOfClearBytes &&
-                          process_heap().memory().DropAndKeepCommitted(block, size_bytes);
-  if (!is_dropped) std::memset(block, 0, size_bytes);
+  if (size_bytes <= Config::kMaxClassBytes) {
+    void* const block = Allocate(size_bytes);
+    if (block != nullptr) std::memset(block, 0, size_bytes);
+    return block;
+  }
+  bool is_zero = false;  // from OwnMemory it is not
+  void* const block = AllocateFromHeap(size_bytes, ipc::kDefaultAlignment, [&](Heap* heap) {
+    is_zero = true;
+    return heap->AllocateZeroed(size_bytes);
+  });
+  if (block != nullptr && !is_zero) std::memset(block, 0, size_bytes);
   return block;
 }
 

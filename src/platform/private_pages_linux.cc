@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <cerrno>
+#include <cstring>
 
 namespace hshm {
 
@@ -20,7 +21,8 @@ int MapPrivate(uint64_t size_bytes, ForkRule rule, void** base) noexcept {
 }
 
 void DropPrivate(void* base, uint64_t size_bytes) noexcept {
-  madvise(base, size_bytes, MADV_DONTNEED);  // fails for locked pages alone: they stay
+  // Fails for locked pages alone: they stay.
+  if (madvise(base, size_bytes, MADV_DONTNEED) != 0) std::memset(base, 0, size_bytes);
 }
 
 void UnmapPrivate(void* base, uint64_t size_bytes) noexcept { munmap(base, size_bytes); }

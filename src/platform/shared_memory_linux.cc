@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
 #include "hermes_shm/platform/cancellation.h"
 #include "hermes_shm/platform/page.h"
@@ -26,6 +27,11 @@ constexpr mode_t kPrivateMode = S_IRUSR | S_IWUSR;
 constexpr uint64_t kCommitStepBytes = uint64_t{2} << 20;
 
 constexpr int64_t kHugetlbfsMagic = 0x958458f6;  // statfs(2)
+constexpr int64_t kTmpfsMagic = 0x01021994;      // statfs(2); a memory file's, too
+
+// Where data ends is not asked for, which could be far behind the range. A call costs less than a
+// tenth of clearing so much.
+constexpr uint64_t kClearStepBytes = uint64_t{256} << 10;
 
 /** Repeats a system call that a signal interrupted. @return 0 or the errno */
 template <typename Call>
@@ -171,6 +177,26 @@ int PunchHole(int fd, uint64_t offset, uint64_t size_bytes) noexcept {
     return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
                      static_cast<off_t>(size_bytes));
   });
+}
+
+/** tmpfs calls a page data when it was written, whoever mapped it, and a hole when it was merely
+ * committed. Others may not know yet what lies in mapped pages. */
+bool ClearWrittenPages(int fd, char* base, uint64_t offset, uint64_t size_bytes) noexcept {
+  const int former_errno = errno;
+  struct statfs found = {};
+  const bool is_known = fstatfs(fd, &found) == 0 && found.f_type == kTmpfsMagic;
+  const uint64_t end = offset + size_bytes;
+  for (uint64_t at = offset; is_known && at < end;) {
+    const off_t data = lseek(fd, static_cast<off_t>(at), SEEK_DATA);
+    if (data < 0 && errno == ENXIO) break;  // no data from here to the end of the file
+    if (data >= 0) at = static_cast<uint64_t>(data);
+    if (at >= end) break;
+    const uint64_t bytes = std::min(end - at, kClearStepBytes);
+    std::memset(base + at, 0, bytes);
+    at += bytes;
+  }
+  errno = former_errno;
+  return is_known;
 }
 
 int MapShared(int fd, uint64_t size_bytes, void* hint, char** base, uint64_t alignment) noexcept {

@@ -20,7 +20,8 @@ enum class ForkRule {
 [[nodiscard]] HSHM_API int MapPrivate(uint64_t size_bytes, ForkRule rule, void** base) noexcept;
 HSHM_API void UnmapPrivate(void* base, uint64_t size_bytes) noexcept;
 
-/** Gives whole pages back to the system; when touched again they are supplied anew, zeroed. */
+/** Gives whole pages back to the system; when touched again they are supplied anew, zeroed. Pages
+ * that are locked in memory stay, zeroed. */
 HSHM_API void DropPrivate(void* base, uint64_t size_bytes) noexcept;
 
 /**

@@ -88,6 +88,15 @@ enum class FileGrowth {
 [[nodiscard]] HSHM_API int PunchHole(int fd, uint64_t offset, uint64_t size_bytes) noexcept;
 
 /**
+ * Makes a range of the file, which is mapped at base, zero. Pages that were committed and never
+ * written are left untouched, but for some near those that were. Nobody else may write there
+ * meanwhile. False, and nothing happened, where the file system's word cannot be trusted for what
+ * is mapped. Keeps errno.
+ */
+[[nodiscard]] HSHM_API bool ClearWrittenPages(int fd, char* base, uint64_t offset,
+                                              uint64_t size_bytes) noexcept;
+
+/**
  * Maps the first size_bytes of the file, which may still be shorter, shared, for reading and
  * writing. `hint` is where it is wanted; it goes elsewhere when something is there, or the hint is
  * no multiple of `alignment`, a power of two.

@@ -52,6 +52,8 @@ class PrivatePagesMemory final : public PrivateMemory {
     if (begin < end) DropPrivate(base() + begin, end - begin);
   }
 
+  bool CommitsZeroed() const noexcept override { return pages_.kind_ != PageKind::kHugePool; }
+
   bool Bind(Offset offset, uint64_t bytes, uint32_t node) noexcept override {
     return BindRange(&placer_, *this, offset, bytes, node);
   }

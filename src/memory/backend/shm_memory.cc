@@ -94,6 +94,12 @@ void ShmMemory::Decommit(Offset offset, uint64_t size_bytes) noexcept {
   static_cast<void>(PunchHole(segment_.file_.get(), begin, end - begin));
 }
 
+bool ShmMemory::ClearWritten(Offset offset, uint64_t size_bytes) noexcept {
+  HSHM_CHECK(offset <= shape_.region_bytes_);
+  HSHM_CHECK(size_bytes <= shape_.region_bytes_ - offset);
+  return HasDescriptor() && ClearWrittenPages(segment_.file_.get(), base_, offset, size_bytes);
+}
+
 bool ShmMemory::Bind(Offset offset, uint64_t size_bytes, uint32_t node) noexcept {
   return BindRange(&placer_, *this, offset, size_bytes, node);
 }

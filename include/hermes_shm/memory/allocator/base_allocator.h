@@ -162,12 +162,25 @@ class BaseAllocator : public AllocatorCore {
     self().FreeOffsetNoNullCheck(ctx, offset);
   }
 
+  /** A block that is zero. Where an allocator knows that its memory is, it says so on its page and
+   * spares the writing; others write all of it. */
+  OffsetPtr<> AllocateZeroedOffset(const MemContext& ctx, size_t size) noexcept {
+    const OffsetPtr<> block = self().AllocateOffset(ctx, size);
+    if (!block.IsNull()) std::memset(region_.AddressOf(block.load()), 0, size);
+    return block;
+  }
+
   // ---- typed blocks --------------------------------------------------------------------------
 
   /** size bytes, whatever T is. */
   template <typename T = char>
   [[nodiscard]] HSHM_INLINE FullPtr<T> Allocate(const MemContext& ctx, size_t size) noexcept {
     return ToFullPtr<T>(self().AllocateOffset(ctx, size));
+  }
+  /** size bytes, all of them zero. */
+  template <typename T = char>
+  [[nodiscard]] FullPtr<T> AllocateZeroed(const MemContext& ctx, size_t size) noexcept {
+    return ToFullPtr<T>(self().AllocateZeroedOffset(ctx, size));
   }
   template <typename T = char>
   [[nodiscard]] FullPtr<T> AlignedAllocate(const MemContext& ctx, size_t size,

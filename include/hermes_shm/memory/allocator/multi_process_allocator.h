@@ -115,6 +115,9 @@ class HSHM_API BasicMultiProcessAllocator
     return AllocateRare(ctx, size);
   }
   OffsetPtr<> AlignedAllocateOffset(const MemContext& ctx, size_t size, size_t alignment) noexcept;
+  /** Above 64 KiB only what was ever written since it came from the system is written again: on
+   * private pages known from notes, in a tmpfs asked of the system. */
+  OffsetPtr<> AllocateZeroedOffset(const MemContext& ctx, size_t size) noexcept;
   OffsetPtr<> ReallocateOffsetNoNullCheck(const MemContext& ctx, OffsetPtr<> offset,
                                           size_t new_size) noexcept;
   HSHM_INLINE void FreeOffsetNoNullCheck(const MemContext& ctx, OffsetPtr<> offset) noexcept {

@@ -2,6 +2,7 @@
 #define HSHM_MEMORY_BACKEND_REGION_H_
 
 #include <cstdint>
+#include <cstring>
 
 #include "hermes_shm/base/check.h"
 #include "hermes_shm/base/types.h"
@@ -30,6 +31,19 @@ class RegionServices {
    * again. On memory that cannot be given back (arrays, malloc) nothing happens: the bytes stay.
    */
   virtual void Decommit(Offset offset, uint64_t size_bytes) noexcept = 0;
+
+  /**
+   * True where memory reads as zero when it is committed for the first time, and again after each
+   * Decommit, so that who noted that nobody has had it since need not look. Never on shared memory:
+   * whoever makes a hole there may die between its note and the hole.
+   */
+  virtual bool CommitsZeroed() const noexcept { return false; }
+
+  /**
+   * Makes committed memory zero, and leaves alone what was never written as far as the system can
+   * tell. False, and nothing happened, where it cannot tell at all.
+   */
+  virtual bool ClearWritten(Offset, uint64_t) noexcept { return false; }
 
   /**
    * Asks the system to place the whole system pages of the range on a NUMA node when they are
@@ -66,6 +80,9 @@ class RegionServices {
  * services_ belongs to the host: a kernel that is given a region never follows it.
  */
 struct Region {
+  /** Clear writes less at once: a system call costs more. */
+  static constexpr uint64_t kAskedClearBytes = 64 * 1024;
+
   char* base_ = nullptr;
   uint64_t size_bytes_ = 0;
   RegionServices* services_ = nullptr;
@@ -93,6 +110,14 @@ struct Region {
 #else
     return services_ == nullptr || services_->Commit(offset, size_bytes);
 #endif
+  }
+  /** Makes committed bytes zero, untouched where the system knows that they are. On the host. */
+  void Clear(Offset offset, uint64_t size_bytes) const noexcept {
+    if (services_ != nullptr && size_bytes >= kAskedClearBytes &&
+        services_->ClearWritten(offset, size_bytes)) {
+      return;
+    }
+    std::memset(base_ + offset, 0, size_bytes);
   }
   HSHM_INLINE_CROSS_FUN bool Contains(Offset offset) const { return offset < size_bytes_; }
   HSHM_INLINE_CROSS_FUN bool Contains(const void* ptr) const { return Contains(OffsetOf(ptr)); }

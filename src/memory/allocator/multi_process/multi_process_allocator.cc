@@ -265,6 +265,14 @@ OffsetPtr<> BasicMultiProcessAllocator<Config, kSharing>::AlignedAllocateOffset(
 }
 
 template <typename Config, multi_process::Sharing kSharing>
+OffsetPtr<> BasicMultiProcessAllocator<Config, kSharing>::AllocateZeroedOffset(
+    const MemContext& ctx, size_t size) noexcept {
+  Heap* heap = GetHeap(ctx);
+  return heap != nullptr ? OffsetPtr<>(heap->AllocateZeroed(size))
+                         : Base::AllocateZeroedOffset(ctx, size);  // an arena's, or no room
+}
+
+template <typename Config, multi_process::Sharing kSharing>
 OffsetPtr<> BasicMultiProcessAllocator<Config, kSharing>::ReallocateOffsetNoNullCheck(
     const MemContext& ctx, OffsetPtr<> offset, size_t new_size) noexcept {
   Heap* heap = GetHeap(ctx);

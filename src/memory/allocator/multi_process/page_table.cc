@@ -138,23 +138,27 @@ void PageTable<Config>::Recount(uint32_t page) const {
 }
 
 template <typename Config>
-bool PageTable<Config>::OpenSpan(uint32_t first, uint32_t pages, HeapId id) const {
+bool PageTable<Config>::OpenSpan(uint32_t first, uint32_t pages, HeapId id, bool* is_zero) const {
   PageEntry* head = Entry(first);
   if (!head->owner_.CasFrom(kFreePage, id)) return false;
+  const bool is_head_zero = TakeZeroMark(head);
+  if (is_zero != nullptr) *is_zero = is_head_zero;
   head->span_.Set(1);
   if constexpr (Config::kChecked) head->former_.Set(0);
-  if (pages == 1 || ExtendSpan(first, pages)) return true;
+  if (pages == 1 || ExtendSpan(first, pages, is_zero)) return true;
   ShrinkSpan(first, 1);
   head->owner_.SetRelease(kFreePage);
   return false;
 }
 
 template <typename Config>
-bool PageTable<Config>::ExtendSpan(uint32_t head, uint32_t pages) const {
+bool PageTable<Config>::ExtendSpan(uint32_t head, uint32_t pages, bool* is_zero) const {
   PageEntry* entry = Entry(head);
   for (uint32_t i = entry->span_.Get(); i < pages; ++i) {
     PageEntry* next = Entry(head + i);
     if (!next->owner_.CasFrom(kFreePage, kSpanInterior)) return false;
+    const bool is_next_zero = TakeZeroMark(next);
+    if (is_zero != nullptr && !is_next_zero) *is_zero = false;
     next->back_.Set(i);
     if constexpr (Config::kChecked) next->former_.Set(0);
     entry->span_.Set(i + 1);

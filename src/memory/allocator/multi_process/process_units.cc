@@ -231,7 +231,8 @@ void ProcessBlock<Config>::FreeRemote(Offset block) noexcept {
 // ---- large blocks ----------------------------------------------------------------------------
 
 template <typename Config>
-Offset ProcessBlock<Config>::AllocateLarge(uint64_t size_bytes, uint64_t alignment) noexcept {
+Offset ProcessBlock<Config>::AllocateLarge(uint64_t size_bytes, uint64_t alignment,
+                                           bool* is_zero) noexcept {
   const uint64_t granule = root_.granule_bytes();
   const uint64_t granules = bits::DivideUp(size_bytes, granule);
   if (granules > kMaxGranules) return 0;
@@ -246,9 +247,8 @@ Offset ProcessBlock<Config>::AllocateLarge(uint64_t size_bytes, uint64_t alignme
   // Outside of the lock: the system takes a quarter of a second per GiB.
   const uint32_t page = root_.FirstPageOf(first);
   const Offset block = PageTable<Config>::OffsetOf(page);
-  if (root_.CommitPages(page, static_cast<uint32_t>(granules) * root_.granule_pages())) {
-    return block;
-  }
+  const uint32_t pages = static_cast<uint32_t>(granules) * root_.granule_pages();
+  if (root_.CommitLarge(page, pages, is_zero)) return block;
   FreeLarge(block);
   return 0;
 }
@@ -294,10 +294,9 @@ bool ProcessBlock<Config>::ResizeLarge(Offset block, uint64_t new_bytes) noexcep
   }
   if (granules <= present) return true;
   const uint32_t first = root_.FirstPageOf(granule + present);
-  if (root_.CommitPages(first,
-                        (static_cast<uint32_t>(granules) - present) * root_.granule_pages())) {
-    return true;
-  }
+  const uint32_t more = (static_cast<uint32_t>(granules) - present) * root_.granule_pages();
+  bool is_zero = false;  // realloc promises nothing
+  if (root_.CommitLarge(first, more, &is_zero)) return true;
   typename RootTier<Config>::Guard root(root_);
   if (root.IsHeld()) root_.ResizeLarge(granule, present);
   return false;

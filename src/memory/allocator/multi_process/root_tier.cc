@@ -231,8 +231,8 @@ template <typename Config>
 void RootTier<Config>::DecommitPages(uint32_t first, uint32_t end) {
   for (uint32_t page = first; page < end;) {
     uint32_t run = page;
-    while (run < end && pages_.Entry(run)->committed_.Get() != 0) {
-      pages_.Entry(run++)->committed_.Set(0);
+    while (run < end && pages_.Entry(run)->committed_.Get() != kNotCommitted) {
+      pages_.Entry(run++)->committed_.Set(kNotCommitted);
     }
     if (run > page) {
       region_.services_->Decommit(PageTable<Config>::OffsetOf(page),
@@ -268,17 +268,35 @@ bool RootTier<Config>::CommitTable(uint32_t granule, uint32_t granules) const {
 
 template <typename Config>
 bool RootTier<Config>::CommitPages(uint32_t first, uint32_t pages) const {
+  return CommitAs(first, pages, region_.services_->CommitsZeroed() ? kCommittedZero : kCommitted);
+}
+
+template <typename Config>
+bool RootTier<Config>::CommitLarge(uint32_t first, uint32_t pages, bool* is_zero) const {
+  *is_zero = region_.services_->CommitsZeroed();
+  for (uint32_t page = first; *is_zero && page < first + pages; ++page) {
+    *is_zero = pages_.Entry(page)->committed_.Get() == kNotCommitted;
+  }
+  return CommitAs(first, pages, kCommitted);
+}
+
+/** Another may commit the same pages, open them and be done with them meanwhile: what it has left
+ * in their words stays. */
+template <typename Config>
+bool RootTier<Config>::CommitAs(uint32_t first, uint32_t pages, Committed mark) const {
   const uint32_t end = first + pages;
   for (uint32_t page = first; page < end;) {
     uint32_t run = page;
-    while (run < end && pages_.Entry(run)->committed_.Get() == 0) ++run;
+    while (run < end && pages_.Entry(run)->committed_.Get() == kNotCommitted) ++run;
     if (run > page) {
       if (!region_.services_->Commit(PageTable<Config>::OffsetOf(page),
                                      uint64_t{run - page} * Config::kPageBytes) ||
           !pages_.CommitMarks(page, run - page)) {
         return false;
       }
-      for (uint32_t i = page; i < run; ++i) pages_.Entry(i)->committed_.Set(1);
+      for (uint32_t i = page; i < run; ++i) {
+        pages_.Entry(i)->committed_.CasFrom(kNotCommitted, mark);
+      }
     }
     page = run + 1;
   }

@@ -140,7 +140,9 @@ class Census {
   }
 
   void Committed(uint32_t page) {
-    if (pages_.Entry(page)->committed_.Get() != 0) stats_->committed_bytes_ += Config::kPageBytes;
+    if (pages_.Entry(page)->committed_.Get() != kNotCommitted) {
+      stats_->committed_bytes_ += Config::kPageBytes;
+    }
   }
 
   void Finish(const RootHeader& header) {

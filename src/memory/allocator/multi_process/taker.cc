@@ -102,7 +102,7 @@ uint32_t Taker<Config>::Winnable(uint32_t page) noexcept {
   const PageEntry* entry = pages_.Entry(page);
   const HeapId owner = entry->owner_.GetAcquire();
   if (owner == kFreePage) {
-    const bool is_usable = !is_memory_gone_ || entry->committed_.Get() != 0;
+    const bool is_usable = !is_memory_gone_ || entry->committed_.Get() != kNotCommitted;
     return is_usable && !IsInHand(page) ? 1 : 0;
   }
   if (owner == kSpanInterior || owner == heap_->id()) return 0;

@@ -178,7 +178,7 @@ bool ThreadHeap<Config>::KeepIdle(uint32_t page) noexcept {
 
 template <typename Config>
 Offset ThreadHeap<Config>::AllocateLarge(uint64_t size_bytes, uint64_t alignment) noexcept {
-  const Offset block = process_->AllocateLarge(size_bytes, alignment);
+  const Offset block = process_->AllocateLarge(size_bytes, alignment, &is_zero_);
   if (block != 0) return block;
   // The root has no such run; pages of sleepers may make one.
   const uint64_t pages = bits::DivideUp(size_bytes, Config::kPageBytes);

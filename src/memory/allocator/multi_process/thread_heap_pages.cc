@@ -1,5 +1,6 @@
 /** Pages of a thread's heap: opening, returning, growing in place. */
 #include <algorithm>
+#include <cstring>
 
 #include "hermes_shm/memory/allocator/multi_process/process_block.h"
 #include "hermes_shm/memory/allocator/multi_process/thread_heap.h"
@@ -38,6 +39,7 @@ uint32_t ThreadHeap<Config>::OpenPages(uint32_t pages, uint32_t alignment, Effor
   }
   if (effort < Effort::kTake) return kNoPage;
   PostPending();  // a page of others of whose blocks we had the last can be taken then
+  is_zero_ = false;  // a sleeper had them
   const uint32_t head = process_->TakeFor(this, pages, alignment);
   if (head != kNoPage) ++opened_spans_;
   return head;
@@ -64,7 +66,7 @@ uint32_t ThreadHeap<Config>::OpenHint(uint32_t first, uint32_t pages) noexcept {
   if (CommitFor(first, pages)) {
     const SlowPath lock(*this);
     is_out_of_memory_ = !lock.IsHeld();  // somebody stopped in the middle of taking from us
-    if (lock.IsHeld() && pages_.OpenSpan(first, pages, id_)) {
+    if (lock.IsHeld() && pages_.OpenSpan(first, pages, id_, &is_zero_)) {
       pages_.Entry(first)->used_.Set(1);  // nobody takes it until its first block is out
       is_open = true;
     }
@@ -83,7 +85,7 @@ uint32_t ThreadHeap<Config>::OpenHint(uint32_t first, uint32_t pages) noexcept {
 template <typename Config>
 bool ThreadHeap<Config>::CommitFor(uint32_t first, uint32_t pages) noexcept {
   const RootTier<Config>& root = process_->root();
-  if (pages == 1 && pages_.Entry(first)->committed_.Get() != 0) return true;
+  if (pages == 1 && pages_.Entry(first)->committed_.Get() != kNotCommitted) return true;
   if (pages == 1 && process_->HomeOf(first) == index_ + 1) {
     const uint32_t unit_pages = process_->thread_unit_pages();
     const uint32_t unit_end = (first / unit_pages + 1) * unit_pages;
@@ -138,6 +140,21 @@ void ThreadHeap<Config>::FreeToUnit(uint32_t first, uint32_t pages) noexcept {
       order == process_->thread_unit_log2_) {
     process_->ReturnThreadUnit(this, first);
   }
+}
+
+// ---- zeroed ----------------------------------------------------------------------------------
+
+template <typename Config>
+Offset ThreadHeap<Config>::AllocateZeroed(uint64_t size_bytes) noexcept {
+  is_zero_ = false;  // of a run that was idle, or a sleeper's, nothing is known
+  const Offset block = Allocate(size_bytes);
+  if (block == 0) return 0;
+  if (size_bytes <= Config::kMaxClassBytes) {
+    std::memset(this->AddressOf(block), 0, size_bytes);  // its page is not its own
+  } else if (!is_zero_) {
+    pages_.region().Clear(block, size_bytes);
+  }
+  return block;
 }
 
 // ---- in place --------------------------------------------------------------------------------

@@ -96,23 +96,29 @@ constexpr uint32_t MakeShape(PageKind kind, uint32_t size_class = 0) {
 constexpr PageKind KindOf(uint32_t shape) { return static_cast<PageKind>(shape & 0xff); }
 constexpr uint32_t ClassOfShape(uint32_t shape) { return (shape >> 8) & 0xff; }
 
+/** Whether the memory of a page is there. */
+enum Committed : uint32_t {
+  kNotCommitted = 0,
+  kCommitted = 1,
+  kCommittedZero = 2,  // it reads as zero: nobody has opened the page since
+};
+
 /**
  * One per page. A page that nobody uses has owner_, shape_, local_, carved_ and used_ 0, and
  * drained_ equal to the push count; remote_ is never reset.
  */
 struct PageEntry {
-  OwnedWord<HeapId> owner_;      // [owner; 0 by CAS] kFreePage, kSpanInterior, or a heap's id
-  OwnedWord<uint32_t> shape_;    // [owner] fixed while owned
-  OwnedWord<uint32_t> span_;     // [owner] pages of the span that begins here
-  OwnedWord<uint32_t> back_;     // [owner] of an interior page: pages back to the head
-  OwnedWord<uint64_t> local_;    // [owner] own list: offset of its first block, 0 ends it
-  OwnedWord<uint32_t> drained_;  // [owner] pushes taken so far, modulo 2^32; after local_
-  OwnedWord<uint32_t> carved_;   // [owner] blocks ever listed; after local_
-  OwnedWord<uint32_t> used_;     // [owner] carved blocks not in local_; lowered last
-  OwnedWord<uint32_t>
-      committed_;               // [any] 1: the page's memory is there; 0 before a hole is punched
-  Atomic<uint64_t> remote_;     // [any] a RemoteWord, by CAS
-  OwnedWord<uint64_t> former_;  // [owner] Checked: what a free page held last, see FormerBlocks
+  OwnedWord<HeapId> owner_;        // [owner; 0 by CAS] kFreePage, kSpanInterior, or a heap's id
+  OwnedWord<uint32_t> shape_;      // [owner] fixed while owned
+  OwnedWord<uint32_t> span_;       // [owner] pages of the span that begins here
+  OwnedWord<uint32_t> back_;       // [owner] of an interior page: pages back to the head
+  OwnedWord<uint64_t> local_;      // [owner] own list: offset of its first block, 0 ends it
+  OwnedWord<uint32_t> drained_;    // [owner] pushes taken so far, modulo 2^32; after local_
+  OwnedWord<uint32_t> carved_;     // [owner] blocks ever listed; after local_
+  OwnedWord<uint32_t> used_;       // [owner] carved blocks not in local_; lowered last
+  OwnedWord<uint32_t> committed_;  // [any] see Committed; 0 before a hole is punched
+  Atomic<uint64_t> remote_;        // [any] a RemoteWord, by CAS
+  OwnedWord<uint64_t> former_;     // [owner] Checked: what a free page held last, see FormerBlocks
   uint64_t reserved_;
 };
 static_assert(std::is_standard_layout_v<PageEntry>);

@@ -197,11 +197,12 @@ class HSHM_API PageTable {
   // ---- pages and spans -----------------------------------------------------------------------
 
   /** Opens pages [first, first + pages) for a heap: head first, each page by CAS.
-   * False, and nothing open, when another has one of them. */
-  bool OpenSpan(uint32_t first, uint32_t pages, HeapId id) const;
+   * False, and nothing open, when another has one of them. Whether all of the span's memory reads
+   * as zero: nobody has had any of its pages since they were committed. */
+  bool OpenSpan(uint32_t first, uint32_t pages, HeapId id, bool* is_zero = nullptr) const;
 
   /** Owner: one page more or many fewer. Extend is false when the next page is not free. */
-  bool ExtendSpan(uint32_t head, uint32_t pages) const;
+  bool ExtendSpan(uint32_t head, uint32_t pages, bool* is_zero = nullptr) const;
   void ShrinkSpan(uint32_t head, uint32_t pages) const;
 
   /** Owner, used_ == 0: empties the page's words and lets the whole span go. */
@@ -256,6 +257,12 @@ class HSHM_API PageTable {
    * as drained from here on. Repeatable; for whoever acts for an owner that may have died in it. */
   void FinishCutDrain(uint32_t page) const;
   void PushChain(uint32_t page, Offset head, Offset tail, uint32_t blocks) const;
+  /** Owner of a page just opened, which is nobody's first time any more. @return whether it was */
+  static bool TakeZeroMark(PageEntry* entry) {
+    if (entry->committed_.Get() != kCommittedZero) return false;
+    entry->committed_.Set(kCommitted);
+    return true;
+  }
   Atomic<uint64_t>* LinkWord(Offset block) const { return region_.At<Atomic<uint64_t>>(block); }
   uint32_t ToRemoteHead(uint32_t page, Offset block) const {
     return static_cast<uint32_t>((block - OffsetOf(page)) / RemoteWord::kUnit) + 1;

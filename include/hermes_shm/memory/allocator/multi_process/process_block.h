@@ -98,7 +98,8 @@ class HSHM_API ProcessBlock {
 
   /** A free by a thread that has no heap. */
   void FreeRemote(Offset block) noexcept;
-  Offset AllocateLarge(uint64_t size_bytes, uint64_t alignment) noexcept;
+  /** @param is_zero whether the block reads as zero */
+  Offset AllocateLarge(uint64_t size_bytes, uint64_t alignment, bool* is_zero) noexcept;
   /** Whether it was a large block. Stops with InvalidFree when it is none that begins here. */
   void FreeLarge(Offset block) noexcept;
   bool ResizeLarge(Offset block, uint64_t new_bytes) noexcept;

@@ -121,8 +121,12 @@ class HSHM_API RootTier {
     });
   }
 
-  /** Makes the pages' memory usable and notes so. False when the system has none. */
+  /** Makes the memory of pages that somebody is about to open usable, and notes so. False when the
+   * system has none. */
   bool CommitPages(uint32_t first, uint32_t pages) const;
+  /** The same for pages of a large block, which nobody opens. @param is_zero whether all of it
+   * reads as zero */
+  bool CommitLarge(uint32_t first, uint32_t pages, bool* is_zero) const;
 
  private:
   BuddyEngine Engine() const {
@@ -137,6 +141,7 @@ class HSHM_API RootTier {
   void CountReturned(uint32_t first, uint32_t granules);
   void DecommitPages(uint32_t first, uint32_t end);
   bool CommitTable(uint32_t granule, uint32_t granules) const;
+  bool CommitAs(uint32_t first, uint32_t pages, Committed mark) const;
   void Place(uint32_t granule, uint32_t granules);
   void Unplace(uint32_t granule, uint32_t granules);
 

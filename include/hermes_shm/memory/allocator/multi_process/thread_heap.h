@@ -90,6 +90,8 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
   /** After kPageWaits: the page has room again, or is empty. */
   void FinishFree(Offset block) noexcept;
   Offset AllocateAligned(uint64_t size_bytes, uint64_t alignment) noexcept;
+  /** Zeroed. What is known to be zero is not touched: see docs/protocols.md, D. */
+  Offset AllocateZeroed(uint64_t size_bytes) noexcept;
   /** Stops with ForeignPointer unless the offset lies in the data of the region. */
   void CheckPlace(const char* operation, Offset block) const noexcept {
     if (block < data_begin_ || block >= data_end_) {
@@ -217,6 +219,7 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
   uint32_t max_idle_pages_ = 0;  // of them
   uint32_t refills_since_flush_ = 0;
   bool is_out_of_memory_ = false;  // the last OpenHint failed for want of memory
+  bool is_zero_ = false;           // what was opened last, or the last large block, reads as zero
   BuddyLists free_pages_{};        // of its thread units; hints
   PendingFrees<Config> pending_;
   PrivatePages<PageNote> notes_;  // by page number
