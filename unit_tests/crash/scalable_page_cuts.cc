@@ -23,8 +23,10 @@ using Header = scalable_page::ScalableHeader<Config>;
 using Pages = multi_process::PageTable<Config>;
 using scalable_page::PageEntry;
 
-/** Seconds for one image or one play. A survivor that waits for the dead waits for 30 s. */
+/** Seconds for one image. A survivor that waits for the dead waits for 30 s. */
 constexpr uint32_t kWatchdogSeconds = 10;
+/** Seconds for one play, which nobody dies in: step by step it takes 10 on a busy machine. */
+constexpr uint32_t kPlaySeconds = 120;
 /** Judges at a time, more than cores: who finds a lock of the dead sleeps for a slice of 10 ms. */
 constexpr uint32_t kJudges = 24;
 /** Of stores into blocks, copies, only some are looked at. */
@@ -273,7 +275,7 @@ bool Cuts::PlayInChild(uint64_t seed, const Play& play) {
   log_.Clear();
   test::ChildProcess child([&] {
     signal(SIGABRT, SIG_DFL);
-    alarm(kWatchdogSeconds);
+    alarm(kPlaySeconds);
     const Memory memory;
     Player player(memory.get(), &log_, seed);
     play(player);
