@@ -139,7 +139,9 @@ TEST_CASE("A zeroed block is zero on every kind of memory, whatever had its memo
 TEST_CASE("A run that its heap has kept is zeroed, also after memory that nobody had") {
   PosixMmap backend;
   backend.shm_init(ipc::MemoryBackendId(1), kRegion);
-  auto* alloc = backend.MakeAlloc<MultiProcessAllocator>(kId, 0, SmallUnits());
+  MultiProcessOptions options;
+  options.process_unit_bytes_ = 64 << 20;  // of small units a heap keeps nothing
+  auto* alloc = backend.MakeAlloc<MultiProcessAllocator>(kId, 0, options);
   constexpr uint64_t kKept = 100000;  // stays with the heap when it is freed
   bool is_zero = true;
   const OffsetPtr<> kept = TakeZeroed(alloc, kKept, &is_zero);
