@@ -10,6 +10,10 @@
 
 #include "backend/test_file.h"
 #include "hermes_shm/base/units.h"
+#include "hermes_shm/memory/allocator/buddy_allocator.h"
+#include "hermes_shm/memory/allocator/scalable_page_allocator.h"
+#include "hermes_shm/memory/allocator/stack_allocator.h"
+#include "hermes_shm/memory/allocator/thread_local_allocator.h"
 #include "hermes_shm/memory/backend/array_backend.h"
 #include "hermes_shm/memory/backend/posix_mmap.h"
 #include "multi_process/heap.h"
@@ -234,6 +238,35 @@ TEST_CASE("Zeroed blocks are zero where the program has locked its memory") {
   bool is_zero = true;
   for (int i = 0; i < 12; ++i) static_cast<void>(TakeZeroed(alloc, kLarge, &is_zero));
   REQUIRE(is_zero);
+}
+
+template <typename Alloc>
+void RequireZeroedBlocks() {
+  ipc::MallocBackend backend;
+  backend.shm_init(ipc::MemoryBackendId(1), 8 << 20);
+  auto* alloc = backend.MakeAlloc<Alloc>(kId, 0);
+  const MemContext arena = alloc->PushArena(kCtx);
+  for (const uint64_t size : {0, 1, 100, 5000, 100000}) {
+    for (const MemContext& ctx : {kCtx, arena}) {
+      CAPTURE(Alloc::kType, size, ctx.IsArena());
+      const FullPtr<char> dirty = alloc->Allocate(ctx, size);
+      std::memset(dirty.ptr_, 0x5a, size);
+      alloc->Free(ctx, dirty);
+      const FullPtr<char> block = alloc->AllocateZeroed(ctx, size);
+      REQUIRE_FALSE(block.IsNull());
+      REQUIRE(IsZero(block.ptr_, size));
+    }
+  }
+  REQUIRE(alloc->AllocateZeroed(kCtx, 1 << 30).IsNull());
+}
+
+TEST_CASE("Zeroed blocks of every allocator and arena are zero, and null where there is no room") {
+  RequireZeroedBlocks<MultiProcessAllocator>();
+  RequireZeroedBlocks<SmallMultiProcessAllocator>();
+  RequireZeroedBlocks<ipc::ThreadLocalAllocator>();
+  RequireZeroedBlocks<ipc::ScalablePageAllocator>();
+  RequireZeroedBlocks<ipc::BuddyAllocator>();
+  RequireZeroedBlocks<ipc::StackAllocator>();
 }
 
 /** Memory of this process that is there, in bytes: private, and of shared mappings. */
