@@ -38,7 +38,7 @@ uint32_t ThreadHeap<Config>::OpenPages(uint32_t pages, uint32_t alignment, Effor
     if (head != kNoPage) return head;
   }
   if (effort < Effort::kTake) return kNoPage;
-  PostPending();  // a page of others of whose blocks we had the last can be taken then
+  PostPending();     // a page of others of whose blocks we had the last can be taken then
   is_zero_ = false;  // a sleeper had them
   const uint32_t head = process_->TakeFor(this, pages, alignment);
   if (head != kNoPage) ++opened_spans_;
