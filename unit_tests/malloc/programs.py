@@ -191,7 +191,7 @@ def sqlite3(_, full):
 
 def git(_, full):
     return [['bash', 'work.sh']], {'work.sh': GIT_WORK, 'history': git_history(
-        8000 if full else 400)}, ['git', 'bash']
+        4000 if full else 400)}, ['git', 'bash']
 
 
 def cmake(_, full):

@@ -83,7 +83,7 @@ def main():
         return SKIPPED
     expected = comparable(run(commands, files, {}), options.name)
     if any(result[0] != 0 for result in expected if isinstance(result[0], int)):
-        print(f'the program fails without the library too: {expected}')
+        print('the program fails without the library too:', *lines_of(expected), sep='\n')
         return 1
     settings = dict(setting.split('=', 1) for setting in options.settings)
     found = comparable(run(commands, files, settings), options.name)
