@@ -127,10 +127,10 @@ TEST_CASE("A death anywhere in remote frees, their draining and reuse loses one 
   CHECK(campaign.StoresTo("drained_/carved_") > 0);
 }
 
-/** Blocks of two sizes, in pages of two threads of a process. */
+/** Blocks of 16 bytes, and of 512, of which a page is soon full and has no list of its own. */
 void FillPagesOf(World& world, uint32_t one, uint32_t other) {
-  for (uint32_t i = 0; i < 48; ++i) {
-    world.Allocate(i % 3 == 0 ? other : one, i % 2 == 0 ? 130 + world.Random(60) : 16);
+  for (uint32_t i = 0; i < 64; ++i) {
+    world.Allocate(i % 3 == 0 ? other : one, i % 4 != 0 ? 500 : 16);
   }
 }
 
@@ -148,7 +148,7 @@ TEST_CASE("A death anywhere in runs of remote frees, posted or taken back, loses
         for (uint32_t i = 0; i < 24; ++i) {
           world.Free(0, world.Random(static_cast<uint32_t>(world.blocks().size())));
         }
-        for (uint32_t i = 0; i < 8; ++i) world.Allocate(0, 130 + world.Random(60));
+        for (uint32_t i = 0; i < 8; ++i) world.Allocate(0, 500);
         for (uint32_t i = 0; i < 12; ++i) {
           world.Free(neighbour, world.Random(static_cast<uint32_t>(world.blocks().size())));
         }
