@@ -24,14 +24,17 @@ class HshmHeap {
     if constexpr (kContext == Context::kExplicit) ctx_ = alloc->CreateTls(hipc::MemContext());
   }
 
-  Block Allocate(size_t size_bytes) noexcept { return alloc_->Allocate<char>(Ctx(), size_bytes); }
-  void Free(const Block& block) noexcept { alloc_->Free(Ctx(), block); }
+  // Inline, as the calls in a user's loop are.
+  HSHM_INLINE Block Allocate(size_t size_bytes) noexcept {
+    return alloc_->Allocate<char>(Ctx(), size_bytes);
+  }
+  HSHM_INLINE void Free(const Block& block) noexcept { alloc_->Free(Ctx(), block); }
   static char* AddressOf(const Block& block) noexcept { return block.ptr_; }
   static uint64_t ToWord(const Block& block) noexcept { return block.shm_.off_.load(); }
   Block FromWord(uint64_t word) const noexcept { return Block(alloc_, word); }
 
  private:
-  hipc::MemContext Ctx() const noexcept {
+  HSHM_INLINE hipc::MemContext Ctx() const noexcept {
     if constexpr (kContext == Context::kExplicit) return ctx_;
     return HSHM_DEFAULT_MEM_CTX;
   }

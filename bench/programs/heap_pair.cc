@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "heaps/hshm_heap.h"
+#include "hermes_shm/base/macros.h"
 #include "loops/random.h"
 #include "loops/touch.h"
 #if HSHM_BENCH_HAVE_BOOST
@@ -24,19 +25,20 @@ constexpr uint32_t kLiveBlocks = 10000;
 constexpr size_t kPairBytes = 16;
 
 template <Heap H>
-inline void Pair(H& heap) {
+HSHM_INLINE void Pair(H& heap) {
   const auto block = heap.Allocate(kPairBytes);
   *static_cast<volatile char*>(heap.AddressOf(block)) = 1;
   heap.Free(block);
 }
 
+/** A function of its own, as a user's loop is. */
 template <Heap H>
-void RunPairs(H heap, long iterations) {
+HSHM_NOINLINE void RunPairs(H heap, long iterations) {
   for (long i = 0; i < iterations; ++i) Pair(heap);
 }
 
 template <Heap H>
-void RunRandom(H heap, long iterations) {
+HSHM_NOINLINE void RunRandom(H heap, long iterations) {
   Random random(42);
   std::vector<typename H::Block> blocks(kLiveBlocks);
   for (auto& block : blocks) block = heap.Allocate(kPairBytes);

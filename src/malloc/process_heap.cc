@@ -259,7 +259,9 @@ void ProcessHeap<Config>::AdoptHeapsOfOthers(bool is_shm) noexcept {
     Heap* const heap = users_[i];
     if (heap == nullptr || heap == ThreadStateOf<Config>().own_) continue;
     users_[i] = nullptr;
-    if (!is_shm) allocator_->ReleaseHeap(heap);
+    if (is_shm) continue;
+    heap->SettleAll();  // its thread may have been cut in the middle of TryRefill
+    allocator_->ReleaseHeap(heap);
   }
 }
 

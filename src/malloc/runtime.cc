@@ -140,16 +140,17 @@ typename Runtime<Config>::Heap* Runtime<Config>::HeapToLook(const void* block,
 template <typename Config>
 HSHM_INLINE void* Runtime<Config>::Allocate(size_t size_bytes) noexcept {
   Front* const front = me().heap_;
-  const ipc::Offset block = HSHM_LIKELY(size_bytes <= ipc::multi_process::kTableBytes)
-                                ? front->TryAllocate(size_bytes)
-                                : front->TryAllocateClass(size_bytes);
+  const ipc::Offset block = front->TryAllocate(size_bytes);
   return HSHM_LIKELY(block != 0) ? front->AddressOf(block) : AllocateSlow(size_bytes);
 }
 
 template <typename Config>
 void* Runtime<Config>::AllocateSlow(size_t size_bytes) noexcept {
+  Front* const front = me().heap_;
+  const ipc::Offset block = front->TryRefill(size_bytes);
+  if (HSHM_LIKELY(block != 0)) return front->AddressOf(block);
   return AllocateFromHeap(size_bytes, ipc::kDefaultAlignment,
-                          [size_bytes](Heap* heap) { return heap->Allocate(size_bytes); });
+                          [size_bytes](Heap* heap) { return heap->AllocateSlow(size_bytes); });
 }
 
 template <typename Config>
@@ -306,12 +307,6 @@ using Checked = Runtime<CheckedPages>;
 }  // namespace
 
 // ---- the one that is the program's -------------------------------------------------------------
-
-void* AllocateMedium(size_t size_bytes) noexcept {
-  auto* const front = thread_states.fast_.heap_;
-  const ipc::Offset block = front->TryAllocateClass(size_bytes);
-  return HSHM_LIKELY(block != 0) ? front->AddressOf(block) : AllocateSlow(size_bytes);
-}
 
 namespace {
 

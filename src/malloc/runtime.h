@@ -62,8 +62,6 @@ HSHM_INLINE ThreadState<Config>& ThreadStateOf() noexcept {
 // ---- what the interface is made of ------------------------------------------------------------
 // All noexcept; null with errno ENOMEM when there is no room, or the size is above PTRDIFF_MAX.
 
-/** Of a size that is not in the table of classes. */
-void* AllocateMedium(size_t size_bytes) noexcept;
 void* AllocateSlow(size_t size_bytes) noexcept;
 /** alignment: a power of two. */
 void* AllocateAligned(size_t size_bytes, size_t alignment) noexcept;
@@ -82,9 +80,6 @@ bool Trim() noexcept;
 bool GetStats(ipc::AllocatorStats* stats) noexcept;
 
 HSHM_INLINE void* Allocate(size_t size_bytes) noexcept {
-  if (HSHM_UNLIKELY(size_bytes > ipc::multi_process::kTableBytes)) {
-    return AllocateMedium(size_bytes);
-  }
   auto* const front = thread_states.fast_.heap_;
   const ipc::Offset block = front->TryAllocate(size_bytes);
   return HSHM_LIKELY(block != 0) ? front->AddressOf(block) : AllocateSlow(size_bytes);

@@ -44,7 +44,10 @@ class Pages {
   std::vector<Offset> TakeAll(uint32_t page) const {
     std::vector<Offset> blocks = LocalOf(page);
     OwnedWord<uint64_t> slot;
-    table_.TakeLocal(page, &slot);
+    PageEntry* entry = table_.Entry(page);
+    table_.TakeInHand(entry);
+    table_.TakeLocal(entry, &slot);
+    table_.PutDown(entry);
     return blocks;
   }
 
@@ -142,7 +145,11 @@ TEST_CASE(
   const uint32_t page = pages.OpenClassPage();
   REQUIRE(pages->Carve(page, 1024));
   OwnedWord<uint64_t> slot;
-  pages->TakeLocal(page, &slot);
+  pages->TakeInHand(pages[page]);
+  const Offset taken = pages->TakeLocal(pages[page], &slot);
+  REQUIRE(slot.Get() == taken);
+  REQUIRE(pages->Used(pages[page]) == pages[page]->carved_.Get());
+  REQUIRE(pages[page]->used_.Get() == pages[page]->carved_.Get() + 1);  // nobody takes it
   const Offset first = slot.Get();
   REQUIRE(pages->Carve(page, 1024));
   const size_t own = pages.LocalOf(page).size();

@@ -127,7 +127,8 @@ class Checker {
       Expect(pages_.Walk(page, RemoteHead(page), pending, visit) == pending,
              "the remote list is broken", page);
     }
-    Expect(entry->used_.Get() + local == carved, "the count of used blocks is wrong", page);
+    Expect(PageTable<Config>::Used(entry) + local == carved, "the count of used blocks is wrong",
+           page);
     const Offset free = FreeListIn(page, owner, ClassOfShape(entry->shape_.Get()));
     Expect(free == 0 || pages_.Walk(page, free, limit, visit) <= carved,
            "the free list of a heap is broken", page);

@@ -294,7 +294,7 @@ template <typename Config, multi_process::Sharing kSharing>
 OffsetPtr<> BasicMultiProcessAllocator<Config, kSharing>::AllocateRare(MemContext ctx,
                                                                        size_t size) noexcept {
   if (Heap* heap = GetHeap(ctx); HSHM_LIKELY(heap != nullptr)) {
-    return OffsetPtr<>(heap->AllocateSlow(size));
+    return OffsetPtr<>(heap->Allocate(size));
   }
   return ctx.IsArena() ? this->AllocateInArena(ctx, size, kDefaultAlignment) : OffsetPtr<>();
 }

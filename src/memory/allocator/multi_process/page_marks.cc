@@ -22,8 +22,8 @@ void PageTable<Config>::StopForListed(Offset block) const noexcept {
   defect::Corruption("the link of a free block", block);
 }
 
-/** No list names them any more. Marks are only where blocks of the page's kind can begin; of a page
- * that is deleted the kind is not known any more. */
+/** No list names them any more. Marks are only where blocks of the page's kind can begin, in pages
+ * that have their memory; of a page that is deleted the kind is not known any more. */
 template <typename Config>
 void PageTable<Config>::ClearMarks(uint32_t head) const {
   if constexpr (Config::kChecked) {
@@ -35,11 +35,15 @@ void PageTable<Config>::ClearMarks(uint32_t head) const {
         return marks_.Set(begin, 0);
       case kKindClass: {
         const uint64_t bytes = BlockBytes(head);
-        for (uint64_t at = 0; at + bytes <= span_bytes; at += bytes) marks_.Set(begin + at, 0);
+        for (Offset block = begin; block + bytes <= begin + span_bytes; block += bytes) {
+          if (EntryOf(block)->committed_.Get() != 0) marks_.Set(block, 0);
+        }
         return;
       }
       default:
-        return marks_.Clear(begin, span_bytes);
+        for (Offset page = begin; page < begin + span_bytes; page += Config::kPageBytes) {
+          if (EntryOf(page)->committed_.Get() != 0) marks_.Clear(page, Config::kPageBytes);
+        }
     }
   }
 }

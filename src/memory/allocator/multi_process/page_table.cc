@@ -134,7 +134,8 @@ void PageTable<Config>::Recount(uint32_t page) const {
   });
   if (length >= limit) defect::Corruption("the local list of a page", OffsetOf(page));
   entry->carved_.Set(highest);
-  entry->used_.Set(highest - length);
+  entry->shape_.Set(entry->shape_.Get() & ~(kInHand | kTakesFrees));
+  entry->used_.SetRelease(highest - length);
 }
 
 template <typename Config>

@@ -83,7 +83,7 @@ uint64_t ProcessBlock<Config>::LiveBytes() noexcept {
     const PageEntry* entry = pages().Entry(page);
     const PageKind kind = KindOf(entry->shape_.Get());
     if (kind == kKindClass || kind == kKindRun) {
-      const uint32_t held = entry->used_.Get();
+      const uint32_t held = PageTable<Config>::Used(entry);
       const uint32_t pending = PageTable<Config>::Pending(entry);  // more, if some came in between
       used += (held > pending ? held - pending : 0) * pages().BlockBytes(page);
       return;

@@ -87,7 +87,7 @@ class Census {
     const uint64_t span = std::max(entry->span_.Get(), 1u);
     if (KindOf(shape) == kKindHeaps) Records(page);
     if (KindOf(shape) != kKindClass && KindOf(shape) != kKindRun) return;
-    const uint32_t used = entry->used_.Get();
+    const uint32_t used = PageTable<Config>::Used(entry);
     const uint32_t pending = PageTable<Config>::Pending(entry);  // more, if some came in between
     const int64_t held = used > pending ? used - pending : 0;
     if (KindOf(shape) == kKindRun) {

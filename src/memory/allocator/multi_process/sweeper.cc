@@ -165,7 +165,7 @@ void Sweeper<Config>::SweepPage(uint32_t page, uint32_t unit_end) noexcept {
     return;
   }
   if (is_leaving_) return;
-  entry->shape_.Set(shape | kAdopted);
+  entry->shape_.Set((shape & ~(kInHand | kTakesFrees)) | kAdopted);
   entry->owner_.SetRelease(heap_->id());
   heap_->Adopt(page);
   process_->Claim(heap_->index() + 1, page, std::max(entry->span_.Get(), 1u));

@@ -26,7 +26,7 @@ constexpr auto kClassLimits = [] {
   std::array<ClassLimits, Config::kClassCount> limits{};
   for (uint32_t c = 0; c < Config::kClassCount; ++c) {
     const uint64_t bytes = ClassBytes(c);
-    const uint64_t pages = bytes > Config::kMaxNarrowBytes ? Config::kWidePages : 1;
+    const uint64_t pages = Config::PagesOf(bytes);
     limits[c].capacity_ = static_cast<uint32_t>(pages * Config::kPageBytes / bytes);
     limits[c].short_list_ =
         static_cast<uint32_t>(std::clamp(kShortListBytes / bytes, kShortestList, kShortListBlocks));
@@ -79,8 +79,8 @@ template <typename Config>
 Offset ThreadHeap<Config>::AllocateSlow(uint64_t size_bytes) noexcept {
   if (size_bytes <= Config::kMaxClassBytes) {
     const uint32_t size_class = ClassOf(size_bytes);
-    const Offset block = this->Pop(size_class);
-    return HSHM_LIKELY(block != 0) ? block : AllocateClass(size_class);
+    const Offset block = this->Pop(size_class);  // nobody may have tried
+    return HSHM_UNLIKELY(block != 0) ? block : AllocateClass(size_class);
   }
   if (size_bytes > data_bytes_) return 0;
   if (size_bytes > process_->process_unit_bytes()) return AllocateLarge(size_bytes, 1);
@@ -102,8 +102,12 @@ Offset ThreadHeap<Config>::AllocateAligned(uint64_t size_bytes, uint64_t alignme
 template <typename Config>
 Offset ThreadHeap<Config>::AllocateClass(uint32_t size_class) noexcept {
   const uint64_t bytes = ClassBytes(size_class);
-  const uint32_t pages = bytes > Config::kMaxNarrowBytes ? Config::kWidePages : 1;
-  if (pending_.TakeBack(size_class)) return this->Pop(size_class);
+  const uint32_t pages = Config::PagesOf(bytes);
+  if (pending_.TakeBack(size_class)) {
+    // Blocks of another heap's page: none of the page in hand may come between them.
+    if (in_hand_[size_class] != nullptr) pages_.SendFreesHome(in_hand_[size_class]);
+    return this->Pop(size_class);
+  }
   bool filled = RefillFromOwned(size_class);
   for (Effort effort = Effort::kThread; effort != Effort::kEnd; effort = Next(effort)) {
     if (!filled && IsWorthCollecting(effort)) {
@@ -111,7 +115,7 @@ Offset ThreadHeap<Config>::AllocateClass(uint32_t size_class) noexcept {
       filled = RefillFromOwned(size_class);
     }
     if (!filled) {
-      const uint32_t head = OpenPages(pages, 1, effort);
+      const uint32_t head = OpenPages(kKindClass, pages, 1, effort);
       filled = head != kNoPage ? StartClassPage(head, size_class) : RefillFromOwned(size_class);
     }
     if (filled) return this->Pop(size_class);
@@ -129,7 +133,7 @@ Offset ThreadHeap<Config>::AllocateRun(uint32_t pages, uint32_t alignment_pages)
   }
   for (Effort effort = Effort::kThread; effort != Effort::kEnd; effort = Next(effort)) {
     if (IsWorthCollecting(effort)) Collect(false);
-    const uint32_t head = OpenPages(pages, alignment_pages, effort);
+    const uint32_t head = OpenPages(kKindRun, pages, alignment_pages, effort);
     if (head == kNoPage) continue;
     PageEntry* entry = pages_.Entry(head);
     entry->shape_.Set(MakeShape(kKindRun));
@@ -144,9 +148,11 @@ Offset ThreadHeap<Config>::AllocateRun(uint32_t pages, uint32_t alignment_pages)
 /** The one block of a run is on its page's list: a refill of one block, straight to the user. */
 template <typename Config>
 Offset ThreadHeap<Config>::AllocateIdleRun(uint32_t pages) noexcept {
-  PageList& idle = ListOf(kIdle + pages);
-  while (!idle.IsEmpty()) {
-    const uint32_t page = idle.front();
+  const uint32_t end = bits::Min(pages + IdleSlack<Config>(pages), kMaxIdleRunPages) + 1;
+  for (;;) {
+    const uint32_t lengths = idle_lengths_ >> pages & ((1u << (end - pages)) - 1);
+    if (lengths == 0) return 0;
+    const uint32_t page = ListOf(kIdle + pages + bits::TrailingZeros(lengths)).front();
     Unlist(page);
     const SlowPath lock(*this);
     PageEntry* entry = pages_.Entry(page);
@@ -161,19 +167,34 @@ Offset ThreadHeap<Config>::AllocateIdleRun(uint32_t pages) noexcept {
     pages_.GiveRun(PageTable<Config>::OffsetOf(page));
     return PageTable<Config>::OffsetOf(page);
   }
-  return 0;
 }
 
-/** A run that has become empty stays, if there are not too many. */
+/** A run that has become empty stays; of too many the one goes that was idle longest. */
 template <typename Config>
 bool ThreadHeap<Config>::KeepIdle(uint32_t page) noexcept {
   const uint32_t span = notes_[page].span_;
   if (notes_[page].list_ != kRuns || span > kMaxIdleRunPages) return false;
-  if (idle_pages_ + span > max_idle_pages_) return false;
   Unlist(page);
+  const uint32_t limit = std::max(max_idle_pages_, run_pages_ / 2);
+  uint32_t before = 0;
+  while (idle_pages_ != before && idle_pages_ + span > limit) {
+    before = idle_pages_;
+    LetIdleGo();  // not when somebody stopped in the middle of taking from us
+  }
   List(page, kIdle + span);
   idle_pages_ += span;
-  return true;
+  idle_lengths_ |= 1u << span;
+  return idle_pages_ <= limit;
+}
+
+/** Of each length in turn: what is asked for often comes back. */
+template <typename Config>
+void ThreadHeap<Config>::LetIdleGo() noexcept {
+  if (idle_lengths_ == 0) return;
+  const uint32_t later = idle_lengths_ >> idle_turn_ << idle_turn_;
+  const uint32_t length = bits::TrailingZeros(later != 0 ? later : idle_lengths_);
+  idle_turn_ = length + 1;
+  Visit(ListOf(kIdle + length).back(), true);
 }
 
 template <typename Config>
@@ -193,6 +214,16 @@ bool ThreadHeap<Config>::RefillFromOwned(uint32_t size_class) noexcept {
                     seen_pressure_)) {
     AnswerPressure();
   }
+  PageEntry* const former = in_hand_[size_class];
+  const bool filled = RefillInTurn(size_class);
+  if (former != nullptr && former != in_hand_[size_class] && former->used_.Get() == 0) {
+    Visit(static_cast<uint32_t>(former - pages_.Entry(0)), false);
+  }
+  return filled;
+}
+
+template <typename Config>
+bool ThreadHeap<Config>::RefillInTurn(uint32_t size_class) noexcept {
   const SlowPath lock(*this);
   if (HSHM_UNLIKELY(!lock.IsHeld())) return false;
   // In turn, so that each page gathers frees until it is met again: long lists make few refills.
@@ -229,11 +260,18 @@ bool ThreadHeap<Config>::FillFrom(uint32_t page, uint32_t size_class) noexcept {
     const uint32_t carved = entry->carved_.Get();
     const ClassLimits limits = kClassLimits<Config>[size_class];
     if (carved < limits.capacity_ &&
-        (entry->local_.Get() == 0 || carved - entry->used_.Get() < limits.short_list_)) {
-      pages_.Carve(page, kCarveBytes);
+        (entry->local_.Get() == 0 ||
+         carved - PageTable<Config>::Used(entry) < limits.short_list_)) {
+      CarveMore(page, size_class);
     }
     if (HSHM_LIKELY(entry->local_.Get() != 0)) {
-      pages_.TakeLocal(page, &record_->free_[size_class]);
+      PageEntry*& in_hand = in_hand_[size_class];
+      if (in_hand != entry) {
+        if (in_hand != nullptr) PutDown(in_hand, size_class);
+        pages_.TakeInHand(entry);
+        in_hand = entry;
+      }
+      pages_.TakeLocal(entry, &record_->free_[size_class]);
       if (notes_[page].list_ != kRoomy + size_class) {
         Unlist(page);
         List(page, kRoomy + size_class);
@@ -245,6 +283,17 @@ bool ThreadHeap<Config>::FillFrom(uint32_t page, uint32_t size_class) noexcept {
   Unlist(page);
   List(page, list);
   return false;
+}
+
+/** Lock held. Frees into it did not look at its list while it was in hand. */
+template <typename Config>
+void ThreadHeap<Config>::PutDown(PageEntry* entry, uint32_t size_class) noexcept {
+  pages_.PutDown(entry);
+  const auto page = static_cast<uint32_t>(entry - pages_.Entry(0));
+  if (notes_[page].list_ == kFull + size_class && entry->local_.Get() != 0) {
+    Unlist(page);
+    List(page, kRoomy + size_class);
+  }
 }
 
 template <typename Config>
@@ -262,25 +311,15 @@ bool ThreadHeap<Config>::StartClassPage(uint32_t head, uint32_t size_class) noex
 
 template <typename Config>
 void ThreadHeap<Config>::FreeRest(Offset block, Freed freed) noexcept {
-  if (freed == Freed::kNot) {
-    // Of a block in a wide page nearly always.
-    PageEntry* entry = block < data_end_ ? pages_.EntryOf(block) : nullptr;
-    if (HSHM_LIKELY(entry != nullptr && entry->owner_.Get() == kSpanInterior)) {
-      entry -= entry->back_.Get();
-      if (HSHM_LIKELY(entry->owner_.Get() == id_)) {
-        freed = this->FreeOwn(entry, block, this->AddressOf(block));
-      }
-    }
-    if (HSHM_UNLIKELY(freed == Freed::kNot)) freed = TryFreeAnywhere(block);
-  }
+  if (freed == Freed::kNot) freed = TryFreeAnywhere(block);
   if (freed == Freed::kPageWaits) FinishFree(block);
 }
 
 template <typename Config>
 typename ThreadHeap<Config>::Freed ThreadHeap<Config>::TryFreeAnywhere(Offset block) noexcept {
   CheckPlace("Free", block);
-  PageEntry* head = pages_.Entry(pages_.HeadOf(PageTable<Config>::PageOf(block)));
-  if (head->owner_.Get() == id_) return this->FreeOwn(head, block, this->AddressOf(block));
+  const Freed freed = this->TryFree(block);
+  if (freed != Freed::kNot) return freed;
   if (!pending_.Add(block)) process_->FreeRemote(block);
   return Freed::kDone;
 }
@@ -381,22 +420,12 @@ void ThreadHeap<Config>::SettleAll() noexcept {
   const SlowPath lock(*this);
   if (!lock.IsHeld()) return;
   for (uint32_t c = 0; c < Config::kClassCount; ++c) {
-    if (pages_.PushForeign(&record_->free_[c], id_)) continue;
-    const uint32_t page = pages_.Settle(&record_->free_[c]);
-    if (page == kNoPage) continue;
-    // The blocks came back one list at a time, so used_ is what the list is not.
-    uint32_t length = 0;
-    PageEntry* entry = pages_.Entry(page);
-    length = pages_.Walk(page, entry->local_.Get(), entry->carved_.Get() + 1,
-                         [](uint32_t) { return true; });
-    if (length > entry->carved_.Get()) {
-      defect::Corruption("the local list of a page", PageTable<Config>::OffsetOf(page));
-    }
-    entry->used_.SetRelease(entry->carved_.Get() - length);
-    if (notes_[page].list_ == kFull + c) {
-      Unlist(page);
-      List(page, kRoomy + c);
-    }
+    if (!pages_.PushForeign(&record_->free_[c], id_)) pages_.Settle(&record_->free_[c]);
+    if (in_hand_[c] == nullptr) continue;
+    const auto page = static_cast<uint32_t>(in_hand_[c] - pages_.Entry(0));
+    PutDown(in_hand_[c], c);
+    in_hand_[c] = nullptr;
+    pages_.Recount(page);
   }
 }
 
@@ -432,8 +461,11 @@ template <typename Config>
 void ThreadHeap<Config>::Unlist(uint32_t page) noexcept {
   const uint32_t list = notes_[page].list_;
   if (list == 0) return;
-  if (list >= kIdle) idle_pages_ -= list - kIdle;
   ListOf(list).Remove(notes_.data(), page);
+  if (list == kRuns) run_pages_ -= notes_[page].span_;
+  if (list < kIdle) return;
+  idle_pages_ -= list - kIdle;
+  if (ListOf(list).IsEmpty()) idle_lengths_ &= ~(1u << (list - kIdle));
 }
 
 template <typename Config>

@@ -11,13 +11,17 @@ namespace {
 /** Memory made usable at a time, at most: larger steps make pages resident that no one uses. */
 constexpr uint64_t kMaxCommitBytes = 2 * 1024 * 1024;
 
+/** Pages of a wide span that are made usable at a time, at least. */
+constexpr uint64_t kWideCommitPages = 4;
+
 /** A heap joins free pages before it asks for another thread unit when so much of one is free. */
 constexpr uint32_t kIdleUnitPart = 4;
 
 }  // namespace
 
 template <typename Config>
-uint32_t ThreadHeap<Config>::OpenPages(uint32_t pages, uint32_t alignment, Effort effort) noexcept {
+uint32_t ThreadHeap<Config>::OpenPages(PageKind kind, uint32_t pages, uint32_t alignment,
+                                       Effort effort) noexcept {
   is_out_of_memory_ = false;
   if (effort == Effort::kPressure) {
     Flush();
@@ -34,7 +38,7 @@ uint32_t ThreadHeap<Config>::OpenPages(uint32_t pages, uint32_t alignment, Effor
       if (gave_unit) continue;
       if (first == kNoPage) break;
     }
-    const uint32_t head = OpenHint(first, pages);
+    const uint32_t head = OpenHint(kind, first, pages);
     if (head != kNoPage) return head;
   }
   if (effort < Effort::kTake) return kNoPage;
@@ -61,9 +65,10 @@ bool ThreadHeap<Config>::IsWorthJoining(uint32_t pages, uint32_t alignment,
 
 /** The hint is off all lists. Another may have opened its pages, or there is no memory for them. */
 template <typename Config>
-uint32_t ThreadHeap<Config>::OpenHint(uint32_t first, uint32_t pages) noexcept {
+uint32_t ThreadHeap<Config>::OpenHint(PageKind kind, uint32_t first, uint32_t pages) noexcept {
   bool is_open = false;
-  if (CommitFor(first, pages)) {
+  const bool is_wide = kind == kKindClass && pages > 1;
+  if (is_wide ? process_->root().CommitPages(first, 1) : CommitFor(first, pages)) {
     const SlowPath lock(*this);
     is_out_of_memory_ = !lock.IsHeld();  // somebody stopped in the middle of taking from us
     if (lock.IsHeld() && pages_.OpenSpan(first, pages, id_, &is_zero_)) {
@@ -98,6 +103,25 @@ bool ThreadHeap<Config>::CommitFor(uint32_t first, uint32_t pages) noexcept {
   return root.CommitPages(first, pages);
 }
 
+/** The blocks of a wide page are few and large: its memory is asked for as they are listed. */
+template <typename Config>
+bool ThreadHeap<Config>::CarveMore(uint32_t head, uint32_t size_class) noexcept {
+  const uint64_t span = pages_.Entry(head)->span_.Get();
+  if (span > 1) {
+    const uint64_t bytes = ClassBytes(size_class);
+    const uint64_t carved_bytes = pages_.Entry(head)->carved_.Get() * bytes;
+    const uint64_t begin = carved_bytes / Config::kPageBytes;
+    const uint64_t listed_bytes = bytes * (1 + kCarveBytes / bytes);
+    const uint64_t needed = bits::DivideUp(carved_bytes + listed_bytes, Config::kPageBytes);
+    const auto commit = [&](uint64_t end) {
+      return process_->root().CommitPages(head + static_cast<uint32_t>(begin),
+                                          static_cast<uint32_t>(std::min(end, span) - begin));
+    };
+    if (!commit(std::max(needed, begin + kWideCommitPages)) && !commit(needed)) return false;
+  }
+  return pages_.Carve(head, kCarveBytes);
+}
+
 template <typename Config>
 void ThreadHeap<Config>::ReturnPages(uint32_t first, uint32_t pages) noexcept {
   const uint32_t unit_pages = process_->thread_unit_pages();
@@ -118,20 +142,18 @@ template <typename Config>
 void ThreadHeap<Config>::FreeToUnit(uint32_t first, uint32_t pages) noexcept {
   BuddyEngine engine = Engine();
   uint32_t order = 0;
-  for (uint32_t page = first; page < first + pages;) {
-    uint32_t end = page;  // of a run of free pages that are not listed
-    while (end < first + pages && !engine.IsFree(end) &&
-           pages_.Entry(end)->owner_.Get() == kFreePage) {
-      ++end;
+  const uint32_t end = first + pages;
+  for (uint32_t page = first; page < end;) {
+    const uint32_t listed = engine.FirstFreeIn(page, end);  // a hint that we had all along
+    while (page < listed) {
+      uint32_t run = page;
+      while (run < listed && pages_.Entry(run)->owner_.Get() == kFreePage) ++run;
+      if (run != page) engine.Free(page, run - page);
+      // Somebody opened it: lost until it is free again.
+      if (run < listed) process_->ReturnPages(this, run++, 1);
+      page = run;
     }
-    if (end != page) {
-      engine.Free(page, end - page);
-      page = end;
-      continue;
-    }
-    // A hint that we had all along, or somebody opened it: lost until it is free again.
-    if (!engine.IsFree(page)) process_->ReturnPages(this, page, 1);
-    ++page;
+    while (page < end && engine.IsFree(page)) ++page;
   }
   // One whole thread unit may stay; a second one goes back, so that others can use it.
   const uint32_t unit_pages = process_->thread_unit_pages();
@@ -210,7 +232,7 @@ bool ThreadHeap<Config>::ResizeInPlace(Offset block, uint64_t new_bytes) noexcep
   }
   if (pages < present) {
     pages_.ShrinkSpan(head, pages);
-    notes_[head].span_ = pages;
+    NoteSpan(head, pages);
     ReturnPages(head + pages, present - pages);
     return true;
   }
@@ -219,7 +241,7 @@ bool ThreadHeap<Config>::ResizeInPlace(Offset block, uint64_t new_bytes) noexcep
   if (next + more > process_->root().header().page_count_) return false;
   if (!Engine().TakeRange(next, more) && !process_->TakeFreePages(this, next, more)) return false;
   if (process_->root().CommitPages(next, more) && pages_.ExtendSpan(head, pages)) {
-    notes_[head].span_ = pages;
+    NoteSpan(head, pages);
     return true;
   }
   pages_.ShrinkSpan(head, present);

@@ -108,6 +108,9 @@ class HSHM_API BuddyEngine {
     return FreeBlockAt(granule, &order) != kNone;
   }
 
+  /** The first granule of [first, end) that a free block covers; end when none does. */
+  HSHM_CROSS_FUN uint32_t FirstFreeIn(uint32_t first, uint32_t end) const noexcept;
+
   /** Granules of the largest single free block; 0 when nothing is free. */
   HSHM_CROSS_FUN uint32_t LargestFree() const noexcept {
     return lists_->nonempty_ == 0 ? 0 : uint32_t{1} << bits::FloorLog2(lists_->nonempty_);

@@ -162,6 +162,14 @@ HSHM_KERNEL_COPY uint32_t BuddyEngine::FreeBlockAt(uint32_t granule,
   return kNone;
 }
 
+HSHM_KERNEL_COPY uint32_t BuddyEngine::FirstFreeIn(uint32_t first, uint32_t end) const noexcept {
+  // One that covers a later granule and not this one begins behind it.
+  if (first == end || IsFree(first)) return first;
+  uint32_t granule = first + 1;
+  while (granule < end && !IsHead(granule)) ++granule;
+  return granule;
+}
+
 // ---- runs of several blocks
 // ----------------------------------------------------------------------
 

@@ -22,20 +22,23 @@ class HSHM_API HeapFront {
   /** Serves threads that have no heap: nothing is to be had, and nothing is its own. */
   static constexpr HeapFront* Nobody() noexcept { return &nobody_; }
 
-  /** A block of up to kTableBytes whose class has a free one at hand; 0: not so. */
+  /** A block of a size that has a class, when the class has a free one at hand; 0: not so. */
   HSHM_INLINE Offset TryAllocate(uint64_t size_bytes) noexcept {
-    if (HSHM_UNLIKELY(size_bytes > kTableBytes)) return 0;
-    return Pop(class_of_[(size_bytes + 15) / 16]);
-  }
-  /** The same for all sizes that have a class. */
-  HSHM_INLINE Offset TryAllocateClass(uint64_t size_bytes) noexcept {
+    if (HSHM_LIKELY(size_bytes <= kTableBytes)) return Pop(class_of_[(size_bytes + 15) / 16]);
     return size_bytes <= Config::kMaxClassBytes ? Pop(ClassOf(size_bytes)) : 0;
+  }
+
+  /** When TryAllocate has said no: the blocks that were freed meanwhile in the page that the class
+   * has in hand become the class's, and one of them the caller's; 0: they are too few. By stores of
+   * this thread alone: a page in hand is never taken. */
+  HSHM_NOINLINE Offset TryRefill(uint64_t size_bytes) noexcept {
+    return size_bytes <= Config::kMaxClassBytes ? RefillFromHand(ClassOf(size_bytes)) : 0;
   }
 
   enum class Freed {
     kDone,
     kPageWaits,  // it is free; ThreadHeap::FinishFree(block) must follow
-    kNot,  // nothing happened: not of this heap, or behind the first page of a span; null, too
+    kNot,        // nothing happened: not of this heap; null, too
   };
 
   /** Free of a block of this heap, by stores of this thread alone. */
@@ -76,30 +79,62 @@ class HSHM_API HeapFront {
       defect::Corruption("the link of a free block", block);
     }
   }
+  HSHM_INLINE Offset RefillFromHand(uint32_t size_class) noexcept {
+    PageEntry* entry = in_hand_[size_class];
+    if (entry == nullptr || record_->free_[size_class].Get() != 0) return 0;
+    if (entry->carved_.Get() + 1 - entry->used_.Get() < kWorthRefilling) return 0;
+    pages_.TakeLocal(entry, &record_->free_[size_class]);
+    return Pop(size_class);
+  }
   HSHM_INLINE Freed TryFree(Offset block, void* address) noexcept {
     // What lies before the data has no owner; what lies behind it, no entry.
     if (HSHM_UNLIKELY(block >= data_end_)) return Freed::kNot;
     PageEntry* entry = pages_.EntryOf(block);
-    if (HSHM_UNLIKELY(entry->owner_.Get() != id_)) return Freed::kNot;
+    if (HSHM_UNLIKELY(entry->owner_.Get() != id_)) {
+      if (entry->owner_.Get() != kSpanInterior) return Freed::kNot;
+      entry -= entry->back_.Get();
+      if (entry->owner_.Get() != id_) return Freed::kNot;
+    }
     return FreeOwn(entry, block, address);
   }
   HSHM_INLINE Freed FreeOwn(PageEntry* entry, Offset block, void* address) noexcept {
     pages_.Return(block);
     const Offset local = entry->local_.Get();
+    if (HSHM_UNLIKELY(local == 0)) return FreeOwnFirst(entry, block);
     static_cast<Atomic<uint64_t>*>(address)->store(
         local, std::memory_order_relaxed);  // relaxed: private until published
     entry->local_.Set(block);
     const uint32_t used = entry->used_.Get() - 1;
     entry->used_.SetRelease(used);
-    return HSHM_LIKELY(used != 0 && local != 0) ? Freed::kDone : Freed::kPageWaits;
+    return HSHM_LIKELY(used != 0) ? Freed::kDone : Freed::kPageWaits;
+  }
+  /** The page's list is empty, as that of a page in hand is that takes frees for its class. */
+  HSHM_INLINE Freed FreeOwnFirst(PageEntry* entry, Offset block) noexcept {
+    asm("" : "+r"(entry));  // no address is formed for this on the path of all other frees
+    const uint32_t shape = entry->shape_.Get();
+    if ((shape & kTakesFrees) != 0) {
+      OwnedWord<uint64_t>& slot = record_->free_[ClassOfShape(shape)];
+      pages_.SetLink(block, slot.Get());
+      slot.Set(block);
+      return Freed::kDone;
+    }
+    pages_.SetLink(block, 0);
+    entry->local_.Set(block);
+    entry->used_.SetRelease(entry->used_.Get() - 1);
+    return (shape & kInHand) != 0 ? Freed::kDone : Freed::kPageWaits;
   }
 
   alignas(kCacheLineBytes) PageTable<Config> pages_;
   HeapRecord<Config>* record_ = &no_record_;
   Offset data_end_ = 0;
   HeapId id_ = kFreePage;
+  /** Of each class the page whose blocks its list has; null: the list is empty. */
+  PageEntry* in_hand_[Config::kClassCount] = {};
 
  private:
+  /** With fewer blocks the pages of the class are asked in turn: one may have gathered more. */
+  static constexpr uint32_t kWorthRefilling = 8;
+
   ClassTable class_of_ = kClassTable;  // near the rest: one address less to form
 
   static HeapRecord<Config> no_record_;  // zero for ever

@@ -36,6 +36,11 @@ struct HSHM_API PageConfig {
   /** Larger classes live in wide pages, so that no page holds fewer than eight blocks. */
   static constexpr uint64_t kMaxNarrowBytes = kPageBytes / 8;
   static constexpr uint32_t kWidePages = 8;
+  /** Pages of a span for blocks of a class. */
+  static constexpr uint32_t PagesOf(uint64_t block_bytes) {
+    if (block_bytes <= kMaxNarrowBytes) return 1;
+    return block_bytes <= kMaxClassBytes / 2 ? kWidePages : 2 * kWidePages;
+  }
   /** Larger blocks are runs of whole pages. */
   static constexpr uint64_t kMaxClassBytes = kPageBytes;
   static constexpr uint32_t kClassCount = ClassOf(kMaxClassBytes) + 1;
@@ -58,14 +63,18 @@ inline constexpr uint32_t kNoPage = ~uint32_t{0};
 template <typename T>
 class HSHM_API OwnedWord {
  public:
-  T Get() const { return word_.load(std::memory_order_relaxed); }  // relaxed: one writer
-  void Set(T value) {
+  HSHM_INLINE T Get() const {
+    return word_.load(std::memory_order_relaxed);
+  }  // relaxed: one writer
+  HSHM_INLINE void Set(T value) {
     std::atomic_signal_fence(std::memory_order_seq_cst);  // pairs with the kernel's word of a death
     word_.store(value, std::memory_order_relaxed);        // relaxed: program order is enough
     std::atomic_signal_fence(std::memory_order_seq_cst);  // pairs with the kernel's word of a death
   }
-  T GetAcquire() const { return word_.load(std::memory_order_acquire); }  // pairs with SetRelease
-  void SetRelease(T value) {
+  HSHM_INLINE T GetAcquire() const {
+    return word_.load(std::memory_order_acquire);
+  }  // pairs with SetRelease
+  HSHM_INLINE void SetRelease(T value) {
     word_.store(value, std::memory_order_release);  // pairs with GetAcquire and CasFrom
   }
   bool CasFrom(T expected, T desired) {
@@ -87,9 +96,12 @@ inline constexpr uint32_t kMaxSerial = (1u << 20) - 1;
 constexpr HeapId MakeHeapId(uint32_t slot, uint32_t serial) { return (slot << 20) | serial; }
 constexpr uint32_t SlotOf(HeapId id) { return id >> 20; }
 
-/** What a page holds: {kind:8, size class:8, adopted:1}. */
+/** What a page holds: {kind:8, size class:8, adopted:1, in hand:1}. */
 enum PageKind : uint32_t { kKindNone = 0, kKindClass = 1, kKindRun = 2, kKindHeaps = 3 };
 inline constexpr uint32_t kAdopted = 1u << 16;  // holds blocks of a process that died
+inline constexpr uint32_t kInHand = 1u << 17;   // its heap refills from it without a lock
+inline constexpr uint32_t kTakesFrees = 1u
+                                        << 18;  // in hand, and an own free goes to the class slot
 constexpr uint32_t MakeShape(PageKind kind, uint32_t size_class = 0) {
   return kind | (size_class << 8);
 }
@@ -109,13 +121,13 @@ enum Committed : uint32_t {
  */
 struct PageEntry {
   OwnedWord<HeapId> owner_;        // [owner; 0 by CAS] kFreePage, kSpanInterior, or a heap's id
-  OwnedWord<uint32_t> shape_;      // [owner] fixed while owned
+  OwnedWord<uint32_t> shape_;      // [owner] fixed while owned, but for kInHand
   OwnedWord<uint32_t> span_;       // [owner] pages of the span that begins here
   OwnedWord<uint32_t> back_;       // [owner] of an interior page: pages back to the head
   OwnedWord<uint64_t> local_;      // [owner] own list: offset of its first block, 0 ends it
   OwnedWord<uint32_t> drained_;    // [owner] pushes taken so far, modulo 2^32; after local_
   OwnedWord<uint32_t> carved_;     // [owner] blocks ever listed; after local_
-  OwnedWord<uint32_t> used_;       // [owner] carved blocks not in local_; lowered last
+  OwnedWord<uint32_t> used_;       // [owner] carved, not in local_, 1 more in hand; lowered last
   OwnedWord<uint32_t> committed_;  // [any] see Committed; 0 before a hole is punched
   Atomic<uint64_t> remote_;        // [any] a RemoteWord, by CAS
   OwnedWord<uint64_t> former_;     // [owner] Checked: what a free page held last, see FormerBlocks

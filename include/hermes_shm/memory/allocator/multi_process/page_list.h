@@ -26,6 +26,8 @@ class PageList {
   /** Only when not empty. */
   uint32_t front() const { return head_ - 1; }
 
+  uint32_t back() const { return tail_ - 1; }
+
   void PushFront(PageNote* notes, uint32_t page, uint32_t list) {
     PageNote& note = notes[page];
     HSHM_ASSERT(note.list_ == 0);

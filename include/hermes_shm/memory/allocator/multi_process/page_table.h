@@ -35,8 +35,10 @@ class HSHM_API PageTable {
   }
 
   const Region& region() const { return region_; }
-  PageEntry* Entry(uint32_t page) const { return table_ + page; }
-  PageEntry* EntryOf(Offset offset) const { return table_ + (offset >> Config::kPageShift); }
+  HSHM_INLINE PageEntry* Entry(uint32_t page) const { return table_ + page; }
+  HSHM_INLINE PageEntry* EntryOf(Offset offset) const {
+    return table_ + (offset >> Config::kPageShift);
+  }
   static uint32_t PageOf(Offset offset) {
     return static_cast<uint32_t>(offset >> Config::kPageShift);
   }
@@ -61,12 +63,17 @@ class HSHM_API PageTable {
                                  ClassBytes(ClassOfShape(shape)));
   }
 
-  uint64_t Link(Offset block) const {
+  HSHM_INLINE uint64_t Link(Offset block) const {
     return LinkWord(block)->load(
         std::memory_order_relaxed);  // relaxed: ordered by who published it
   }
-  void SetLink(Offset block, uint64_t next) const {
+  HSHM_INLINE void SetLink(Offset block, uint64_t next) const {
     LinkWord(block)->store(next, std::memory_order_relaxed);  // relaxed: private until published
+  }
+
+  /** Carved blocks that are not in local_: somebody's, on their way, or in a heap's class slot. */
+  static uint32_t Used(const PageEntry* entry) {
+    return entry->used_.Get() - ((entry->shape_.Get() & kInHand) != 0 ? 1 : 0);
   }
 
   /** Pushes that the owner has not taken yet. */
@@ -94,19 +101,39 @@ class HSHM_API PageTable {
   /** Owner: lists up to `bytes` worth of fresh blocks. False when all are carved. */
   bool Carve(uint32_t page, uint64_t bytes) const;
 
-  /** Owner, local_ not empty: moves the local list to a heap's class slot. */
-  void TakeLocal(uint32_t page, OwnedWord<uint64_t>* slot) const {
-    PageEntry* entry = Entry(page);
-    slot->Set(entry->local_.Get());
+  /** Owner, in its slow path: from now on the page is the one that the class refills from, which
+   * nobody takes: used_ is one too high. */
+  static void TakeInHand(PageEntry* entry) {
+    entry->used_.Set(entry->used_.Get() + 1);
+    entry->shape_.Set(entry->shape_.Get() | kInHand);
+  }
+  /** Owner of a page in hand: the class slot lists blocks of another page from now on. */
+  static void SendFreesHome(PageEntry* entry) {
+    entry->shape_.Set(entry->shape_.Get() & ~kTakesFrees);
+  }
+  /** Owner, in its slow path: the page is as all others again. */
+  static void PutDown(PageEntry* entry) {
+    entry->shape_.Set(entry->shape_.Get() & ~(kInHand | kTakesFrees));
+    entry->used_.SetRelease(entry->used_.Get() - 1);
+  }
+  /** Owner of a page in hand whose local_ is not empty: moves that list to the heap's class slot.
+   * @return its first block */
+  static HSHM_INLINE Offset TakeLocal(PageEntry* entry, OwnedWord<uint64_t>* slot) {
+    const Offset first = entry->local_.Get();
+    slot->Set(first);
     entry->local_.Set(0);
-    entry->used_.Set(entry->carved_.Get());
+    entry->used_.Set(entry->carved_.Get() + 1);
+    const uint32_t shape = entry->shape_.Get();
+    if (ClassBytes(ClassOfShape(shape)) > kTableBytes) entry->shape_.Set(shape | kTakesFrees);
+    return first;
   }
 
   /** Whoever acts as owner: gives a class slot's list back to its page. Repeatable.
    * @return the page, or kNoPage when the slot was empty */
   uint32_t Settle(OwnedWord<uint64_t>* slot) const;
 
-  /** Whoever acts as owner of a page whose owner died: drains, makes carved_ and used_ exact. */
+  /** Whoever acts as owner of a page that is not used meanwhile: drains it, puts it down, makes
+   * carved_ and used_ exact. */
   void Recount(uint32_t page) const;
 
   // ---- what Checked does beside; nothing in Fast ---------------------------------------------
@@ -263,7 +290,9 @@ class HSHM_API PageTable {
     entry->committed_.Set(kCommitted);
     return true;
   }
-  Atomic<uint64_t>* LinkWord(Offset block) const { return region_.At<Atomic<uint64_t>>(block); }
+  HSHM_INLINE Atomic<uint64_t>* LinkWord(Offset block) const {
+    return region_.At<Atomic<uint64_t>>(block);
+  }
   uint32_t ToRemoteHead(uint32_t page, Offset block) const {
     return static_cast<uint32_t>((block - OffsetOf(page)) / RemoteWord::kUnit) + 1;
   }

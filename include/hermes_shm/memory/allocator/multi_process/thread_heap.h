@@ -24,12 +24,19 @@ inline constexpr uint32_t kPolledPages = 4;
 
 /**
  * Runs of so many pages at most stay with their heap when they are freed, on a list of their
- * length, up to kMaxIdlePages pages together and a quarter of a thread unit: a page is opened and
- * let go by one atomic operation each, which costs more than all else. To others they are what any
- * page is of which nobody has a block: a rank in need takes them.
+ * length, up to half as many pages as the heap's runs in use have, or kMaxIdlePages and a quarter
+ * of a thread unit: a page is opened and let go by one atomic operation each, which costs more than
+ * all else. To others they are what any page is of which nobody has a block: a rank in need takes
+ * them.
  */
 inline constexpr uint32_t kMaxIdleRunPages = 16;
 inline constexpr uint32_t kMaxIdlePages = 64;
+/** An idle run serves requests that are so much shorter, too: an eighth, and one page from four on.
+ * Not in the policy Checked, which tells a wrong size by the block. */
+template <typename Config>
+constexpr uint32_t IdleSlack(uint32_t pages) {
+  return Config::kChecked ? 0 : (pages + 4) / 8;
+}
 
 /** How hard a heap tries to find room; each includes those before it. */
 enum class Effort {
@@ -62,7 +69,8 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
   HeapRecord<Config>* record() const { return record_; }
 
   HSHM_INLINE Offset Allocate(uint64_t size_bytes) noexcept {
-    const Offset block = this->TryAllocate(size_bytes);
+    Offset block = this->TryAllocate(size_bytes);
+    if (HSHM_UNLIKELY(block == 0)) block = this->TryRefill(size_bytes);
     return HSHM_LIKELY(block != 0) ? block : AllocateSlow(size_bytes);
   }
   HSHM_INLINE void Free(Offset block) noexcept {
@@ -70,7 +78,7 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
     if (HSHM_UNLIKELY(freed != Freed::kDone)) FreeRest(block, freed);
   }
 
-  /** Allocate, when TryAllocate has said no. */
+  /** Allocate, when TryAllocate and TryRefill have said no. */
   Offset AllocateSlow(uint64_t size_bytes) noexcept;
   /** What is left of Free when TryFree has said so. */
   void FreeRest(Offset block, Freed freed) noexcept;
@@ -115,8 +123,11 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
 
   /** Its thread ends, or needs what others may have made of its remote frees: posts them. */
   void PostPending() noexcept;
-  /** Gives every list back to its page, posts remote frees, drains all pages, frees the empty ones
-   * and the thread units that are whole. What is left is what somebody uses. */
+  /** Gives every list back to its page and puts the pages down. Also right when a TryRefill was cut
+   * anywhere. */
+  void SettleAll() noexcept;
+  /** Does that, posts remote frees, drains all pages, frees the empty ones and the thread units
+   * that are whole. What is left is what somebody uses. */
   void Flush() noexcept;
 
  private:
@@ -126,6 +137,7 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
   using Front = HeapFront<Config>;
   using Front::data_end_;
   using Front::id_;
+  using Front::in_hand_;
   using Front::pages_;
   using Front::record_;
 
@@ -167,25 +179,28 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
   Offset AllocateRun(uint32_t pages, uint32_t alignment_pages) noexcept;
   Offset AllocateIdleRun(uint32_t pages) noexcept;
   bool KeepIdle(uint32_t page) noexcept;
+  void LetIdleGo() noexcept;
   Offset AllocateLarge(uint64_t size_bytes, uint64_t alignment) noexcept;
 
   bool Wait() noexcept;
   void AnswerPressure() noexcept;
   bool RefillFromOwned(uint32_t size_class) noexcept;
+  void PutDown(PageEntry* entry, uint32_t size_class) noexcept;
+  bool RefillInTurn(uint32_t size_class) noexcept;
   bool FillFrom(uint32_t page, uint32_t size_class) noexcept;
   bool StartClassPage(uint32_t head, uint32_t size_class) noexcept;
 
   /** Opens a span of free pages; kNoPage when this effort finds none. Its used_ is 1: nobody takes
-   * it before its first block is out. */
-  uint32_t OpenPages(uint32_t pages, uint32_t alignment, Effort effort) noexcept;
+   * it before its first block is out. Memory is asked for as the kind needs it. */
+  uint32_t OpenPages(PageKind kind, uint32_t pages, uint32_t alignment, Effort effort) noexcept;
   bool IsWorthJoining(uint32_t pages, uint32_t alignment, Effort effort) const noexcept;
-  uint32_t OpenHint(uint32_t first, uint32_t pages) noexcept;
+  uint32_t OpenHint(PageKind kind, uint32_t first, uint32_t pages) noexcept;
   bool CommitFor(uint32_t first, uint32_t pages) noexcept;
+  bool CarveMore(uint32_t head, uint32_t size_class) noexcept;
 
   /** Drains a page; frees it when it is empty (and, unless `all`, not its class's only one). */
   void Visit(uint32_t page, bool all) noexcept;
   void Collect(bool all) noexcept;
-  void SettleAll() noexcept;
   /** The page carries our id: into the list where it belongs. */
   void Adopt(uint32_t page) noexcept;
   /** Takes a page out of whatever list has it. */
@@ -195,6 +210,11 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
   uint32_t NoteOwned(uint32_t page, uint32_t span) noexcept;
   void List(uint32_t page, uint32_t list) noexcept {
     ListOf(list).PushFront(notes_.data(), page, list);
+    if (list == kRuns) run_pages_ += notes_[page].span_;
+  }
+  void NoteSpan(uint32_t page, uint32_t span) noexcept {
+    if (notes_[page].list_ == kRuns) run_pages_ += span - notes_[page].span_;
+    notes_[page].span_ = span;
   }
   PageList& ListOf(uint32_t list) noexcept { return lists_[list]; }
 
@@ -215,8 +235,11 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
   uint32_t commit_pages_ = 1;  // pages to make usable at the next fresh one; doubles to 2 MiB
   uint32_t opened_spans_ = 0;  // since the last Collect
   uint32_t owned_spans_ = 0;
+  uint32_t run_pages_ = 0;       // in runs on the list kRuns: in use, as this heap last saw it
   uint32_t idle_pages_ = 0;      // in runs on the lists kIdle
-  uint32_t max_idle_pages_ = 0;  // of them
+  uint32_t max_idle_pages_ = 0;  // of them, however few runs are in use
+  uint32_t idle_turn_ = 0;       // length of the run that goes next when there are too many
+  uint32_t idle_lengths_ = 0;    // bit n: there are idle runs of n pages
   uint32_t refills_since_flush_ = 0;
   bool is_out_of_memory_ = false;  // the last OpenHint failed for want of memory
   bool is_zero_ = false;           // what was opened last, or the last large block, reads as zero
