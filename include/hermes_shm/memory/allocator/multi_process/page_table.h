@@ -124,7 +124,7 @@ class HSHM_API PageTable {
     entry->local_.Set(0);
     entry->used_.Set(entry->carved_.Get() + 1);
     const uint32_t shape = entry->shape_.Get();
-    if (ClassBytes(ClassOfShape(shape)) > kTableBytes) entry->shape_.Set(shape | kTakesFrees);
+    if (ClassOfShape(shape) > ClassOf(kTableBytes)) entry->shape_.Set(shape | kTakesFrees);
     return first;
   }
 
