@@ -64,16 +64,16 @@ template <typename T>
 class HSHM_API OwnedWord {
  public:
   HSHM_INLINE T Get() const {
-    return word_.load(std::memory_order_relaxed);
-  }  // relaxed: one writer
+    return word_.load(std::memory_order_relaxed);  // relaxed: one writer
+  }
   HSHM_INLINE void Set(T value) {
     std::atomic_signal_fence(std::memory_order_seq_cst);  // pairs with the kernel's word of a death
     word_.store(value, std::memory_order_relaxed);        // relaxed: program order is enough
     std::atomic_signal_fence(std::memory_order_seq_cst);  // pairs with the kernel's word of a death
   }
   HSHM_INLINE T GetAcquire() const {
-    return word_.load(std::memory_order_acquire);
-  }  // pairs with SetRelease
+    return word_.load(std::memory_order_acquire);  // pairs with SetRelease
+  }
   HSHM_INLINE void SetRelease(T value) {
     word_.store(value, std::memory_order_release);  // pairs with GetAcquire and CasFrom
   }
