@@ -112,7 +112,7 @@ class HSHM_API BasicMultiProcessAllocator
       const Offset block = front->TryAllocate(size);
       if (HSHM_LIKELY(block != 0)) return OffsetPtr<>(block);
     }
-    return AllocateRare(ctx, size);
+    return AllocateRare(NumberOf(ctx), size);
   }
   OffsetPtr<> AlignedAllocateOffset(const MemContext& ctx, size_t size, size_t alignment) noexcept;
   /** Above 64 KiB only what was ever written since it came from the system is written again: on
@@ -129,7 +129,7 @@ class HSHM_API BasicMultiProcessAllocator
         return;
       }
     }
-    FreeRare(ctx, offset);
+    FreeRare(NumberOf(ctx), offset);
   }
 
   /** Bytes that the block can hold: at least what was asked for. Not for blocks of an arena. */
@@ -231,12 +231,15 @@ class HSHM_API BasicMultiProcessAllocator
   static HSHM_INLINE uint64_t NumberOf(const MemContext& ctx) noexcept {
     return (uint64_t{ctx.tid_} << 32) | ctx.pid_;
   }
+  static MemContext ContextOf(uint64_t number) noexcept {
+    return MemContext(static_cast<uint32_t>(number), static_cast<uint32_t>(number >> 32));
+  }
   /** The calling thread's heap, made if need be; null when there is no room, or for an arena. */
   Heap* GetHeap(const MemContext& ctx) noexcept;
   Heap* FindHeap() noexcept;
-  // By value: the context may be in a register.
-  OffsetPtr<> AllocateRare(MemContext ctx, size_t size) noexcept;
-  void FreeRare(MemContext ctx, OffsetPtr<> block) noexcept;
+  // The context as a number, as the fast path has it in a register.
+  OffsetPtr<> AllocateRare(uint64_t context, size_t size) noexcept;
+  void FreeRare(uint64_t context, OffsetPtr<> block) noexcept;
   MemContext Start(Offset core, const MultiProcessOptions& options);
   bool RejoinForkedChild() noexcept;
   void Cache(Heap* heap) noexcept;

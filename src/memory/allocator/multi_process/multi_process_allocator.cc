@@ -291,8 +291,9 @@ OffsetPtr<> BasicMultiProcessAllocator<Config, kSharing>::ReallocateOffsetNoNull
 }
 
 template <typename Config, multi_process::Sharing kSharing>
-OffsetPtr<> BasicMultiProcessAllocator<Config, kSharing>::AllocateRare(MemContext ctx,
+OffsetPtr<> BasicMultiProcessAllocator<Config, kSharing>::AllocateRare(uint64_t context,
                                                                        size_t size) noexcept {
+  const MemContext ctx = ContextOf(context);
   if (Heap* heap = GetHeap(ctx); HSHM_LIKELY(heap != nullptr)) {
     return OffsetPtr<>(heap->Allocate(size));
   }
@@ -300,8 +301,9 @@ OffsetPtr<> BasicMultiProcessAllocator<Config, kSharing>::AllocateRare(MemContex
 }
 
 template <typename Config, multi_process::Sharing kSharing>
-void BasicMultiProcessAllocator<Config, kSharing>::FreeRare(MemContext ctx,
+void BasicMultiProcessAllocator<Config, kSharing>::FreeRare(uint64_t context,
                                                             OffsetPtr<> block) noexcept {
+  const MemContext ctx = ContextOf(context);
   if (block.IsNull()) defect::NullFree("FreeOffset");
   if (Heap* heap = GetHeap(ctx); HSHM_LIKELY(heap != nullptr)) {
     heap->Free(block.load());
