@@ -29,6 +29,7 @@ class Hshm(CMakePackage, CudaPackage, ROCmPackage):
     variant("mpi", default=True, description="Build hshm::mpi, the heap of a job's ranks")
     variant("hwloc", default=True, description="Size and place each rank's memory by NUMA node")
     variant("malloc", default=True, description="Build libhshm_malloc, the heap as malloc")
+    variant("checked", default=False, description="Find every misuse of a block at the call")
     variant("tests", default=False, description="Build the unit and MPI tests")
 
     depends_on("c", type="build")
@@ -52,6 +53,7 @@ class Hshm(CMakePackage, CudaPackage, ROCmPackage):
             self.define_from_variant("BUILD_SHARED_LIBS", "shared"),
             self.define_from_variant("HSHM_BUILD_MALLOC", "malloc"),
             self.define_from_variant("HSHM_BUILD_TESTS", "tests"),
+            self.define_from_variant("HSHM_CHECKED", "checked"),
             self.define_from_variant("HSHM_ENABLE_MPI", "mpi"),
             self.define_from_variant("HSHM_ENABLE_HWLOC", "hwloc"),
             self.define_from_variant("HSHM_ENABLE_CUDA", "cuda"),

@@ -22,7 +22,7 @@
  *
  * A gate is a lock that the slow paths of one heap hold. fork() takes all gates, so that no private
  * list of the heap is half changed in the child; the fast paths hold nothing, may be cut anywhere,
- * and then lose one block at most: see MultiProcessAllocator::HoldForFork.
+ * and then lose one block, or one run, at most: see MultiProcessAllocator::HoldForFork.
  */
 namespace hshm::malloc_library {
 

@@ -119,6 +119,21 @@ TEST_CASE("calloc clears what was used before, at all sizes") {
   }
 }
 
+TEST_CASE("calloc clears what blocks of another size left") {
+  for (const size_t former : {size_t{10000}, size_t{40000}, size_t{60000}}) {
+    std::vector<char*> blocks(300);
+    for (char*& block : blocks) block = static_cast<char*>(Opaque(malloc(former)));
+    for (char* block : blocks) std::memset(block, 0xff, former);
+    for (char* block : blocks) free(block);
+    for (char*& block : blocks) {
+      const size_t size = 70000 + 60000 * (static_cast<size_t>(&block - blocks.data()) % 4);
+      block = static_cast<char*>(Opaque(calloc(1, size)));
+      REQUIRE(IsZero(block, size));
+    }
+    for (char* block : blocks) free(block);
+  }
+}
+
 TEST_CASE("realloc keeps the bytes, grows from null, and frees with size 0") {
   char* block = static_cast<char*>(realloc(nullptr, 1));
   REQUIRE(block != nullptr);

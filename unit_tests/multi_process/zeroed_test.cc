@@ -111,6 +111,28 @@ std::unique_ptr<ipc::MemoryBackend> Make(Args... args) {
   return backend;
 }
 
+TEST_CASE("Runs over pages that had blocks of a class are zero") {
+  PosixMmap backend;
+  backend.shm_init(ipc::MemoryBackendId(1), kRegion);
+  auto* alloc = backend.MakeAlloc<MultiProcessAllocator>(kId);
+  bool is_zero = true;
+  for (const uint64_t former : {uint64_t{10000}, uint64_t{40000}, uint64_t{60000}}) {
+    std::vector<OffsetPtr<>> blocks;
+    for (int i = 0; i < 300; ++i) {
+      const FullPtr<char> block = alloc->Allocate<char>(kCtx, former);
+      std::memset(block.ptr_, 0x5a, former);
+      blocks.emplace_back(block.shm_.off_.load());
+    }
+    for (const OffsetPtr<>& block : blocks) alloc->FreeOffset(kCtx, block);
+    blocks.clear();
+    for (uint64_t i = 0; i < 100; ++i) {
+      blocks.push_back(TakeZeroed(alloc, 70000 + 60000 * (i % 4), &is_zero));
+    }
+    REQUIRE(is_zero);
+    for (const OffsetPtr<>& block : blocks) alloc->FreeOffset(kCtx, block);
+  }
+}
+
 TEST_CASE("A zeroed block is zero on every kind of memory, whatever had its memory before") {
   const uint64_t seed = PrintedSeed("zeroed blocks");
   ipc::test::TestDirectory directory;

@@ -171,8 +171,10 @@ template <typename Config>
 void PageTable<Config>::ShrinkSpan(uint32_t head, uint32_t pages) const {
   PageEntry* entry = Entry(head);
   for (uint32_t i = entry->span_.Get(); i > pages; --i) {
+    PageEntry* last = Entry(head + i - 1);
+    TakeZeroMark(last);  // it may have got its memory, and been written to, while the span was open
     entry->span_.Set(i - 1);
-    Entry(head + i - 1)->owner_.SetRelease(kFreePage);
+    last->owner_.SetRelease(kFreePage);
   }
 }
 

@@ -133,7 +133,9 @@ bool Sweeper<Config>::PostRunsOf(HeapRecord<Config>* record) noexcept {
   patience.Note(record->lock_, result);
   if (result == LockResult::kTimeout) return false;
   PendingFrees<Config>::PostNamed(pages_, record, [&](uint32_t page) {
-    return deleted_[SlotOf(pages_.Entry(page)->owner_.Get())];
+    // Adopted pages stay: frees of their blocks go on.
+    const PageEntry* entry = pages_.Entry(page);
+    return deleted_[SlotOf(entry->owner_.Get())] && (entry->shape_.Get() & kAdopted) == 0;
   });
   record->lock_.Unlock(me);
   return true;

@@ -106,6 +106,7 @@ uint32_t Taker<Config>::Winnable(uint32_t page) noexcept {
     return is_usable && !IsInHand(page) ? 1 : 0;
   }
   if (owner == kSpanInterior || owner == heap_->id()) return 0;
+  if ((entry->shape_.Get() & kInHand) != 0) return 0;
   if (entry->used_.GetAcquire() != PageTable<Config>::Pending(entry)) return 0;
   return IsAlive(SlotOf(owner)) ? std::max(entry->span_.Get(), 1u) : 0;
 }
@@ -140,9 +141,11 @@ bool Taker<Config>::TakeSpan(uint32_t head) noexcept {
   if (record == nullptr) return false;
   const LockIdentity me = process_->membership_->identity();
   if (record->lock_.TryLockUnlessDeadIn(me, SlotOf(owner)) == LockResult::kTimeout) return false;
+  // In hand it is refilled without the lock, and its count rises between the two looks at it.
+  const bool is_in_hand = (entry->shape_.Get() & kInHand) != 0;
   const uint32_t used = entry->used_.GetAcquire();
-  const bool is_free =
-      entry->owner_.GetAcquire() == owner && PageTable<Config>::Pending(entry) == used;
+  const bool is_free = !is_in_hand && entry->owner_.GetAcquire() == owner &&
+                       PageTable<Config>::Pending(entry) == used;
   if (is_free) entry->owner_.SetRelease(heap_->id());  // commit
   record->lock_.Unlock(me);
   if (!is_free) return false;

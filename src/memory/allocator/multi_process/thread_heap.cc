@@ -103,6 +103,10 @@ template <typename Config>
 Offset ThreadHeap<Config>::AllocateClass(uint32_t size_class) noexcept {
   const uint64_t bytes = ClassBytes(size_class);
   const uint32_t pages = Config::PagesOf(bytes);
+  if (HSHM_UNLIKELY(pressure_->load(std::memory_order_relaxed) !=  // relaxed: a hint
+                    seen_pressure_)) {
+    AnswerPressure();
+  }
   if (pending_.TakeBack(size_class)) {
     // Blocks of another heap's page: none of the page in hand may come between them.
     if (in_hand_[size_class] != nullptr) pages_.SendFreesHome(in_hand_[size_class]);
@@ -201,6 +205,7 @@ template <typename Config>
 Offset ThreadHeap<Config>::AllocateLarge(uint64_t size_bytes, uint64_t alignment) noexcept {
   const Offset block = process_->AllocateLarge(size_bytes, alignment, &is_zero_);
   if (block != 0) return block;
+  is_zero_ = false;
   // The root has no such run; pages of sleepers may make one.
   const uint64_t pages = bits::DivideUp(size_bytes, Config::kPageBytes);
   return AllocateRun(static_cast<uint32_t>(pages),
@@ -210,10 +215,6 @@ Offset ThreadHeap<Config>::AllocateLarge(uint64_t size_bytes, uint64_t alignment
 template <typename Config>
 bool ThreadHeap<Config>::RefillFromOwned(uint32_t size_class) noexcept {
   ++refills_since_flush_;
-  if (HSHM_UNLIKELY(pressure_->load(std::memory_order_relaxed) !=  // relaxed: a hint
-                    seen_pressure_)) {
-    AnswerPressure();
-  }
   PageEntry* const former = in_hand_[size_class];
   const bool filled = RefillInTurn(size_class);
   if (former != nullptr && former != in_hand_[size_class] && former->used_.Get() == 0) {
@@ -289,8 +290,13 @@ bool ThreadHeap<Config>::FillFrom(uint32_t page, uint32_t size_class) noexcept {
 template <typename Config>
 void ThreadHeap<Config>::PutDown(PageEntry* entry, uint32_t size_class) noexcept {
   pages_.PutDown(entry);
-  const auto page = static_cast<uint32_t>(entry - pages_.Entry(0));
-  if (notes_[page].list_ == kFull + size_class && entry->local_.Get() != 0) {
+  ListRoom(static_cast<uint32_t>(entry - pages_.Entry(0)), size_class);
+}
+
+/** The list of a page that was in hand has changed without a look at where the page is listed. */
+template <typename Config>
+void ThreadHeap<Config>::ListRoom(uint32_t page, uint32_t size_class) noexcept {
+  if (notes_[page].list_ == kFull + size_class && pages_.Entry(page)->local_.Get() != 0) {
     Unlist(page);
     List(page, kRoomy + size_class);
   }
@@ -420,12 +426,15 @@ void ThreadHeap<Config>::SettleAll() noexcept {
   const SlowPath lock(*this);
   if (!lock.IsHeld()) return;
   for (uint32_t c = 0; c < Config::kClassCount; ++c) {
-    if (!pages_.PushForeign(&record_->free_[c], id_)) pages_.Settle(&record_->free_[c]);
+    const bool is_foreign = pages_.PushForeign(&record_->free_[c], id_);
+    // Of a page that was another's when its blocks were taken back, and is ours since, or in hand.
+    const uint32_t settled = is_foreign ? kNoPage : pages_.Settle(&record_->free_[c]);
+    if (settled != kNoPage) pages_.Recount(settled);
     if (in_hand_[c] == nullptr) continue;
     const auto page = static_cast<uint32_t>(in_hand_[c] - pages_.Entry(0));
-    PutDown(in_hand_[c], c);
+    if (page != settled) pages_.Recount(page);
     in_hand_[c] = nullptr;
-    pages_.Recount(page);
+    ListRoom(page, c);
   }
 }
 

@@ -128,7 +128,7 @@ class HSHM_API HeapFront {
   HeapRecord<Config>* record_ = &no_record_;
   Offset data_end_ = 0;
   HeapId id_ = kFreePage;
-  /** Of each class the page whose blocks its list has; null: the list is empty. */
+  /** Of each class the page in hand: its list has blocks of that page, or of another heap's. */
   PageEntry* in_hand_[Config::kClassCount] = {};
 
  private:

@@ -121,7 +121,7 @@ enum Committed : uint32_t {
  */
 struct PageEntry {
   OwnedWord<HeapId> owner_;        // [owner; 0 by CAS] kFreePage, kSpanInterior, or a heap's id
-  OwnedWord<uint32_t> shape_;      // [owner] fixed while owned, but for kInHand
+  OwnedWord<uint32_t> shape_;      // [owner] fixed while owned, but for kInHand, kTakesFrees
   OwnedWord<uint32_t> span_;       // [owner] pages of the span that begins here
   OwnedWord<uint32_t> back_;       // [owner] of an interior page: pages back to the head
   OwnedWord<uint64_t> local_;      // [owner] own list: offset of its first block, 0 ends it
@@ -152,32 +152,37 @@ struct RemoteWord {
   static constexpr uint32_t Length(uint64_t word) { return word >> 16 & 0xffff; }
   static constexpr uint32_t Pushed(uint64_t word) { return static_cast<uint32_t>(word >> 32); }
 };
-static_assert(LargePages::kWidePages * LargePages::kPageBytes / RemoteWord::kUnit < 0xffff);
+// The last block of the longest span, whose class is the largest, begins before that.
+static_assert((LargePages::PagesOf(LargePages::kMaxClassBytes) * LargePages::kPageBytes -
+               LargePages::kMaxClassBytes / 2) /
+                  RemoteWord::kUnit <
+              0xffff);
 
 /**
  * A run of remote frees that waits to be posted, in one word: the blocks of one page that is no
  * span, linked from the head, which was freed last, to the tail, which was freed first.
- * {head:40 in 16 bytes, tail:16 page-relative in 16 bytes, count:8}; 0: none.
+ * {head:44 in 16 bytes, tail:12 page-relative in 16 bytes, count:8}; 0: none.
  */
 template <typename Config>
 struct RunWord {
   static constexpr uint64_t kUnit = 16;
   static constexpr uint32_t kMaxBlocks = 16;  // what a death may lose at once
   static constexpr uint64_t Make(Offset block) {
-    return (block / kUnit) << 24 | (block % Config::kPageBytes / kUnit) << 8 | 1;
+    return (block / kUnit) << 20 | (block % Config::kPageBytes / kUnit) << 8 | 1;
   }
   /** The run with one block more in front. */
   static constexpr uint64_t Longer(uint64_t run, Offset block) {
-    return (block / kUnit) << 24 | ((run & 0xffffff) + 1);
+    return (block / kUnit) << 20 | ((run & 0xfffff) + 1);
   }
   static constexpr uint32_t Count(uint64_t run) { return run & 0xff; }
-  static constexpr Offset Head(uint64_t run) { return (run >> 24) * kUnit; }
+  static constexpr Offset Head(uint64_t run) { return (run >> 20) * kUnit; }
   static constexpr uint32_t Page(uint64_t run) {  // 0, which holds no blocks, when there is no run
-    return static_cast<uint32_t>(run >> (24 + Config::kPageShift - 4));
+    return static_cast<uint32_t>(run >> (20 + Config::kPageShift - 4));
   }
   static constexpr Offset Tail(uint64_t run) {
-    return (Offset{Page(run)} << Config::kPageShift) + (run >> 8 & 0xffff) * kUnit;
+    return (Offset{Page(run)} << Config::kPageShift) + (run >> 8 & 0xfff) * kUnit;
   }
+  static_assert(Config::kPageBytes / kUnit <= 0x1000);  // and 2^44 units are 256 TiB
 };
 
 /** The shared part of a thread's heap; several to a page of kind kKindHeaps. */

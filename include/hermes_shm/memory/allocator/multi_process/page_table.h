@@ -73,7 +73,8 @@ class HSHM_API PageTable {
 
   /** Carved blocks that are not in local_: somebody's, on their way, or in a heap's class slot. */
   static uint32_t Used(const PageEntry* entry) {
-    return entry->used_.Get() - ((entry->shape_.Get() & kInHand) != 0 ? 1 : 0);
+    const uint32_t used = entry->used_.Get();  // of a heap at work the two may not fit
+    return used - (used != 0 && (entry->shape_.Get() & kInHand) != 0 ? 1 : 0);
   }
 
   /** Pushes that the owner has not taken yet. */

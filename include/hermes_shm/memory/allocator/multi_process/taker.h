@@ -10,12 +10,13 @@ namespace hshm::ipc::multi_process {
  * process lock and the root mutex. Protocol: docs/protocols.md, C (taking).
  *
  * Invariant  A span is taken whole, by one store to its head's owner word, while nobody has a block
- *            of it (pushes not drained == used) and its owner is outside of its slow path. Every
- *            page is opened by CAS, by whomever.
+ *            of it (pushes not drained == used), its owner is outside of its slow path, and it is
+ *            not in hand. Every page is opened by CAS, by whomever.
  * Ordering   The owner lowers used_ with release after its last list store; the taker acquires it.
- * ABA        Pushes only grow and used_ only falls meanwhile: two reads cannot agree by chance.
- * Crash      Before the owner store nothing happened. After it the span is the dead taker's. A lock
- *            held by a dead taker needs no repair; one whose owner died in it is left to Sweep.
+ * ABA        Pushes only grow, and used_ only falls but for a page in hand: two reads cannot agree
+ * by chance. A page is taken in hand and put down under the heap's lock, as it is taken. Crash
+ * Before the owner store nothing happened. After it the span is the dead taker's. A lock held by a
+ * dead taker needs no repair; one whose owner died in it is left to Sweep.
  */
 template <typename Config>
 class Taker {

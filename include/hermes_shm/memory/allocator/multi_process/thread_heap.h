@@ -186,6 +186,7 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
   void AnswerPressure() noexcept;
   bool RefillFromOwned(uint32_t size_class) noexcept;
   void PutDown(PageEntry* entry, uint32_t size_class) noexcept;
+  void ListRoom(uint32_t page, uint32_t size_class) noexcept;
   bool RefillInTurn(uint32_t size_class) noexcept;
   bool FillFrom(uint32_t page, uint32_t size_class) noexcept;
   bool StartClassPage(uint32_t head, uint32_t size_class) noexcept;
