@@ -29,6 +29,7 @@ class Hshm(CMakePackage, CudaPackage, ROCmPackage):
     variant("mpi", default=True, description="Build hshm::mpi, the heap of a job's ranks")
     variant("hwloc", default=True, description="Size and place each rank's memory by NUMA node")
     variant("malloc", default=True, description="Build libhshm_malloc, the heap as malloc")
+    variant("tools", default=True, description="Build bin/hshm, the command line")
     variant("checked", default=False, description="Find every misuse of a block at the call")
     variant("tests", default=False, description="Build the unit and MPI tests")
 
@@ -38,6 +39,8 @@ class Hshm(CMakePackage, CudaPackage, ROCmPackage):
     depends_on("pkgconfig", type="build", when="+hwloc")
     depends_on("mpi", when="+mpi")
     depends_on("hwloc@2:", when="+hwloc")
+    depends_on("cli11@2.1:", type="build", when="+tools")
+    depends_on("nlohmann-json@3:", type="build", when="+tools")
     depends_on("catch2@2.13.10:", type=("build", "test"), when="+tests")
     depends_on("python@3.8:", type=("build", "test"), when="+tests")
 
@@ -53,6 +56,7 @@ class Hshm(CMakePackage, CudaPackage, ROCmPackage):
             self.define_from_variant("BUILD_SHARED_LIBS", "shared"),
             self.define_from_variant("HSHM_BUILD_MALLOC", "malloc"),
             self.define_from_variant("HSHM_BUILD_TESTS", "tests"),
+            self.define_from_variant("HSHM_BUILD_TOOLS", "tools"),
             self.define_from_variant("HSHM_CHECKED", "checked"),
             self.define_from_variant("HSHM_ENABLE_MPI", "mpi"),
             self.define_from_variant("HSHM_ENABLE_HWLOC", "hwloc"),

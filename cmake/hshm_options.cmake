@@ -16,13 +16,16 @@ option(HSHM_CHECKED "MultiProcessAllocator finds every misuse of a block (policy
 option(HSHM_ENABLE_CUDA "Build the CUDA parts" OFF)
 option(HSHM_ENABLE_ROCM "Build the ROCm parts" OFF)
 
-# AUTO takes the package where it is found; ON fails without it; OFF does not look.
-foreach(package IN ITEMS MPI HWLOC)
-  set(HSHM_ENABLE_${package} AUTO CACHE STRING "Use ${package}: AUTO, ON or OFF")
-  set_property(CACHE HSHM_ENABLE_${package} PROPERTY STRINGS AUTO ON OFF)
-  if(NOT HSHM_ENABLE_${package} MATCHES "^(AUTO|ON|OFF|TRUE|FALSE|YES|NO|1|0)$")
-    message(FATAL_ERROR
-      "HSHM_ENABLE_${package} is '${HSHM_ENABLE_${package}}'; choose AUTO, ON or OFF")
+# AUTO takes what it needs where it is found; ON fails without it; OFF does not look. The tools are the
+# command line, bin/hshm, which needs CLI11 and nlohmann_json.
+if(NOT PROJECT_IS_TOP_LEVEL)
+  set(HSHM_BUILD_TOOLS OFF CACHE STRING "Build bin/hshm: AUTO, ON or OFF")
+endif()
+foreach(package IN ITEMS ENABLE_MPI ENABLE_HWLOC BUILD_TOOLS)
+  set(HSHM_${package} AUTO CACHE STRING "${package}: AUTO, ON or OFF")
+  set_property(CACHE HSHM_${package} PROPERTY STRINGS AUTO ON OFF)
+  if(NOT HSHM_${package} MATCHES "^(AUTO|ON|OFF|TRUE|FALSE|YES|NO|1|0)$")
+    message(FATAL_ERROR "HSHM_${package} is '${HSHM_${package}}'; choose AUTO, ON or OFF")
   endif()
 endforeach()
 

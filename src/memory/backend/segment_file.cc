@@ -184,6 +184,18 @@ SegmentFile JoinSegmentFile(const std::string& path, uint64_t deadline_us) {
   }
 }
 
+Removal UnlinkIfDead(const std::string& path, int fd, const FileIdentity& identity) {
+  HeldByte presence;
+  const Lock lock = LockForRemoval(path, fd, &presence);
+  if (lock == Lock::kReplacer || !NameLeadsTo(path, identity)) return Removal::kTryAgain;
+  if (lock == Lock::kMember) return Removal::kInUse;
+  const int unlinked = UnlinkFile(path);
+  if (unlinked != 0 && unlinked != ENOENT) {
+    throw FileError("Removing the dead segment " + path, unlinked);
+  }
+  return Removal::kRemoved;
+}
+
 Removal RemoveDeadSegment(const std::string& path, IfExists if_exists, std::string* who) {
   FileDescriptor file;
   FileStatus status;
@@ -202,21 +214,9 @@ Removal RemoveDeadSegment(const std::string& path, IfExists if_exists, std::stri
                     " exists and replacing was not allowed: remove it, or "
                     "choose another name.");
   }
-  HeldByte presence;
-  switch (LockForRemoval(path, file.get(), &presence)) {
-    case Lock::kTaken:
-      break;
-    case Lock::kMember:
-      if (!NameLeadsTo(path, status.identity_)) return Removal::kTryAgain;
-      throw StillInUse(path, file.get(), header);
-    case Lock::kReplacer:
-      return Removal::kTryAgain;
-  }
-  if (!NameLeadsTo(path, status.identity_)) return Removal::kTryAgain;
-  const int unlinked = UnlinkFile(path);
-  if (unlinked != 0 && unlinked != ENOENT) {
-    throw FileError("Replacing the segment " + path, unlinked);
-  }
+  const Removal result = UnlinkIfDead(path, file.get(), status.identity_);
+  if (result == Removal::kInUse) throw StillInUse(path, file.get(), header);
+  if (result != Removal::kRemoved) return result;
   *who = "pid " + std::to_string(header.creator_pid_);
   return Removal::kRemoved;
 }

@@ -48,7 +48,14 @@ enum class Removal {
   kNothingThere,
   kRemoved,
   kTryAgain,  // another process is replacing it at this moment
+  kInUse,     // somebody lives in it
 };
+
+/**
+ * Takes the name of an open segment away if nobody lives in it: the replacer's part of the protocol
+ * in PosixShmMmap's comment. @throws Error as FileError says
+ */
+Removal UnlinkIfDead(const std::string& path, int fd, const FileIdentity& identity);
 
 /**
  * Takes away a dead segment of that name; `who` then says whose it was. @throws Error
