@@ -76,6 +76,9 @@ struct flock LockOf(uint64_t byte, ByteLockMode mode) noexcept {
   return lock;
 }
 
+/** EAGAIN means to callers of Hold that another holder is in the way, and nothing else. */
+int InsteadOfAgain(int error, int other) noexcept { return error == EAGAIN ? other : error; }
+
 /** Opens the file behind fd once more, with a description of its own. */
 int OpenAgain(int fd, FileDescriptor* again) noexcept {
   struct stat status = {};
@@ -84,7 +87,8 @@ int OpenAgain(int fd, FileDescriptor* again) noexcept {
   std::snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
   *again = FileDescriptor(open(path, O_RDWR | O_CLOEXEC));
   if (again->IsOpen()) return 0;
-  return errno == ENOENT ? ENOSYS : errno;  // fd is open, so it is /proc that is not there
+  if (errno == ENOENT) return ENOSYS;   // fd is open, so it is /proc that is not there
+  return InsteadOfAgain(errno, EBUSY);  // open(2): somebody has a lease on the file
 }
 
 int LockDescription(int fd, uint64_t byte, ByteLockMode mode) noexcept {
@@ -100,9 +104,10 @@ int LockDescription(int fd, uint64_t byte, ByteLockMode mode) noexcept {
 /** Maps one page that keeps the description of fd, in this process only. */
 int KeepByPage(int fd, uint64_t bytes, void** page) noexcept {
   void* mapped = mmap(nullptr, bytes, PROT_NONE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-  if (mapped == MAP_FAILED) return errno;
+  // mmap(2), madvise(2): EAGAIN where all memory is locked and the limit of that is reached.
+  if (mapped == MAP_FAILED) return InsteadOfAgain(errno, ENOMEM);
   if (madvise(mapped, bytes, MADV_DONTFORK) != 0) {
-    const int error = errno;
+    const int error = InsteadOfAgain(errno, ENOMEM);
     munmap(mapped, bytes);
     return error;
   }

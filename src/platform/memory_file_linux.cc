@@ -36,9 +36,11 @@ int SealFileSize(int fd) noexcept {
   return fcntl(fd, F_ADD_SEALS, kSizeSeals | F_SEAL_SEAL) == 0 ? 0 : errno;
 }
 
-bool IsFileSizeSealed(int fd) noexcept {
+int FindSizeSeals(int fd, bool* is_sealed) noexcept {
   const int seals = fcntl(fd, F_GET_SEALS);
-  return seals >= 0 && (seals & kSizeSeals) == kSizeSeals;
+  if (seals < 0 && errno != EINVAL) return errno;
+  *is_sealed = seals >= 0 && (seals & kSizeSeals) == kSizeSeals;  // EINVAL: has no seals at all
+  return 0;
 }
 
 int OpenFileOfProcess(uint32_t pid, int fd, const FileIdentity& expected, FileDescriptor* file) {

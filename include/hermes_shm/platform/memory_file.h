@@ -23,7 +23,8 @@ namespace hshm {
 
 /** From now on nobody can make the file shorter or longer, nor take that back (fcntl(2), seals). */
 [[nodiscard]] HSHM_API int SealFileSize(int fd) noexcept;
-[[nodiscard]] HSHM_API bool IsFileSizeSealed(int fd) noexcept;
+/** Whether that has been done; false of a file that can have no seals. @return 0 or the errno */
+[[nodiscard]] HSHM_API int FindSizeSeals(int fd, bool* is_sealed) noexcept;
 
 /**
  * Opens, for reading and writing and with a description of its own, what process `pid` has open as

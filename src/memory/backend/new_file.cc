@@ -42,7 +42,7 @@ bool MayBeOurs(int fd, const FileStatus& status) {
   if (status.size_bytes_ == 0) return true;
   if (status.size_bytes_ < kMinRegionBytes) return false;
   BackendHeader header;
-  CopyHeader(fd, &header);
+  if (CopyHeader(fd, &header) != 0) return false;
   return header.magic_ == kBackendMagic || header.magic_ == 0;
 }
 

@@ -223,11 +223,12 @@ SegmentShape CheckSegment(const ExistingSegment& wanted, const SegmentFile& segm
   const int fd = segment.file_.get();
   for (;;) {
     BackendHeader copy;
-    CopyHeader(fd, &copy);
+    int error = CopyHeader(fd, &copy);
+    if (error != 0) throw FileError("Reading the header of " + segment.path_, error);
     // Pairs with NoteGrowth: the file is at least as long as the copy says.
     std::atomic_thread_fence(std::memory_order_acquire);
     FileStatus status;
-    const int error = StatusOfFile(fd, &status);
+    error = StatusOfFile(fd, &status);
     if (error != 0) throw FileError("Looking at the segment " + segment.path_, error);
     try {
       CheckHeader(copy, wanted.type_, status.size_bytes_, segment.path_);

@@ -117,10 +117,11 @@ std::string FilePath(const std::string& path) {
                   "bytes that is not \".\" or \"..\".");
 }
 
-void CopyHeader(int fd, BackendHeader* copy) {
+int CopyHeader(int fd, BackendHeader* copy) {
   std::memset(static_cast<void*>(copy), 0, sizeof(*copy));
   const int error = ReadFile(fd, 0, copy, sizeof(*copy));
   if (error != 0) std::memset(static_cast<void*>(copy), 0, sizeof(*copy));
+  return error == ENODATA ? 0 : error;  // ENODATA: the file ends before
 }
 
 FileStatus OpenSegmentFile(const std::string& path, FileDescriptor* file) {
@@ -169,12 +170,14 @@ SegmentFile JoinSegmentFile(const std::string& path, uint64_t deadline_us) {
     FileStatus status = OpenSegmentFile(path, &segment.file_);
     segment.identity_ = status.identity_;
     JudgeMode(path, status);
-    const int error = segment.presence_.Hold(segment.file_.get(), PosixShmMmap::kPresenceByte,
-                                             ByteLockMode::kShared);
+    int error = segment.presence_.Hold(segment.file_.get(), PosixShmMmap::kPresenceByte,
+                                       ByteLockMode::kShared);
     if (error != 0 && error != EAGAIN) throw FileError("Locking a byte of " + path, error);
-    // Without a name it was replaced between the two steps: look again who has the name now.
-    if (error == 0 && StatusOfFile(segment.file_.get(), &status) == 0 && status.links_ > 0) {
-      return segment;
+    if (error == 0) {
+      error = StatusOfFile(segment.file_.get(), &status);
+      if (error != 0) throw FileError("Looking at the segment " + path, error);
+      // Without a name it was replaced between the two steps: look again who has the name now.
+      if (status.links_ > 0) return segment;
     }
     if (MonotonicUs() >= deadline_us) {
       throw Error(ErrorCode::kNotReady,
@@ -206,7 +209,8 @@ Removal RemoveDeadSegment(const std::string& path, IfExists if_exists, std::stri
     throw;
   }
   BackendHeader header;
-  CopyHeader(file.get(), &header);
+  const int error = CopyHeader(file.get(), &header);
+  if (error != 0) throw FileError("Reading the header of " + path, error);
   if (header.magic_ != kBackendMagic) throw NoSegment(path);
   if (if_exists == IfExists::kFail) {
     throw Error(ErrorCode::kAlreadyExists,

@@ -38,8 +38,8 @@ void JudgeMode(const std::string& path, const FileStatus& status);
  */
 SegmentFile JoinSegmentFile(const std::string& path, uint64_t deadline_us);
 
-/** Copies the front of a segment; zeros when it is not all there. */
-void CopyHeader(int fd, BackendHeader* copy);
+/** Copies the front of a segment; zeros when it is not all there. @return 0 or the errno */
+[[nodiscard]] int CopyHeader(int fd, BackendHeader* copy);
 
 /** Lets half a millisecond pass, for another process to finish what it is doing. */
 void PauseBeforeRetry() noexcept;

@@ -65,8 +65,7 @@ std::string PathOfSegment(const std::string& name_or_path) {
 
 std::optional<SegmentReport> ReadSegmentReport(int fd, const std::string& name) {
   BackendHeader header;
-  CopyHeader(fd, &header);
-  if (header.magic_ != kBackendMagic) return std::nullopt;
+  if (CopyHeader(fd, &header) != 0 || header.magic_ != kBackendMagic) return std::nullopt;
   // Pairs with NoteGrowth: the file is at least as long as the copy says.
   std::atomic_thread_fence(std::memory_order_acquire);
   SegmentReport report;
@@ -87,7 +86,7 @@ std::optional<SegmentReport> ReadSegmentReport(int fd, const std::string& name) 
 
 RemovalResult RemoveSegmentIfDead(const std::string& path, bool of_any_user) {
   FileDescriptor file;
-  const int error = OpenFile(path, &file);
+  int error = OpenFile(path, &file);
   if (error == ENOENT) return RemovalResult::kNothingThere;
   if (error != 0) throw FileError("Opening the segment " + path, error);
   FileStatus status;
@@ -97,7 +96,8 @@ RemovalResult RemoveSegmentIfDead(const std::string& path, bool of_any_user) {
     throw FileError("Looking at " + path, ENXIO);
   }
   BackendHeader header;
-  CopyHeader(file.get(), &header);
+  error = CopyHeader(file.get(), &header);
+  if (error != 0) throw FileError("Reading the header of " + path, error);
   if (header.magic_ != kBackendMagic) return RemovalResult::kNotASegment;
   if (header.type_ == MemoryBackendType::kPosixMmap) return RemovalResult::kPersistent;
   switch (UnlinkIfDead(path, file.get(), status.identity_)) {

@@ -34,9 +34,11 @@ std::string ShmMemory::Url() const {
   return UnnamedUrl{ProcessId(), segment_.file_.get(), segment_.identity_, segment_.label_}.Text();
 }
 
-bool ShmMemory::HasDescriptor() const noexcept {
+int ShmMemory::FindDescriptor() const noexcept {
   FileStatus status;
-  return StatusOfFile(segment_.file_.get(), &status) == 0 && status.identity_ == segment_.identity_;
+  const int error = StatusOfFile(segment_.file_.get(), &status);
+  if (error != 0) return error;
+  return status.identity_ == segment_.identity_ ? 0 : EBADF;
 }
 
 void ShmMemory::Unlink() noexcept {
@@ -106,10 +108,8 @@ bool ShmMemory::Bind(Offset offset, uint64_t size_bytes, uint32_t node) noexcept
 
 bool ShmMemory::HoldSlot(uint32_t slot) noexcept {
   HSHM_CHECK(slot < slots_.size());
-  if (!HasDescriptor()) {
-    errno = EBADF;
-    return false;
-  }
+  errno = FindDescriptor();
+  if (errno != 0) return false;
   HeldByte mine;  // only the winner writes slots_[slot]
   errno = mine.Hold(segment_.file_.get(), slot);
   if (errno != 0) return false;

@@ -63,7 +63,9 @@ class ShmMemory final : public BackendMemory {
   bool IsAlive(uint32_t slot) noexcept override;
 
  private:
-  bool HasDescriptor() const noexcept;
+  /** @return 0 while the descriptor leads to the segment; EBADF or the errno of asking */
+  int FindDescriptor() const noexcept;
+  bool HasDescriptor() const noexcept { return FindDescriptor() == 0; }
   bool CommitPages(uint64_t begin, uint64_t size_bytes) noexcept;
   void NoteGrowth(uint64_t file_bytes) noexcept;
 

@@ -72,11 +72,14 @@ SegmentFile JoinUnnamedFile(const UnnamedUrl& url) {
   segment.path_ = NameInMessages(url.label_);
   segment.label_ = url.label_;
   segment.identity_ = url.identity_;
-  const int error = OpenFileOfProcess(url.pid_, url.fd_, url.identity_, &segment.file_);
+  int error = OpenFileOfProcess(url.pid_, url.fd_, url.identity_, &segment.file_);
   if (error == ENOENT || error == ESRCH || error == ESTALE) throw NotThere(url, error);
   if (error != 0) throw FileError("Opening " + segment.path_, error);
   JudgeMode(segment.path_, JudgeFile(segment.path_, segment.file_.get()));
-  if (!IsFileSizeSealed(segment.file_.get())) {
+  bool is_sealed = false;
+  error = FindSizeSeals(segment.file_.get(), &is_sealed);
+  if (error != 0) throw FileError("Looking at the seals of " + segment.path_, error);
+  if (!is_sealed) {
     throw Error(ErrorCode::kNotASegment, segment.path_ +
                                              " is a file whose size any process can change, so "
                                              "it is none of hshm: check the url.");

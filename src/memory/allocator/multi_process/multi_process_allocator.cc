@@ -1,6 +1,7 @@
 #include "hermes_shm/memory/allocator/multi_process_allocator.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <new>
 #include <string>
@@ -101,10 +102,7 @@ MemContext BasicMultiProcessAllocator<Config, kSharing>::Start(Offset core,
         std::make_unique<Process>(this->region_, core, &this->membership_, options, kSharing);
     contexts_ = std::make_unique<ThreadContext[]>(multi_process::kMaxThreads);
   } catch (const std::bad_alloc&) {
-    throw Error(ErrorCode::kSystem,
-                "The system has no address space for the process's notes on " +
-                    std::to_string(this->region_.size_bytes_) +
-                    " bytes of region: raise the limit (ulimit -v), or make the region smaller.");
+    throw multi_process::NoNotes(this->region_.size_bytes_, ENOMEM);
   }
   process_->Start();
   if (!tls_key_.is_created_ &&

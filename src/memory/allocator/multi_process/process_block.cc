@@ -4,10 +4,9 @@
 
 #include <algorithm>
 #include <cstring>
-#include <new>
+#include <exception>
 #include <string>
 
-#include "hermes_shm/base/error.h"
 #include "hermes_shm/memory/allocator/multi_process/sweeper.h"
 #include "hermes_shm/memory/allocator/multi_process/taker.h"
 
@@ -29,6 +28,15 @@ namespace {
 }
 
 }  // namespace
+
+Error NoNotes(uint64_t region_bytes, int os_errno) {
+  return Error(ErrorCode::kSystem,
+               "The system has no private memory for a process's notes on " +
+                   std::to_string(region_bytes) +
+                   " bytes of region: raise the limit of the address space (ulimit -v), or make "
+                   "the region smaller.",
+               os_errno);
+}
 
 template <typename Config>
 ProcessBlock<Config>::ProcessBlock(const Region& region, Offset root_offset, Membership* membership,
@@ -55,12 +63,13 @@ ProcessBlock<Config>::ProcessBlock(const Region& region, Offset root_offset, Mem
                                          std::max<uint64_t>(thread_unit_pages(), data_pages / 64));
   next_unit_pages_ = std::max(next_unit_pages_, 1u);
   const uint64_t pages = header.page_count_;
-  if (nodes_.Reserve(pages) != 0 || holders_.Reserve(pages) != 0 ||
-      lost_notes_.Reserve(pages) != 0 || homes_.Reserve((pages >> thread_unit_log2_) + 1) != 0 ||
-      unit_of_.Reserve(header.granule_end_ + 1) != 0 ||
-      units_.Reserve(header.granule_end_ + 1) != 0) {
-    throw std::bad_alloc();
-  }
+  int error = nodes_.Reserve(pages);
+  if (error == 0) error = holders_.Reserve(pages);
+  if (error == 0) error = lost_notes_.Reserve(pages);
+  if (error == 0) error = homes_.Reserve((pages >> thread_unit_log2_) + 1);
+  if (error == 0) error = unit_of_.Reserve(header.granule_end_ + 1);
+  if (error == 0) error = units_.Reserve(header.granule_end_ + 1);
+  if (error != 0) throw NoNotes(region.size_bytes_, error);
 }
 
 template <typename Config>
@@ -70,8 +79,7 @@ template <typename Config>
 void ProcessBlock<Config>::Start() {
   const std::lock_guard hold(lock_);
   const bool is_again = heap_count_ != 0;  // an earlier attempt found no room
-  Heap* first = is_again ? heaps_[0].get() : NewHeap(NewHeapId());
-  if (first == nullptr) ThrowNoSpace(region_);
+  Heap* first = is_again ? heaps_[0].get() : AddHeap(NewHeapId());
   {
     typename RootTier<Config>::Guard root(root_);
     if (!root.IsHeld()) ThrowHolderStopped(root_.header(), membership_);
@@ -129,14 +137,19 @@ bool ProcessBlock<Config>::HasSerials(uint32_t count) const noexcept {
 }
 
 template <typename Config>
+ThreadHeap<Config>* ProcessBlock<Config>::AddHeap(HeapId id) {
+  heaps_[heap_count_] = std::make_unique<Heap>(this, heap_count_, id);
+  return heaps_[heap_count_++].get();
+}
+
+template <typename Config>
 ThreadHeap<Config>* ProcessBlock<Config>::NewHeap(HeapId id) noexcept {
   if (heap_count_ == kMaxThreads) return nullptr;
   try {
-    heaps_[heap_count_] = std::make_unique<Heap>(this, heap_count_, id);
-  } catch (const std::bad_alloc&) {
-    return nullptr;
+    return AddHeap(id);
+  } catch (const std::exception&) {
+    return nullptr;  // no memory for its notes
   }
-  return heaps_[heap_count_++].get();
 }
 
 template <typename Config>

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <new>
 
 #include "hermes_shm/memory/allocator/multi_process/process_block.h"
 
@@ -62,7 +61,8 @@ ThreadHeap<Config>::ThreadHeap(ProcessBlock<Config>* process, uint32_t index, He
   data_bytes_ = data_end_ - data_begin_;
   seen_pressure_ = root.pressure_.load(std::memory_order_relaxed);  // relaxed: a hint
   max_idle_pages_ = std::min(kMaxIdlePages, process->thread_unit_pages() / 4);
-  if (notes_.Reserve(root.page_count_) != 0) throw std::bad_alloc();
+  const int error = notes_.Reserve(root.page_count_);
+  if (error != 0) throw NoNotes(root.page_count_ * Config::kPageBytes, error);
 }
 
 template <typename Config>

@@ -6,6 +6,7 @@
 #include <mutex>
 #include <optional>
 
+#include "hermes_shm/base/error.h"
 #include "hermes_shm/memory/allocator/allocator_stats.h"
 #include "hermes_shm/memory/allocator/multi_process/options.h"
 #include "hermes_shm/memory/allocator/multi_process/page_list.h"
@@ -17,6 +18,9 @@ namespace hshm::ipc::multi_process {
 
 inline constexpr uint32_t kMaxThreads = 1024;
 inline constexpr uint32_t kRecordsHolder = kMaxThreads + 1;  // of pages of heap records
+
+/** The system refused private memory for what a process notes of a region, or of a heap in it. */
+Error NoNotes(uint64_t region_bytes, int os_errno);
 
 /** What leaving the region does with the blocks that this process handed out. */
 enum class DetachMode {
@@ -58,8 +62,8 @@ class HSHM_API ProcessBlock {
   ProcessBlock& operator=(const ProcessBlock&) = delete;
 
   /** Adopts what the dead left, takes the first unit, makes the first heap and leaves it idle.
-   * @throws Error kNoSpace, kHolderStopped; kUnsupported when another process has a heap that
-   * serves one at a time */
+   * @throws Error kNoSpace, kHolderStopped, kSystem; kUnsupported when another process has a heap
+   * that serves one at a time */
   void Start();
 
   /** A heap for the calling thread; null when there is no room or kMaxThreads have one. */
@@ -154,6 +158,9 @@ class HSHM_API ProcessBlock {
   BuddyEngine Engine() noexcept;
   HeapId NewHeapId() noexcept;
   bool HasSerials(uint32_t count) const noexcept;
+  /** @throws Error kSystem, std::bad_alloc */
+  Heap* AddHeap(HeapId id);
+  /** Null when there is no memory for its notes, or kMaxThreads have one. */
   Heap* NewHeap(HeapId id) noexcept;
   bool MakeRecord(Heap* heap) noexcept;
   HeapRecord<Config>* FindRecordSlot(Heap* heap) noexcept;
