@@ -20,6 +20,18 @@ struct LsOptions {
 };
 ExitStatus RunLs(const LsOptions& options);
 
+struct StatOptions {
+  bool json_ = false;
+  std::vector<std::string> segments_;
+};
+ExitStatus RunStat(const StatOptions& options);
+
+struct CheckOptions {
+  bool json_ = false;
+  std::string segment_;
+};
+ExitStatus RunCheck(const CheckOptions& options);
+
 struct CleanOptions {
   bool json_ = false;
   bool all_ = false;

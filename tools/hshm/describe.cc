@@ -41,7 +41,7 @@ std::string HoldersText(const FoundSegment& segment) {
     Append(&text, "and " + std::to_string(who.size() - kMostHolders) + " more");
   }
   if (!text.empty()) return text;
-  return segment.report_.is_alive_ ? "a process that cannot be seen here" : "-";
+  return segment.report_.is_alive_ ? "a process without an allocator" : "-";
 }
 
 uint64_t AgeOf(const FoundSegment& segment) {

@@ -13,10 +13,26 @@ using hshm::tool::ExitStatus;
 
 constexpr const char* kJson = "Print one JSON object instead of text";
 
+constexpr const char* kSegment = "A name, path or label, as hshm ls shows it";
+
 CLI::App* AddLs(CLI::App* app, hshm::tool::LsOptions* options) {
   CLI::App* const command = app->add_subcommand("ls", "List the segments of this node");
   command->add_flag("--json", options->json_, kJson);
   command->add_flag("--all", options->all_, "Segments of other users too, as far as permitted");
+  return command;
+}
+
+CLI::App* AddStat(CLI::App* app, hshm::tool::StatOptions* options) {
+  CLI::App* const command = app->add_subcommand("stat", "Show what segments hold");
+  command->add_option("SEGMENT", options->segments_, kSegment)->required();
+  command->add_flag("--json", options->json_, kJson);
+  return command;
+}
+
+CLI::App* AddCheck(CLI::App* app, hshm::tool::CheckOptions* options) {
+  CLI::App* const command = app->add_subcommand("check", "Look whether a segment is whole");
+  command->add_option("SEGMENT", options->segment_, kSegment)->required();
+  command->add_flag("--json", options->json_, kJson);
   return command;
 }
 
@@ -45,7 +61,11 @@ ExitStatus Run(int argc, char** argv) {
   hshm::tool::LsOptions ls;
   hshm::tool::CleanOptions clean;
   hshm::tool::DoctorOptions doctor;
+  hshm::tool::StatOptions stat;
+  hshm::tool::CheckOptions check;
   const CLI::App* const ls_command = AddLs(&app, &ls);
+  const CLI::App* const stat_command = AddStat(&app, &stat);
+  const CLI::App* const check_command = AddCheck(&app, &check);
   const CLI::App* const clean_command = AddClean(&app, &clean);
   AddDoctor(&app, &doctor);
   try {
@@ -54,6 +74,8 @@ ExitStatus Run(int argc, char** argv) {
     return app.exit(error) == 0 ? ExitStatus::kWell : ExitStatus::kFailed;
   }
   if (ls_command->parsed()) return RunLs(ls);
+  if (stat_command->parsed()) return RunStat(stat);
+  if (check_command->parsed()) return RunCheck(check);
   if (clean_command->parsed()) return RunClean(clean);
   return RunDoctor(doctor);
 }

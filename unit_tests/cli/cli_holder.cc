@@ -56,8 +56,8 @@ class Commands {
     if (verb == "alloc") return Allocate(first, second);
     if (verb == "free") return Free(first, second);
     if (verb == "live") return std::to_string(alloc_->GetCurrentlyAllocatedSize());
-    if (verb == "root") {
-      alloc_->SetRoot("blocks", OffsetPtr<>(blocks_.front()));
+    if (verb == "know") {
+      blocks_.emplace_back(first);
       return "ok";
     }
     if (verb == "offset") return std::to_string(blocks_.at(first).load());

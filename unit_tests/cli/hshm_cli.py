@@ -16,9 +16,9 @@ MIB = 1 << 20
 class Holder:
     """A process with a segment; dies by kill -9 at the latest with the test."""
 
-    def __init__(self, kind, name, size=4 * MIB, allocator='mp', environment=None):
+    def __init__(self, kind, name, size=4 * MIB, allocator='mp', environment=None, within=()):
         self.process = subprocess.Popen(
-            [HOLDER, kind, name, str(size), allocator], stdin=subprocess.PIPE,
+            [*within, HOLDER, kind, name, str(size), allocator], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
         self.pid = self.process.pid
         self.url = self.process.stdout.readline().strip()
@@ -54,8 +54,8 @@ class CliTest(unittest.TestCase):
             holder.kill()
         subprocess.run(['rm', '-rf', self.directory], check=True)
 
-    def hold(self, kind, name, size=4 * MIB, allocator='mp'):
-        holder = Holder(kind, name, size, allocator, self.environment)
+    def hold(self, kind, name, size=4 * MIB, allocator='mp', within=()):
+        holder = Holder(kind, name, size, allocator, self.environment, within)
         self.holders.append(holder)
         return holder
 

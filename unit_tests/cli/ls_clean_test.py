@@ -2,6 +2,7 @@
 """hshm ls finds every segment; hshm clean removes what is dead and nothing else."""
 
 import os
+import shutil
 import subprocess
 import unittest
 
@@ -28,6 +29,21 @@ class LsTest(CliTest):
             self.assertLess(one['age_seconds'], 120)
             self.assertEqual(one['defect'], 'None')
             self.assertEqual(one['allocator'], 'a MultiProcessAllocator')
+
+    def test_a_holder_in_another_pid_namespace_is_seen(self):
+        """As a rank in a container is; its number there is 1."""
+        within = ['unshare', '--map-root-user', '--pid', '--fork', '--kill-child']
+        if not shutil.which('unshare') or subprocess.run(
+                [*within, 'true'], capture_output=True, check=False).returncode != 0:
+            self.skipTest('no PID namespace may be made here')
+        self.hold('named', 'elsewhere', within=within)
+        one = self.segments()['elsewhere']
+        self.assertEqual(one['state'], 'alive')
+        self.assertEqual([(holder['pid'], holder['is_of_this_pid_namespace'])
+                          for holder in one['holders']], [(1, False)])
+        self.assertIn('1 of another container', self.tool('ls'))
+        self.json('clean', 'elsewhere', status=1)
+        self.assertEqual(self.names(), ['elsewhere'])
 
     def test_finds_a_dead_segment_and_one_that_two_processes_hold(self):
         self.hold('named', 'left').kill()

@@ -104,6 +104,8 @@ void LockForInit(AllocatorHeader& header, Membership& me) {
                   header.roots_lock_.DescribeHolder(me.identity()) + ". Continue or end it.");
 }
 
+}  // namespace
+
 void CheckAllocatorHeader(const AllocatorHeader& header, AllocatorType type, const Region& region) {
   if (TypeOf(header) != type) {
     throw Error(ErrorCode::kWrongAllocator,
@@ -126,8 +128,6 @@ void CheckAllocatorHeader(const AllocatorHeader& header, AllocatorType type, con
                 "The allocator's header has sizes that do not agree: create the segment again.");
   }
 }
-
-}  // namespace
 
 const char* AllocatorTypeName(AllocatorType type) noexcept {
   switch (type) {
@@ -313,13 +313,6 @@ AllocatorStats AllocatorCore::BeginStats(AllocatorType type) {
     stats.ranks_[slot].is_alive_ = membership_.IsAlive(slot);
   }
   return stats;
-}
-
-void AllocatorCore::EndStats(AllocatorStats* stats) {
-  std::erase_if(stats->ranks_, [](const RankStats& rank) {
-    return !rank.is_alive_ && rank.unit_bytes_ == 0 && rank.live_bytes_ == 0 && rank.heaps_ == 0;
-  });
-  std::erase_if(stats->classes_, [](const SizeClassStats& one) { return one.pages_ == 0; });
 }
 
 }  // namespace hshm::ipc

@@ -85,6 +85,13 @@ std::string Bytes(uint64_t bytes) {
 
 }  // namespace
 
+void AllocatorStats::LeaveOutEmpty() {
+  std::erase_if(ranks_, [](const RankStats& rank) {
+    return !rank.is_alive_ && rank.unit_bytes_ == 0 && rank.live_bytes_ == 0 && rank.heaps_ == 0;
+  });
+  std::erase_if(classes_, [](const SizeClassStats& one) { return one.pages_ == 0; });
+}
+
 std::string AllocatorStats::ToJson() const {
   JsonWriter json;
   json.Begin('{');
@@ -109,6 +116,7 @@ std::string AllocatorStats::ToJson() const {
     json.Member("live_blocks", c.live_blocks_);
     json.Member("free_blocks", c.free_blocks_);
     json.Member("pages", c.pages_);
+    json.Member("pending_frees", c.pending_frees_);
     json.End('}');
   }
   json.End(']');
@@ -122,6 +130,11 @@ std::string AllocatorStats::ToJson() const {
     json.Member("unit_bytes", rank.unit_bytes_);
     json.Member("live_bytes", rank.live_bytes_);
     json.Member("heaps", uint64_t{rank.heaps_});
+    json.Member("pages", rank.pages_);
+    json.Member("free_bytes", rank.free_bytes_);
+    json.Member("largest_free_bytes", rank.largest_free_bytes_);
+    json.Share("fragmentation", rank.Fragmentation());
+    json.Member("pending_frees", rank.pending_frees_);
     json.End('}');
   }
   json.End(']');
@@ -145,20 +158,22 @@ std::string AllocatorStats::ToText() const {
   Append(&text, "  %-14s %20" PRIu64 "\n", "live blocks", live_blocks_);
   Append(&text, "  %-14s %20" PRIu64 "\n", "remote frees", remote_frees_);
   if (!classes_.empty()) {
-    Append(&text, "  %11s %12s %12s %10s\n", "block bytes", "live", "free", "pages");
+    Append(&text, "  %11s %12s %12s %10s %10s\n", "block bytes", "live", "free", "pages",
+           "pending");
   }
   for (const SizeClassStats& c : classes_) {
-    Append(&text, "  %11" PRIu64 " %12" PRIu64 " %12" PRIu64 " %10" PRIu64 "\n", c.block_bytes_,
-           c.live_blocks_, c.free_blocks_, c.pages_);
+    Append(&text, "  %11" PRIu64 " %12" PRIu64 " %12" PRIu64 " %10" PRIu64 " %10" PRIu64 "\n",
+           c.block_bytes_, c.live_blocks_, c.free_blocks_, c.pages_, c.pending_frees_);
   }
   if (!ranks_.empty()) {
-    Append(&text, "  %5s %10s %5s %16s %16s %6s\n", "slot", "pid", "alive", "units", "live",
-           "heaps");
+    Append(&text, "  %5s %10s %5s %16s %16s %16s %7s %10s %6s\n", "slot", "pid", "alive", "units",
+           "live", "free", "frag.", "pending", "heaps");
   }
   for (const RankStats& rank : ranks_) {
-    Append(&text, "  %5u %10u %5s %16s %16s %6u\n", rank.slot_, rank.os_pid_,
-           rank.is_alive_ ? "yes" : "no", Bytes(rank.unit_bytes_).c_str(),
-           Bytes(rank.live_bytes_).c_str(), rank.heaps_);
+    Append(&text, "  %5u %10u %5s %16s %16s %16s %5.1f %% %10" PRIu64 " %6u\n", rank.slot_,
+           rank.os_pid_, rank.is_alive_ ? "yes" : "no", Bytes(rank.unit_bytes_).c_str(),
+           Bytes(rank.live_bytes_).c_str(), Bytes(rank.free_bytes_).c_str(),
+           100 * rank.Fragmentation(), rank.pending_frees_, rank.heaps_);
   }
   return text;
 }

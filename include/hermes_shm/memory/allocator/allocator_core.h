@@ -18,6 +18,11 @@ namespace hshm::ipc {
 /** For messages: "a StackAllocator", "no allocator". */
 HSHM_API const char* AllocatorTypeName(AllocatorType type) noexcept;
 
+/** Whether the header of a region's allocator is of this type and its geometry, computed again, is
+ * right. @throws Error kWrongAllocator, kVersionMismatch, kCorrupt */
+HSHM_API void CheckAllocatorHeader(const AllocatorHeader& header, AllocatorType type,
+                                   const Region& region);
+
 /** The custom header's alignment, in bytes. */
 inline constexpr uint64_t kCustomHeaderAlignment = 64;
 
@@ -91,8 +96,6 @@ class HSHM_API AllocatorCore {
 
   /** Statistics with what all allocators have in common; ranks_ has an entry for each slot. */
   AllocatorStats BeginStats(AllocatorType type);
-  /** Leaves the ranks and classes out of which there is nothing to say. */
-  static void EndStats(AllocatorStats* stats);
 
   /**
    * Leaves an offset under a name (1 to 55 bytes) for every rank to find; a null offset takes the

@@ -15,7 +15,14 @@ struct SizeClassStats {
   uint64_t live_blocks_ = 0;
   uint64_t free_blocks_ = 0;  // that the class's pages have room for
   uint64_t pages_ = 0;
+  uint64_t pending_frees_ = 0;  // by threads that do not own the page, not taken by its owner yet
 };
+
+/** 0: all that is free lies together. Nearly 1: it lies in many small pieces. */
+constexpr double FragmentationOf(uint64_t free_bytes, uint64_t largest_free_bytes) noexcept {
+  if (free_bytes == 0 || largest_free_bytes >= free_bytes) return 0;
+  return 1 - static_cast<double>(largest_free_bytes) / static_cast<double>(free_bytes);
+}
 
 /** A process that is attached, or that has left something behind. */
 struct RankStats {
@@ -25,6 +32,14 @@ struct RankStats {
   uint64_t unit_bytes_ = 0;  // memory that the process has of the region, used or not
   uint64_t live_bytes_ = 0;  // blocks in its pages, whoever allocated or holds them
   uint32_t heaps_ = 0;       // of its threads, idle ones included
+  uint64_t pages_ = 0;       // of its units, in use
+  uint64_t free_bytes_ = 0;  // in its units: free pages, and room in its pages of size classes
+  uint64_t largest_free_bytes_ = 0;  // the longest stretch of free pages in one of its units
+  uint64_t pending_frees_ = 0;       // of blocks in its pages, by others, not taken by it yet
+
+  double Fragmentation() const noexcept {
+    return FragmentationOf(free_bytes_, largest_free_bytes_);
+  }
 };
 
 /**
@@ -49,11 +64,12 @@ struct AllocatorStats {
   std::vector<SizeClassStats> classes_;  // those with pages
   std::vector<RankStats> ranks_;
 
-  /** 0: all that is free lies together. Nearly 1: it lies in many small pieces. */
   double Fragmentation() const noexcept {
-    if (free_bytes_ == 0 || largest_free_bytes_ >= free_bytes_) return 0;
-    return 1 - static_cast<double>(largest_free_bytes_) / static_cast<double>(free_bytes_);
+    return FragmentationOf(free_bytes_, largest_free_bytes_);
   }
+
+  /** Leaves the ranks and classes out of which there is nothing to say. */
+  HSHM_API void LeaveOutEmpty();
 
   /** One object; its members are named as those above, without the last underscore. */
   HSHM_API std::string ToJson() const;

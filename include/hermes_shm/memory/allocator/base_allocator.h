@@ -264,7 +264,7 @@ class BaseAllocator : public AllocatorCore {
     RequireAttached("GetStats");
     AllocatorStats stats = BeginStats(Derived::kType);
     self().AddStats(&stats);
-    EndStats(&stats);
+    stats.LeaveOutEmpty();
     return stats;
   }
 

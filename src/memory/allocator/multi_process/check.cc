@@ -3,8 +3,10 @@
 #include <bitset>
 #include <cinttypes>
 #include <cstdio>
+#include <vector>
 
 #include "hermes_shm/memory/allocator/multi_process/process_block.h"
+#include "memory/allocator/multi_process/onlooker.h"
 
 namespace hshm::ipc::multi_process {
 namespace {
@@ -12,8 +14,24 @@ namespace {
 template <typename Config>
 class Checker {
  public:
+  /** Without members it looks on: everybody may be in the middle of something, as if dead. */
   Checker(const Region& region, const RootTier<Config>& root, Membership* members)
       : region_(region), root_(root), pages_(root.pages()), members_(members) {}
+
+  /** What is wrong with the span, or the free page, that begins here; its length in pages. */
+  uint32_t LookAt(uint32_t page) {
+    findings_.clear();
+    const uint32_t span = Head(page);
+    const uint32_t end = std::min(page + span, root_.header().page_count_);
+    for (uint32_t behind = page + 1; behind < end; ++behind) Interior(behind);
+    return span;
+  }
+  bool HasFindings() const { return !findings_.empty(); }
+  void Print() const {
+    for (const Finding& finding : findings_) {
+      std::fprintf(stderr, "hshm: Check: %s (page %u)\n", finding.what_, finding.page_);
+    }
+  }
 
   bool Run() {
     uint32_t expected = 0;  // pages up to here belong to the span seen last
@@ -22,27 +40,31 @@ class Checker {
       const uint32_t end = root_.FirstPageOf(granule + HeadWord::Granules(word));
       for (uint32_t page = root_.FirstPageOf(granule); page < end; ++page) {
         if (page < expected) {
-          Interior(page, expected);
+          Interior(page);
         } else {
           expected = page + Head(page);
         }
       }
       return true;
     });
-    return is_good_;
+    Print();
+    return findings_.empty();
   }
 
  private:
+  struct Finding {
+    const char* what_;
+    uint32_t page_;
+  };
   using Word = RunWord<Config>;
   static constexpr uint32_t kMaxBlocks = Config::kPageBytes / 16;
 
   void Expect(bool condition, const char* what, uint32_t page) {
-    if (condition) return;
-    is_good_ = false;
-    std::fprintf(stderr, "hshm: Check: %s (page %u)\n", what, page);
+    if (!condition) findings_.push_back({what, page});
   }
+  bool IsOnlooker() const { return members_ == nullptr; }
 
-  void Interior(uint32_t page, uint32_t) {
+  void Interior(uint32_t page) {
     Expect(pages_.Entry(page)->owner_.Get() == kSpanInterior,
            "a page inside a span is somebody else's", page);
   }
@@ -52,23 +74,25 @@ class Checker {
     const PageEntry* entry = pages_.Entry(page);
     const HeapId owner = entry->owner_.Get();
     if (owner == kFreePage) {
-      is_cut_ = false;
+      is_cut_ = IsOnlooker();
       Expect(entry->local_.Get() == 0, "a free page has a local list", page);
       Expect(entry->carved_.Get() == 0, "a free page has carved blocks", page);
       Expect(entry->used_.Get() == 0, "a free page has used blocks", page);
       Expect(PageTable<Config>::Pending(entry) == 0, "a free page has remote frees", page);
-      if (entry->committed_.Get() != 0) Marks(page, 1, false);
+      if (entry->committed_.Get() != 0 && !is_cut_) Marks(page, 1, false);
       return 1;
     }
-    // The last step of a death may have marked the page behind a span.
+    // The last step of a death may have marked the page behind a span, and a span may have been
+    // opened since an onlooker saw its head free.
+    is_cut_ = is_cut_ || IsOnlooker();
     Expect(owner != kSpanInterior || is_cut_, "a page is marked as interior of no span", page);
-    is_cut_ = owner != kSpanInterior && !members_->IsAlive(SlotOf(owner));
+    is_cut_ = IsOnlooker() || (owner != kSpanInterior && !members_->IsAlive(SlotOf(owner)));
     if (owner == kSpanInterior) return 1;
     const uint32_t span = std::max(entry->span_.Get(), 1u);
     Expect(page + span <= root_.header().page_count_, "a span ends behind the region", page);
     const PageKind kind = KindOf(entry->shape_.Get());
     if (kind == kKindHeaps) {
-      Records(page);
+      if (!IsOnlooker()) Records(page);  // they name pages that change on their own
     } else if (kind == kKindClass || kind == kKindRun) {
       is_cut_ ? BlocksOfDead(page, owner) : Blocks(page, owner);
       if (!is_cut_) Marks(page, span, true);
@@ -78,6 +102,7 @@ class Checker {
 
   /** A listed block is nobody's, at any moment of any death. */
   bool IsMarkedLive(uint32_t page, uint32_t block) const {
+    if (IsOnlooker()) return false;  // marks change on their own
     return pages_.IsMarkedLive(PageTable<Config>::OffsetOf(page) + block * pages_.BlockBytes(page));
   }
 
@@ -144,6 +169,7 @@ class Checker {
 
   /** First block of the owner's class slot when it lies in this page. */
   Offset FreeListIn(uint32_t page, HeapId owner, uint32_t size_class) {
+    if (IsOnlooker()) return 0;
     if (record_of_ != owner) FindRecord(owner);
     if (record_ == nullptr || KindOf(pages_.Entry(page)->shape_.Get()) != kKindClass) return 0;
     const Offset first = record_->free_[size_class].Get();
@@ -221,13 +247,82 @@ class Checker {
   const PageTable<Config>& pages_;
   Membership* members_;
   bool is_cut_ = false;  // the owner of the span seen last is dead
-  bool is_good_ = true;
+  std::vector<Finding> findings_;
   std::bitset<kMaxBlocks> seen_;
   HeapId record_of_ = 0;
   HeapRecord<Config>* record_ = nullptr;
 };
 
+/** How often a span that keeps changing is looked at. */
+constexpr int kMostLooks = 20;
+
+/** What CheckChanging does for one unit. */
+template <typename Config>
+class Onlooker {
+ public:
+  Onlooker(const Region& region, const RootTier<Config>& root, RegionCopy* copy)
+      : region_(region), root_(root), copy_(copy), checker_(region, root, nullptr) {}
+
+  void Unit(uint32_t granule, uint32_t granules) {
+    const uint32_t end =
+        std::min(root_.FirstPageOf(granule + granules), root_.header().page_count_);
+    for (uint32_t page = root_.FirstPageOf(granule); page < end;) page += Span(granule, page, end);
+    const Offset begin = PageTable<Config>::OffsetOf(root_.FirstPageOf(granule));
+    copy_->Forget(begin, PageTable<Config>::OffsetOf(end) - begin);
+  }
+  const CopyVerdict& verdict() const { return verdict_; }
+
+ private:
+  uint32_t Span(uint32_t granule, uint32_t page, uint32_t end) {
+    ++verdict_.spans_;
+    for (int look = 0; look < kMostLooks; ++look) {
+      const uint32_t span = std::clamp(checker_.LookAt(page), 1u, end - page);
+      if (!checker_.HasFindings()) return span;
+      if (!IsUnchanged(granule, page, span)) continue;
+      checker_.Print();
+      verdict_.is_good_ = false;
+      return span;
+    }
+    ++verdict_.unsettled_;
+    return 1;
+  }
+
+  /** All that a look at the span depends on. Each is read again, so that the next look is new. */
+  bool IsUnchanged(uint32_t granule, uint32_t page, uint32_t span) {
+    const Offset head = root_.header().heads_offset_ + granule * sizeof(uint32_t);
+    bool is_unchanged = copy_->ReadAgain(head, sizeof(uint32_t));
+    const Offset entries = region_.OffsetOf(root_.pages().Entry(page));
+    is_unchanged = copy_->ReadAgain(entries, span * sizeof(PageEntry)) && is_unchanged;
+    return copy_->ReadAgain(PageTable<Config>::OffsetOf(page), span * Config::kPageBytes) &&
+           is_unchanged;
+  }
+
+  const Region& region_;
+  const RootTier<Config>& root_;
+  RegionCopy* copy_;
+  Checker<Config> checker_;
+  CopyVerdict verdict_;
+};
+
 }  // namespace
+
+template <typename Config>
+CopyVerdict CheckChanging(const Region& region, Offset core, RegionCopy* copy) {
+  const RootTier<Config> root(region, core, nullptr);
+  Onlooker<Config> onlooker(region, root, copy);
+  root.ForEachHead([&](uint32_t granule, uint32_t word) {
+    if (HeadWord::KindOf(word) == HeadWord::kUnit) {
+      onlooker.Unit(granule, HeadWord::Granules(word));
+    }
+    return true;
+  });
+  return onlooker.verdict();
+}
+
+template CopyVerdict CheckChanging<LargePages>(const Region&, Offset, RegionCopy*);
+template CopyVerdict CheckChanging<SmallPages>(const Region&, Offset, RegionCopy*);
+template CopyVerdict CheckChanging<CheckedLargePages>(const Region&, Offset, RegionCopy*);
+template CopyVerdict CheckChanging<CheckedSmallPages>(const Region&, Offset, RegionCopy*);
 
 template <typename Config>
 bool ProcessBlock<Config>::Check() noexcept {

@@ -81,8 +81,7 @@ MemContext BasicMultiProcessAllocator<Config, kSharing>::Attach(
                     std::to_string(multi_process::kMultiProcessLayoutVersion) +
                     ": run all ranks with the same release of hshm.");
   }
-  if (root->page_shift_ != Config::kPageShift ||
-      root->page_count_ != this->region_.size_bytes_ >> Config::kPageShift) {
+  if (!multi_process::RootTier<Config>::FitsRegion(this->region_, core)) {
     throw Error(ErrorCode::kCorrupt,
                 "The allocator's header does not fit the region: it was overwritten.");
   }

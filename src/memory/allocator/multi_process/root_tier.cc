@@ -98,6 +98,21 @@ void RootTier<Config>::Init(const Region& region, Offset header_offset) {
 }
 
 template <typename Config>
+bool RootTier<Config>::FitsRegion(const Region& region, Offset header_offset) {
+  const Geometry g = MakeGeometry<Config>(region.size_bytes_, header_offset);
+  const uint64_t granule_bytes = uint64_t{1} << (Config::kPageShift + g.granule_pages_log2);
+  const auto* const header = region.At<RootHeader>(header_offset);
+  const uint32_t first_granule = header->first_granule_;
+  return header->page_shift_ == Config::kPageShift && header->page_count_ == g.page_count &&
+         header->granule_pages_log2_ == g.granule_pages_log2 &&
+         first_granule == g.data / granule_bytes && first_granule < g.granule_end &&
+         header->granule_end_ == g.granule_end &&
+         header->first_page_ == first_granule << g.granule_pages_log2 &&
+         header->heads_offset_ == g.heads && header->nodes_offset_ == g.nodes &&
+         header->table_offset_ == g.table;
+}
+
+template <typename Config>
 RootTier<Config>::Guard::Guard(RootTier& root)
     : guard_(root.header_->lock_, root.membership_->identity(),
              root.patience_.TimeoutUs(root.header_->lock_)) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "hermes_shm/memory/allocator/multi_process/process_block.h"
+#include "memory/allocator/multi_process/onlooker.h"
 
 namespace hshm::ipc::multi_process {
 namespace {
@@ -16,6 +17,7 @@ class Census {
       : region_(region), root_(root), pages_(root.pages()), stats_(stats) {
     stats_->classes_.resize(Config::kClassCount);
     rank_live_.resize(stats_->ranks_.size());
+    rank_room_.resize(stats_->ranks_.size());
   }
 
   void Run() {
@@ -44,6 +46,19 @@ class Census {
     live_bytes_ += bytes;
     if (slot < rank_live_.size()) rank_live_[slot] += bytes;
   }
+  /** Room in a page of blocks: more when the page is found, less for each block in use. */
+  void Room(uint32_t slot, int64_t blocks, uint64_t block_bytes) {
+    if (slot < rank_room_.size()) rank_room_[slot] += blocks * static_cast<int64_t>(block_bytes);
+  }
+  void ClassLive(uint32_t slot, int64_t blocks, uint32_t size_class) {
+    Live(slot, blocks, ClassBytes(size_class));
+    Room(slot, -blocks, ClassBytes(size_class));
+    class_live_[size_class] += blocks;
+  }
+  void Pending(uint32_t slot, uint32_t size_class, uint64_t blocks) {
+    stats_->classes_[size_class].pending_frees_ += blocks;
+    if (RankStats* const rank = Rank(slot); rank != nullptr) rank->pending_frees_ += blocks;
+  }
   void Free(uint64_t bytes) {
     stretch_bytes_ += bytes;
     stats_->free_bytes_ += bytes;
@@ -65,6 +80,8 @@ class Census {
 
   void Unit(uint32_t granule, uint32_t word) {
     GiveUnit(word);
+    RankStats* const rank = Rank(HeadWord::SlotPlusOne(word) - 1);
+    uint64_t rank_stretch_bytes = 0;
     const uint32_t end = root_.FirstPageOf(granule + HeadWord::Granules(word));
     for (uint32_t page = root_.FirstPageOf(granule); page < end; ++page) {
       const PageEntry* entry = pages_.Entry(page);
@@ -74,11 +91,21 @@ class Census {
       const HeapId owner = entry->owner_.GetAcquire();
       if (owner == kFreePage) {
         Free(Config::kPageBytes);
+        rank_stretch_bytes += Config::kPageBytes;
+        if (rank != nullptr) FreeOf(rank, rank_stretch_bytes);
         continue;
       }
+      if (rank != nullptr) ++rank->pages_;
+      rank_stretch_bytes = 0;
       stretch_bytes_ = 0;
       if (owner != kSpanInterior) Span(page, SlotOf(owner));
     }
+  }
+
+  /** One free page more, the last of a stretch. */
+  static void FreeOf(RankStats* rank, uint64_t stretch_bytes) {
+    rank->free_bytes_ += Config::kPageBytes;
+    rank->largest_free_bytes_ = std::max(rank->largest_free_bytes_, stretch_bytes);
   }
 
   void Span(uint32_t page, uint32_t slot) {
@@ -96,10 +123,11 @@ class Census {
     }
     const uint32_t size_class = ClassOfShape(shape);
     if (size_class >= Config::kClassCount) return;
-    const uint64_t block_bytes = ClassBytes(size_class);
-    Live(slot, held, block_bytes);
-    class_live_[size_class] += held;
-    capacity_[size_class] += static_cast<int64_t>(span * Config::kPageBytes / block_bytes);
+    const auto capacity = static_cast<int64_t>(span * Config::kPageBytes / ClassBytes(size_class));
+    Room(slot, capacity, ClassBytes(size_class));
+    ClassLive(slot, held, size_class);
+    Pending(slot, size_class, std::min(pending, used));
+    capacity_[size_class] += capacity;
     stats_->classes_[size_class].pages_ += span;
   }
 
@@ -119,8 +147,7 @@ class Census {
             pages_.Walk(head, first, pages_.Capacity(head), [](uint32_t) { return true; });
         if (length == PageTable<Config>::kBroken) continue;
         const uint32_t owner = SlotOf(pages_.Entry(head)->owner_.Get());  // id's, or a neighbour's
-        Live(owner, -int64_t{length}, ClassBytes(c));
-        class_live_[c] -= length;
+        ClassLive(owner, -int64_t{length}, c);
       }
       PendingFrees<Config>::ForEach(records[i],
                                     [&](uint32_t head, uint64_t run) { Waiting(head, run); });
@@ -134,8 +161,8 @@ class Census {
     const uint32_t size_class = ClassOfShape(shape);
     if (KindOf(shape) != kKindClass || size_class >= Config::kClassCount) return;
     const uint32_t blocks = RunWord<Config>::Count(run);
-    Live(SlotOf(entry->owner_.Get()), -int64_t{blocks}, ClassBytes(size_class));
-    class_live_[size_class] -= blocks;
+    ClassLive(SlotOf(entry->owner_.Get()), -int64_t{blocks}, size_class);
+    Pending(SlotOf(entry->owner_.Get()), size_class, blocks);
     stats_->remote_frees_ += blocks;
   }
 
@@ -164,6 +191,8 @@ class Census {
     for (size_t slot = 0; slot < rank_live_.size(); ++slot) {
       stats_->ranks_[slot].live_bytes_ =
           static_cast<uint64_t>(std::max<int64_t>(rank_live_[slot], 0));
+      stats_->ranks_[slot].free_bytes_ +=
+          static_cast<uint64_t>(std::max<int64_t>(rank_room_[slot], 0));
     }
   }
 
@@ -177,6 +206,7 @@ class Census {
   int64_t class_live_[Config::kClassCount] = {};
   int64_t capacity_[Config::kClassCount] = {};
   std::vector<int64_t> rank_live_;  // by slot
+  std::vector<int64_t> rank_room_;  // by slot: in pages of size classes
 };
 
 }  // namespace
@@ -191,6 +221,18 @@ bool ProcessBlock<Config>::AddStats(AllocatorStats* stats) {
   return true;
 }
 
+template <typename Config>
+void CountInCopy(const Region& copy, Offset core, AllocatorStats* stats) {
+  const RootTier<Config> root(copy, core, nullptr);
+  Census<Config>(copy, root, stats).Run();
+}
+
+template void CountInCopy<LargePages>(const Region& copy, Offset core, AllocatorStats* stats);
+template void CountInCopy<SmallPages>(const Region& copy, Offset core, AllocatorStats* stats);
+template void CountInCopy<CheckedLargePages>(const Region& copy, Offset core,
+                                             AllocatorStats* stats);
+template void CountInCopy<CheckedSmallPages>(const Region& copy, Offset core,
+                                             AllocatorStats* stats);
 template bool ProcessBlock<LargePages>::AddStats(AllocatorStats* stats);
 template bool ProcessBlock<SmallPages>::AddStats(AllocatorStats* stats);
 template bool ProcessBlock<CheckedLargePages>::AddStats(AllocatorStats* stats);

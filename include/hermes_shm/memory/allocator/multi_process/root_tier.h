@@ -36,6 +36,10 @@ class HSHM_API RootTier {
    * memory usable. @throws Error kOutOfRange when no page is left, kNoSpace */
   static void Init(const Region& region, Offset header_offset);
 
+  /** Whether the tier's header says of itself what a region of this size has; else it was written
+   * over, and nothing behind it can be trusted. */
+  static bool FitsRegion(const Region& region, Offset header_offset);
+
   /** Holds the root mutex for a scope. Its lists are right when IsHeld(). */
   class Guard {
    public:
