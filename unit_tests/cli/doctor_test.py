@@ -11,7 +11,7 @@ import unittest
 from hshm_cli import TOOL, CliTest
 
 PAGE = os.environ.get('HSHM_MAN_PAGE', 'hshm.1')
-COMMANDS = ('ls', 'clean', 'doctor')
+COMMANDS = ('ls', 'stat', 'check', 'clean', 'doctor')
 
 
 def by_name(done):
