@@ -60,7 +60,8 @@ class FuzzTest(CliTest):
                           f'{command}, {case}, seed {self.seed}: {done.stdout}{done.stderr}')
 
     def test_spoiled_segments_are_answered(self):
-        originals = [self.original(allocator) for allocator in ('mp', 'checked', 'buddy', 'scalable')]
+        allocators = ('mp', 'checked', 'buddy', 'scalable')
+        originals = [self.original(allocator) for allocator in allocators]
         found = 0
         for case in range(CASES):
             shutil.copyfile(self.random.choice(originals), self.path('spoiled'))
