@@ -6,9 +6,8 @@ import os
 import re
 import shutil
 import subprocess
-import unittest
 
-from hshm_cli import TOOL, CliTest
+from hshm_cli import TOOL, CliTest, main
 
 PAGE = os.environ.get('HSHM_MAN_PAGE', 'hshm.1')
 COMMANDS = ('ls', 'stat', 'check', 'clean', 'doctor')
@@ -118,4 +117,4 @@ class ManualTest(CliTest):
 
 
 if __name__ == '__main__':
-    unittest.main()
+    main()

@@ -5,9 +5,8 @@ import os
 import random
 import shutil
 import sys
-import unittest
 
-from hshm_cli import MIB, CliTest
+from hshm_cli import MIB, CliTest, main
 
 CASES = int(os.environ.get('HSHM_CLI_FUZZ_CASES', '150'))
 PAGE = 4096
@@ -92,4 +91,4 @@ class FuzzTest(CliTest):
 
 
 if __name__ == '__main__':
-    unittest.main()
+    main()

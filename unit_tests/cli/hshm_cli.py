@@ -5,6 +5,7 @@ import os
 import pathlib
 import signal
 import subprocess
+import sys
 import tempfile
 import unittest
 
@@ -85,3 +86,11 @@ class CliTest(unittest.TestCase):
         ours = {holder.pid for holder in self.holders}
         return {one['name']: one for one in found
                 if one['where'].startswith(self.directory) or ours & set(one['open_in'])}
+
+
+def main():
+    """Runs the tests of the calling file; arguments are names of tests, without their classes."""
+    words = []
+    for name in sys.argv[1:]:
+        words += [name] if name.startswith('-') else ['-k', name]
+    unittest.main(module='__main__', argv=[sys.argv[0], *words])

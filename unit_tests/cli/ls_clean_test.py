@@ -4,9 +4,8 @@
 import os
 import shutil
 import subprocess
-import unittest
 
-from hshm_cli import MIB, TOOL, CliTest
+from hshm_cli import MIB, TOOL, CliTest, main
 
 
 class LsTest(CliTest):
@@ -175,4 +174,4 @@ class CleanTest(CliTest):
 
 
 if __name__ == '__main__':
-    unittest.main()
+    main()

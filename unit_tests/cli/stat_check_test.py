@@ -4,9 +4,8 @@
 import hashlib
 import os
 import struct
-import unittest
 
-from hshm_cli import MIB, CliTest
+from hshm_cli import MIB, CliTest, main
 
 
 class SegmentTest(CliTest):
@@ -208,4 +207,4 @@ class CheckTest(SegmentTest):
 
 
 if __name__ == '__main__':
-    unittest.main()
+    main()
