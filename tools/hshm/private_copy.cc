@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -16,11 +15,11 @@
 namespace hshm::tool {
 namespace {
 
-/** A page of an allocator. */
-constexpr uint64_t kLeastPieceBytes = 64 * 1024;
+constexpr uint64_t kPieceBytes = 64 * 1024;  // a page of an allocator
 
-/** A process may have 65530 mappings (vm.max_map_count), and each piece may become one. */
-constexpr uint64_t kMostPieces = 16 * 1024;
+/** A process may have 65530 mappings (vm.max_map_count), and each piece may become two. From so
+ * many on they are loaded in groups, of which there are at most as many. */
+constexpr uint64_t kMostAlone = 16 * 1024;
 
 PrivateCopy* supplied = nullptr;  // what the handler of this process looks after
 
@@ -47,18 +46,14 @@ void Catch(int signal_number) {
   sigaction(signal_number, &action, nullptr);
 }
 
-uint64_t PieceBytesFor(uint64_t region_bytes) {
-  return std::max(kLeastPieceBytes, std::bit_ceil(region_bytes / kMostPieces));
-}
-
 }  // namespace
 
 PrivateCopy::PrivateCopy(int fd, uint64_t region_bytes, Original original)
     : fd_(fd),
       original_(original),
       size_bytes_(region_bytes),
-      piece_bytes_(PieceBytesFor(region_bytes)),
-      is_there_((region_bytes + piece_bytes_ - 1) / piece_bytes_),
+      group_pieces_(std::max<uint64_t>(16, region_bytes / kPieceBytes / kMostAlone)),
+      is_there_((region_bytes + kPieceBytes - 1) / kPieceBytes),
       held_(ipc::SlotCountFor(region_bytes)) {
   void* const mapped =
       mmap(nullptr, size_bytes_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -69,6 +64,7 @@ PrivateCopy::PrivateCopy(int fd, uint64_t region_bytes, Original original)
                 errno);
   }
   base_ = static_cast<char*>(mapped);
+  if (original_ == Original::kQuiet) FindData();
   supplied = this;
   Catch(SIGSEGV);
   Catch(SIGBUS);
@@ -82,42 +78,77 @@ PrivateCopy::~PrivateCopy() {
 bool PrivateCopy::Supply(uintptr_t address) noexcept {
   const auto base = reinterpret_cast<uintptr_t>(base_);
   if (address < base || address - base >= size_bytes_) return false;
-  const uint64_t piece = (address - base) / piece_bytes_;
+  const uint64_t piece = (address - base) / kPieceBytes;
   if (is_there_[piece] != 0) return false;  // it is no piece that was missing
-  const uint64_t begin = piece * piece_bytes_;
-  const uint64_t size_bytes = std::min(piece_bytes_, size_bytes_ - begin);
-  if (original_ == Original::kChanging || !Map(begin, size_bytes)) {
-    if (!Read(begin, size_bytes)) return false;
-  }
-  is_there_[piece] = 1;
+  if (alone_ >= kMostAlone) return LoadGroup(piece / group_pieces_);
+  if (!Load(piece, 1)) return false;
+  ++alone_;
   return true;
 }
 
-/** Of a piece without holes, which a look would fill. */
-bool PrivateCopy::Map(uint64_t begin, uint64_t size_bytes) noexcept {
-  const auto at = static_cast<off_t>(begin);
-  if (lseek(fd_, at, SEEK_DATA) != at) return false;
-  if (lseek(fd_, at, SEEK_HOLE) < static_cast<off_t>(begin + size_bytes)) return false;
-  return mmap(base_ + begin, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd_,
-              at) != MAP_FAILED;
+uint64_t PrivateCopy::EndOf(uint64_t piece) const noexcept {
+  return std::min((piece + 1) * kPieceBytes, size_bytes_);
 }
 
-bool PrivateCopy::Read(uint64_t begin, uint64_t size_bytes) noexcept {
-  if (mprotect(base_ + begin, size_bytes, PROT_READ | PROT_WRITE) != 0) return false;
-  const off_t data = lseek(fd_, static_cast<off_t>(begin), SEEK_DATA);
-  if (data >= static_cast<off_t>(begin + size_bytes) || (data < 0 && errno == ENXIO)) return true;
-  for (uint64_t done = 0; done < size_bytes;) {
-    const ssize_t got =
-        pread(fd_, base_ + begin + done, size_bytes - done, static_cast<off_t>(begin + done));
+/** Of pieces none of which is there. */
+bool PrivateCopy::Load(uint64_t piece, uint64_t pieces) noexcept {
+  const uint64_t begin = piece * kPieceBytes;
+  const uint64_t end = EndOf(piece + pieces - 1);
+  const bool is_mapped = original_ == Original::kQuiet && Map(begin, end);
+  if (!is_mapped && !Read(begin, end)) return false;
+  std::fill_n(is_there_.begin() + static_cast<ptrdiff_t>(piece), pieces, 1);
+  return true;
+}
+
+/** What is there of it stays: it may have been written to. */
+bool PrivateCopy::LoadGroup(uint64_t group) noexcept {
+  const uint64_t first = group * group_pieces_;
+  const uint64_t end = std::min<uint64_t>(first + group_pieces_, is_there_.size());
+  for (uint64_t piece = first; piece < end;) {
+    uint64_t next = piece;
+    while (next < end && is_there_[next] == 0) ++next;
+    if (next > piece && !Load(piece, next - piece)) return false;
+    piece = next + 1;
+  }
+  return true;
+}
+
+/** All at once, for the system goes through a whole range of data to find its end. */
+void PrivateCopy::FindData() {
+  for (off_t begin = 0; (begin = lseek(fd_, begin, SEEK_DATA)) >= 0;) {
+    const off_t end = lseek(fd_, begin, SEEK_HOLE);
+    if (end <= begin) return;
+    data_.emplace_back(begin, end);
+    begin = end;
+  }
+}
+
+/** Of a range without holes, which a look would fill. */
+bool PrivateCopy::Map(uint64_t begin, uint64_t end) noexcept {
+  auto range = std::upper_bound(data_.begin(), data_.end(), std::pair(begin, ~uint64_t{0}));
+  if (range == data_.begin() || (--range)->second < end) return false;
+  return mmap(base_ + begin, end - begin, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd_,
+              static_cast<off_t>(begin)) != MAP_FAILED;
+}
+
+bool PrivateCopy::Read(uint64_t begin, uint64_t end) noexcept {
+  if (mprotect(base_ + begin, end - begin, PROT_READ | PROT_WRITE) != 0) return false;
+  while (begin < end) {
+    // A hole is not read, so that it takes no memory here.
+    const off_t data = lseek(fd_, static_cast<off_t>(begin), SEEK_DATA);
+    if (data >= static_cast<off_t>(end) || (data < 0 && errno == ENXIO)) return true;
+    begin = data < 0 ? begin : static_cast<uint64_t>(data);
+    const uint64_t step = std::min(end - begin, kPieceBytes);
+    const ssize_t got = pread(fd_, base_ + begin, step, static_cast<off_t>(begin));
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) return got == 0;  // beyond its end a file reads as zero here
-    done += static_cast<uint64_t>(got);
+    begin += static_cast<uint64_t>(got);
   }
   return true;
 }
 
 bool PrivateCopy::ReadAgain(Offset offset, uint64_t size_bytes) {
-  std::array<char, kLeastPieceBytes> now;
+  std::array<char, kPieceBytes> now;
   bool is_same = true;
   const uint64_t end = std::min(offset + size_bytes, size_bytes_);
   for (uint64_t at = offset; at < end;) {
@@ -138,15 +169,17 @@ bool PrivateCopy::ReadAgain(Offset offset, uint64_t size_bytes) {
 }
 
 void PrivateCopy::Forget(Offset offset, uint64_t size_bytes) {
-  const uint64_t last = std::min(offset + size_bytes, size_bytes_) / piece_bytes_;
-  for (uint64_t piece = (offset + piece_bytes_ - 1) / piece_bytes_; piece < last; ++piece) {
-    if (is_there_[piece] == 0) continue;
-    char* const begin = base_ + piece * piece_bytes_;
-    // A piece that stays is no mistake: it is what it was when it was read.
-    if (mmap(begin, piece_bytes_, PROT_NONE,
-             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != MAP_FAILED) {
-      is_there_[piece] = 0;
-    }
+  const uint64_t first = (offset + kPieceBytes - 1) / kPieceBytes;
+  const uint64_t last = std::min(offset + size_bytes, size_bytes_) / kPieceBytes;
+  if (first >= last) return;
+  // What stays is no mistake: it is what it was when it was read.
+  if (mmap(base_ + first * kPieceBytes, (last - first) * kPieceBytes, PROT_NONE,
+           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED) {
+    return;
+  }
+  for (uint64_t piece = first; piece < last; ++piece) {
+    alone_ -= std::min<uint64_t>(alone_, is_there_[piece] != 0 ? 1 : 0);
+    is_there_[piece] = 0;
   }
 }
 
@@ -157,19 +190,19 @@ bool PrivateCopy::Commit(Offset offset, uint64_t size_bytes) noexcept {
 /** What is given back reads as zero. */
 void PrivateCopy::Decommit(Offset offset, uint64_t size_bytes) noexcept {
   const uint64_t end = std::min(offset + size_bytes, size_bytes_);
-  for (uint64_t at = offset; at < end;) {
-    const uint64_t piece = at / piece_bytes_;
-    const uint64_t begin = piece * piece_bytes_;
-    const uint64_t piece_end = std::min(begin + piece_bytes_, size_bytes_);
-    const bool is_whole = at == begin && piece_end <= end;
-    if (is_whole &&
-        mmap(base_ + begin, piece_end - begin, PROT_READ | PROT_WRITE,
-             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != MAP_FAILED) {
-      is_there_[piece] = 1;
-    } else {
-      std::memset(base_ + at, 0, std::min(piece_end, end) - at);
-    }
-    at = piece_end;
+  if (offset >= end) return;
+  const uint64_t first = std::min((offset + kPieceBytes - 1) / kPieceBytes * kPieceBytes, end);
+  const uint64_t last = std::max(end / kPieceBytes * kPieceBytes, first);
+  std::memset(base_ + offset, 0, first - offset);
+  std::memset(base_ + last, 0, end - last);
+  if (first == last) return;
+  if (mmap(base_ + first, last - first, PROT_READ | PROT_WRITE,
+           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED) {
+    std::memset(base_ + first, 0, last - first);
+    return;
+  }
+  for (uint64_t piece = first / kPieceBytes; piece < last / kPieceBytes; ++piece) {
+    is_there_[piece] = 1;
   }
 }
 

@@ -2,6 +2,7 @@
 #define HSHM_TOOLS_HSHM_PRIVATE_COPY_H_
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "hermes_shm/memory/allocator/allocator_report.h"
@@ -52,16 +53,22 @@ class PrivateCopy final : public ipc::RegionCopy {
   bool Supply(uintptr_t address) noexcept;
 
  private:
-  bool Map(uint64_t begin, uint64_t size_bytes) noexcept;
-  bool Read(uint64_t begin, uint64_t size_bytes) noexcept;
+  uint64_t EndOf(uint64_t piece) const noexcept;
+  bool Load(uint64_t piece, uint64_t pieces) noexcept;
+  bool LoadGroup(uint64_t group) noexcept;
+  void FindData();
+  bool Map(uint64_t begin, uint64_t end) noexcept;
+  bool Read(uint64_t begin, uint64_t end) noexcept;
 
   int fd_;
   Original original_;
   uint64_t size_bytes_;
-  uint64_t piece_bytes_;
+  uint64_t group_pieces_;  // what is loaded at once when there are many pieces
+  uint64_t alone_ = 0;     // pieces that were loaded by themselves and are there
   char* base_ = nullptr;
-  std::vector<char> is_there_;  // by piece
-  std::vector<bool> held_;      // by slot
+  std::vector<char> is_there_;                       // by piece
+  std::vector<std::pair<uint64_t, uint64_t>> data_;  // of a quiet file: ranges without holes
+  std::vector<bool> held_;                           // by slot
 };
 
 }  // namespace hshm::tool

@@ -52,9 +52,11 @@ class Commands {
     std::string verb;
     size_t first = 0;
     size_t second = 0;
+    size_t stride = 1;
     words >> verb >> first >> second;
+    words >> stride;
     if (verb == "alloc") return Allocate(first, second);
-    if (verb == "free") return Free(first, second);
+    if (verb == "free") return Free(first, second, words ? stride : 1);
     if (verb == "live") return std::to_string(alloc_->GetCurrentlyAllocatedSize());
     if (verb == "know") {
       blocks_.emplace_back(first);
@@ -79,8 +81,8 @@ class Commands {
     }
     return "ok";
   }
-  std::string Free(size_t first, size_t count) {
-    for (size_t i = first; i < first + count; ++i) {
+  std::string Free(size_t first, size_t count, size_t stride) {
+    for (size_t i = first; i < first + count; i += stride) {
       alloc_->FreeOffset(HSHM_DEFAULT_MEM_CTX, blocks_.at(i));
     }
     return "ok";

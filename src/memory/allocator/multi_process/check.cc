@@ -255,6 +255,8 @@ class Checker {
 
 /** How often a span that keeps changing is looked at. */
 constexpr int kMostLooks = 20;
+/** Pages of which a copy is kept, before its memory is let go. */
+constexpr uint32_t kMostKept = 256;
 
 /** What CheckChanging does for one unit. */
 template <typename Config>
@@ -266,9 +268,14 @@ class Onlooker {
   void Unit(uint32_t granule, uint32_t granules) {
     const uint32_t end =
         std::min(root_.FirstPageOf(granule + granules), root_.header().page_count_);
-    for (uint32_t page = root_.FirstPageOf(granule); page < end;) page += Span(granule, page, end);
-    const Offset begin = PageTable<Config>::OffsetOf(root_.FirstPageOf(granule));
-    copy_->Forget(begin, PageTable<Config>::OffsetOf(end) - begin);
+    uint32_t kept = root_.FirstPageOf(granule);  // from here on there may be a copy
+    for (uint32_t page = kept; page < end;) {
+      page += Span(granule, page, end);
+      if (page < end && page - kept < kMostKept) continue;
+      const Offset begin = PageTable<Config>::OffsetOf(kept);
+      copy_->Forget(begin, PageTable<Config>::OffsetOf(page) - begin);
+      kept = page;
+    }
   }
   const CopyVerdict& verdict() const { return verdict_; }
 
