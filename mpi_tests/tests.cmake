@@ -45,6 +45,17 @@ hshm_add_host_test(mpi_host_set_up SOURCES hosts/host_set_up.cc
 hshm_add_host_test(mpi_host_no_space SOURCES hosts/host_no_space.cc
   LAYOUTS "2 2:64m" "1 2 1:64m")
 
+# Killed jobs leave segments, or none; the script starts and kills them.
+if(TARGET hshm_tool)
+  find_package(Python3 COMPONENTS Interpreter REQUIRED)
+  hshm_parse_mpi_test(mpi_killed_job RANKS SOURCES killed_job.cc RANKS 2 TIMEOUT 600)
+  add_dependencies(mpi_killed_job hshm_tool)
+  hshm_add_mpi_run(mpi_killed_jobs Python3::Interpreter
+    "${CMAKE_CURRENT_SOURCE_DIR}/killed_jobs.py" "${CMAKE_CURRENT_SOURCE_DIR}/run_ranks.sh"
+    "${MPIEXEC_EXECUTABLE}" 2 ${arg_TIMEOUT} "$<TARGET_FILE:mpi_killed_job>"
+    "$<TARGET_FILE:hshm_tool>")
+endif()
+
 # Ranks whose malloc, and their MPI's, is the library; the heap of the node is another one.
 if(TARGET hshm_malloc)
   include("${PROJECT_SOURCE_DIR}/unit_tests/malloc/variants.cmake")
