@@ -8,7 +8,6 @@
  * and the C library too. A call that is not in the table of system_calls.cc fails the test.
  */
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -22,6 +21,7 @@
 #include <vector>
 
 #include "faults/fault_supervisor.h"
+#include "faults/own_directory.h"
 #include "faults/process_state.h"
 #include "faults/system_calls.h"
 #include "hermes_shm/base/units.h"
@@ -36,6 +36,7 @@ namespace hshm::ipc::test {
 namespace {
 
 using hshm::test::FaultPlan;
+using hshm::test::OwnDirectory;
 using hshm::test::ProcessState;
 using hshm::test::SeenCall;
 
@@ -317,27 +318,6 @@ void AddTrials(const FaultPlan& plan, int step, std::vector<Trial>* trials) {
     for (const int os_errno : info->errors_) trials->push_back({step, index + 1, os_errno});
   }
 }
-
-/** A directory in memory for the segments of this test, removed with all that is in it. */
-class OwnDirectory {
- public:
-  OwnDirectory() : path_("/dev/shm/hshm_faults_test_" + std::to_string(getpid())) {
-    REQUIRE(mkdir(path_.c_str(), 0700) == 0);
-    setenv("HSHM_SHM_DIR", path_.c_str(), 1);
-  }
-  ~OwnDirectory() {
-    unsetenv("HSHM_SHM_DIR");
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  OwnDirectory(const OwnDirectory&) = delete;
-  OwnDirectory& operator=(const OwnDirectory&) = delete;
-
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 /** In the child: finds the calls of each step, then tries them in an order that the seed says. */
 void TryAll(FaultPlan* plan, const Kind& kind, const std::string& directory, uint64_t seed,

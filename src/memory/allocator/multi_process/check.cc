@@ -336,8 +336,11 @@ bool ProcessBlock<Config>::Check() noexcept {
   const std::lock_guard hold(lock_);
   typename RootTier<Config>::Guard root(root_);
   if (!root.IsHeld()) return false;
-  bool is_good = root_.CheckLists();
-  if (!is_good) std::fprintf(stderr, "hshm: Check: the root's free lists are broken\n");
+  if (!root_.CheckLists()) {
+    std::fprintf(stderr, "hshm: Check: the root's free lists are broken\n");
+    return false;  // nothing below could be trusted
+  }
+  bool is_good = true;
   uint64_t labelled = 0;
   root_.ForEachHead([&](uint32_t, uint32_t word) {
     labelled += HeadWord::Granules(word);

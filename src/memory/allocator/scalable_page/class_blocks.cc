@@ -50,10 +50,20 @@ template <typename Config>
 uint32_t ClassBlocks<Config>::RoomyPage(uint32_t size_class) noexcept {
   ClassHeader& owner = ClassOf(size_class);
   if (HSHM_UNLIKELY(owner.roomy_.IsEmpty())) return OpenPage(size_class);
+  RequirePage(owner.roomy_.front(), size_class);
   if (owner.roomy_.front() + 1 == owner.spare_ && owner.roomy_.size() > 1) {
+    RequirePage(owner.roomy_.back(), size_class);
     return owner.roomy_.Rotate(pool_->notes());
   }
   return owner.roomy_.front();
+}
+
+/** The heads of lists lie in memory that anybody may have overwritten. */
+template <typename Config>
+void ClassBlocks<Config>::RequirePage(uint32_t head, uint32_t size_class) const noexcept {
+  HSHM_CHECK(head >= pool_->header().first_page_);
+  HSHM_CHECK(head < pool_->Frontier());
+  HSHM_CHECK(pool_->pages().Entry(head)->shape_.Get() == MakeShape(kKindClass, size_class));
 }
 
 template <typename Config>
@@ -163,7 +173,9 @@ void ClassBlocks<Config>::ReleaseSpares() noexcept {
     const Guard guard(*this, c);
     if (!guard.IsHeld()) continue;
     ClassHeader& owner = ClassOf(c);
-    if (owner.spare_ != 0 && ClosePage(owner.spare_ - 1, owner)) owner.spare_ = 0;
+    if (owner.spare_ == 0) continue;
+    RequirePage(owner.spare_ - 1, c);
+    if (ClosePage(owner.spare_ - 1, owner)) owner.spare_ = 0;
   }
 }
 

@@ -153,7 +153,9 @@ class HSHM_API BuddyEngine {
     const uint32_t fits = bits::FloorLog2(end - first);
     return first == 0 ? fits : bits::Min(fits, bits::TrailingZeros(first));
   }
+  /** Links come from memory that anybody may have overwritten: none leads out of the range. */
   HSHM_CROSS_FUN BuddyNode* NodeAt(uint32_t granule) const noexcept {
+    HSHM_CHECK(granule - first_ < end_ - first_);
     return reinterpret_cast<BuddyNode*>(nodes_ + uintptr_t{granule} * sizeof(BuddyNode));
   }
   HSHM_CROSS_FUN uint32_t FreeMark(uint32_t order) const noexcept { return tag_bits_ | order; }

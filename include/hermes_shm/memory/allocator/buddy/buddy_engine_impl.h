@@ -37,7 +37,7 @@ HSHM_KERNEL_COPY void BuddyEngine::Push(uint32_t head, uint32_t order) noexcept 
 
 HSHM_KERNEL_COPY void BuddyEngine::Remove(uint32_t head, uint32_t order) noexcept {
   const BuddyNode* node = NodeAt(head);
-  HSHM_ASSERT(MarkOf(head) == FreeMark(order));
+  HSHM_CHECK(MarkOf(head) == FreeMark(order));
   if (node->next_ != 0) NodeAt(node->next_ - 1)->prev_ = node->prev_;
   if (node->prev_ != 0) {
     NodeAt(node->prev_ - 1)->next_ = node->next_;
@@ -84,6 +84,7 @@ HSHM_KERNEL_COPY uint32_t BuddyEngine::Allocate(uint32_t granules, uint32_t alig
   const uint64_t fitting = order < kBuddyOrders ? lists_->nonempty_ >> order << order : 0;
   if (fitting == 0) return AllocateJoined(granules, alignment);
   const uint32_t found = bits::TrailingZeros(fitting);
+  HSHM_CHECK(found < kBuddyOrders);
   const uint32_t head = lists_->heads_[found] - 1;
   if (alignment == 1 && !bits::IsPowerOfTwo(granules)) {
     const uint32_t start = RunBefore(head);

@@ -79,6 +79,8 @@ class BuddyState {
 static_assert(std::is_trivially_copyable_v<BuddyState>);
 
 HSHM_CROSS_FUN inline BuddyEngine BuddyState::Engine() const noexcept {
+  HSHM_CHECK(buddy_->frontier_ >= buddy_->first_);
+  HSHM_CHECK(buddy_->frontier_ <= buddy_->end_);
   const uintptr_t nodes = reinterpret_cast<uintptr_t>(region_.base_) + buddy_->nodes_offset_;
   return BuddyEngine(nodes - uintptr_t{buddy_->first_} * sizeof(BuddyNode), &buddy_->lists_,
                      buddy_->first_, buddy_->frontier_ - buddy_->first_, kTag, kBuddyMaxOrder);

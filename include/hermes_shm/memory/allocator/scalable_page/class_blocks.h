@@ -60,6 +60,7 @@ class HSHM_API ClassBlocks {
   static constexpr uint32_t kRoomyList = 1;  // in PageNote::list_
 
   uint32_t RoomyPage(uint32_t size_class) noexcept;
+  void RequirePage(uint32_t head, uint32_t size_class) const noexcept;
   uint32_t OpenPage(uint32_t size_class) noexcept;
   Offset TakeBlock(uint32_t head, uint32_t size_class) noexcept;
   bool ClosePage(uint32_t head, ClassHeader& owner) noexcept;

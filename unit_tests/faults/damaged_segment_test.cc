@@ -1,0 +1,222 @@
+/**
+ * Segments with one wrong bit: whoever attaches is refused with an error, or goes on. A wrong word
+ * of those that change while a heap is used, which no checksum can cover, may also stop it with a
+ * defect's name. Nothing hangs, crashes, or touches what is outside of the region.
+ */
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "backend/error_code.h"
+#include "faults/own_directory.h"
+#include "hermes_shm/memory/allocator/allocator_header.h"
+#include "hermes_shm/memory/allocator/buddy_allocator.h"
+#include "hermes_shm/memory/allocator/multi_process_allocator.h"
+#include "hermes_shm/memory/allocator/scalable_page_allocator.h"
+#include "hermes_shm/memory/allocator/stack_allocator.h"
+#include "hermes_shm/memory/backend/posix_mmap.h"
+#include "hermes_shm/memory/backend/posix_shm_mmap.h"
+#include "support/catch.h"
+#include "support/child_process.h"
+#include "support/full_run.h"
+#include "support/seed.h"
+
+namespace hshm::ipc::test {
+namespace {
+
+using hshm::test::OwnDirectory;
+
+constexpr size_t kBytes = 512 * 1024;
+constexpr Offset kSlotsTried = 4;    // of the slots all of which are alike
+constexpr Offset kCoreBytes = 1024;  // of an allocator's own header
+constexpr itimerval kTwoSeconds = {{0, 0}, {2, 0}};
+constexpr int kAttempts = 3;  // of what took two seconds: the machine may be busy
+
+/** How far a child has come, for whoever goes on when it dies. */
+struct Progress {
+  std::atomic<uint64_t> next_{0};
+  std::atomic<uint64_t> refused_{0};
+  std::atomic<uint64_t> served_{0};
+};
+
+/** A segment left by a dead job, with a few blocks in it, and its bytes. */
+template <typename AllocT>
+struct LeftBehind {
+  explicit LeftBehind(const OwnDirectory& directory) : path_(directory.path() + "/heap") {
+    PosixShmMmap backend;
+    backend.shm_init(MemoryBackendId(6), kBytes, "heap");
+    auto* const alloc = backend.MakeAlloc<AllocT>(AllocatorId(1, 0));
+    for (const size_t bytes : {64, 100, 3000}) {
+      const auto block = alloc->template Allocate<char>(HSHM_DEFAULT_MEM_CTX, bytes);
+      if (bytes == 100) alloc->SetRoot("kept", block);
+    }
+    core_ = backend.region().template At<AllocatorHeader>(AllocatorOffset())->core_offset_;
+    backend.shm_detach();
+    image_.resize(kBytes);
+    file_ = open(path_.c_str(), O_RDWR | O_CLOEXEC);
+    REQUIRE(pread(file_, image_.data(), kBytes, 0) == static_cast<ssize_t>(kBytes));
+  }
+  ~LeftBehind() { close(file_); }
+
+  static Offset AllocatorOffset() { return AllocatorOffsetFor(kBytes); }
+  void Restore() const {
+    if (pwrite(file_, image_.data(), kBytes, 0) != static_cast<ssize_t>(kBytes)) std::abort();
+  }
+  void Flip(uint64_t bit) const {
+    const auto changed = static_cast<char>(image_[bit / 8] ^ (1 << bit % 8));
+    if (pwrite(file_, &changed, 1, static_cast<off_t>(bit / 8)) != 1) std::abort();
+  }
+  /** The bits of the backend's header, of some slots, and of the allocator's two headers. */
+  std::vector<uint64_t> Bits() const {
+    std::vector<uint64_t> bits;
+    const auto add = [&](Offset begin, Offset end) {
+      for (uint64_t bit = begin * 8; bit < end * 8; ++bit) bits.push_back(bit);
+    };
+    add(0, kBackendHeaderBytes + kSlotsTried * sizeof(SlotEntry));
+    add(AllocatorOffset(), core_ + kCoreBytes);
+    return bits;
+  }
+
+  std::string path_;
+  Offset core_ = 0;
+  int file_ = -1;
+  std::vector<char> image_;
+};
+
+/** What a job does that finds the segment. @throws Error */
+template <typename AllocT>
+void Use() {
+  PosixShmMmap backend;
+  backend.shm_attach("heap", {.timeout_ms_ = 0});
+  auto* const alloc = backend.AttachAlloc<AllocT>();
+  const Region region = backend.region();
+  for (const size_t bytes : {64, 3000, 70'000}) {
+    const auto block = alloc->template Allocate<char>(HSHM_DEFAULT_MEM_CTX, bytes);
+    if (block.IsNull()) continue;
+    if (!region.Contains(block.ptr_) || !region.Contains(block.ptr_ + bytes - 1)) std::abort();
+    std::memset(block.ptr_, 0x5a, bytes);
+    alloc->Free(HSHM_DEFAULT_MEM_CTX, block);
+  }
+  const auto root = alloc->template FindRoot<char>("kept");
+  if (!root.IsNull() && !region.Contains(root.ptr_)) std::abort();
+  static_cast<void>(alloc->Check());
+}
+
+/** In a child: each of the bits from progress->next_ on, until the end or its death. */
+template <typename AllocT>
+int UseAll(const LeftBehind<AllocT>& segment, const std::vector<uint64_t>& bits,
+           Progress* progress) {
+  const rlimit no_core = {0, 0};
+  setrlimit(RLIMIT_CORE, &no_core);
+  for (const int number : {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL}) signal(number, SIG_DFL);
+  for (; progress->next_ < bits.size(); ++progress->next_) {
+    segment.Restore();
+    segment.Flip(bits[progress->next_]);
+    setitimer(ITIMER_REAL, &kTwoSeconds, nullptr);
+    try {
+      Use<AllocT>();
+      ++progress->served_;
+    } catch (const Error&) {
+      ++progress->refused_;
+    }
+    const itimerval none = {};
+    setitimer(ITIMER_REAL, &none, nullptr);
+  }
+  return 0;
+}
+
+std::string NameOfBit(uint64_t bit, Offset core) {
+  const Offset byte = bit / 8;
+  const Offset allocator = AllocatorOffsetFor(kBytes);
+  std::string place = "the backend's header";
+  Offset from = 0;
+  if (byte >= kBackendHeaderBytes) place = "the slots", from = kBackendHeaderBytes;
+  if (byte >= allocator) place = "the allocator's header", from = allocator;
+  if (byte >= core) place = "the allocator's own header", from = core;
+  return "bit " + std::to_string(bit % 8) + " of byte " + std::to_string(byte - from) + " of " +
+         place;
+}
+
+bool Names(const std::string& errors) {
+  for (const char* defect : {"Corruption", "CHECK failed", "ForeignPointer", "InvalidFree"}) {
+    if (errors.find(std::string("hshm: ") + defect + ": ") != std::string::npos) return true;
+  }
+  return false;
+}
+
+/** In an allocator's own header, whose [init] words Attach computes again. */
+bool IsChanging(uint64_t bit, Offset core) { return bit / 8 >= core; }
+
+template <typename AllocT>
+void FlipEachBit(const char* name) {
+  const OwnDirectory directory;
+  const LeftBehind<AllocT> segment(directory);
+  std::vector<uint64_t> bits = segment.Bits();
+  const uint64_t every = hshm::test::TimesOf(16, 1);
+  const uint64_t first = hshm::test::PrintedSeed(name) % every;
+  std::vector<uint64_t> chosen;
+  for (uint64_t i = first; i < bits.size(); i += every) chosen.push_back(bits[i]);
+  void* const memory =
+      mmap(nullptr, sizeof(Progress), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  auto* const progress = new (memory) Progress;
+  std::vector<std::string> ends;
+  int attempts = 0;
+  size_t stopped = 0;
+  while (ends.size() < 40) {
+    const uint64_t begun_at = progress->next_;
+    hshm::test::Ending ending =
+        hshm::test::RunInChild([&] { _exit(UseAll(segment, chosen, progress)); });
+    if (ending.status_ == 0) break;
+    if (progress->next_ != begun_at) attempts = 0;
+    if (ending.status_ == -SIGALRM && ++attempts < kAttempts) continue;
+    const bool is_named = ending.status_ == -SIGABRT && Names(ending.errors_) &&
+                          IsChanging(chosen[progress->next_], segment.core_);
+    if (is_named) {
+      ++stopped;
+      ++progress->next_;
+      continue;
+    }
+    ends.push_back(NameOfBit(chosen[progress->next_], segment.core_) + ": " +
+                   (ending.status_ == -SIGALRM ? "no end for 2 s"
+                                               : "signal " + std::to_string(-ending.status_)) +
+                   " " + ending.errors_.substr(0, ending.errors_.find('\n')));
+    ++progress->next_;
+    attempts = 0;
+  }
+  std::printf("%s: %zu bits flipped, %llu refused, %llu served, %zu stopped\n", name, chosen.size(),
+              static_cast<unsigned long long>(progress->refused_),
+              static_cast<unsigned long long>(progress->served_), stopped);
+  for (const std::string& end : ends) UNSCOPED_INFO(end);
+  REQUIRE(ends.empty());
+  REQUIRE(progress->refused_ > 0);
+  munmap(memory, sizeof(Progress));
+}
+
+TEST_CASE("A MultiProcessAllocator's segment with any bit wrong is refused, or harms nobody") {
+  FlipEachBit<SmallMultiProcessAllocator>("multi_process");
+}
+
+TEST_CASE("A ScalablePageAllocator's segment with any bit wrong is refused, or harms nobody") {
+  FlipEachBit<SmallScalablePageAllocator>("scalable_page");
+}
+
+TEST_CASE("A BuddyAllocator's segment with any bit wrong is refused, or harms nobody") {
+  FlipEachBit<BuddyAllocator>("buddy");
+}
+
+TEST_CASE("A StackAllocator's segment with any bit wrong is refused, or harms nobody") {
+  FlipEachBit<StackAllocator>("stack");
+}
+
+}  // namespace
+}  // namespace hshm::ipc::test
