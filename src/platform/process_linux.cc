@@ -4,10 +4,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <vector>
 
 #include "hermes_shm/platform/cancellation.h"
 
@@ -71,6 +73,14 @@ const char* StateWord(char state) noexcept {
 uint32_t ProcessId() noexcept { return static_cast<uint32_t>(getpid()); }
 
 uint32_t UserId() noexcept { return geteuid(); }
+
+bool IsInGroup(uint32_t group_id) {
+  if (getegid() == group_id) return true;
+  std::vector<gid_t> groups(static_cast<size_t>(std::max(getgroups(0, nullptr), 0)));
+  const int count = getgroups(static_cast<int>(groups.size()), groups.data());
+  groups.resize(static_cast<size_t>(std::max(count, 0)));
+  return std::find(groups.begin(), groups.end(), group_id) != groups.end();
+}
 
 uint64_t StartTime(uint32_t pid) noexcept {
   char text[1024];

@@ -49,6 +49,7 @@ FileStatus FromStat(const struct stat& from) noexcept {
   status.size_bytes_ = static_cast<uint64_t>(from.st_size);
   status.committed_bytes_ = static_cast<uint64_t>(from.st_blocks) * 512;  // stat(2): units of 512
   status.user_id_ = from.st_uid;
+  status.group_id_ = from.st_gid;
   status.mode_ = from.st_mode & 07777;
   status.links_ = static_cast<uint32_t>(from.st_nlink);
   status.is_regular_ = S_ISREG(from.st_mode);
@@ -127,6 +128,10 @@ int CreateNamedFile(const std::string& path, FileDescriptor* file) {
 int RenameFile(const std::string& from, const std::string& to) {
   return Retried(
       [&] { return renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE); });
+}
+
+int SetFileMode(int fd, uint32_t mode) noexcept {
+  return Retried([&] { return fchmod(fd, mode); });
 }
 
 int UnlinkFile(const std::string& path) {
@@ -216,6 +221,10 @@ int MapShared(int fd, uint64_t size_bytes, void* hint, char** base, uint64_t ali
   if (mapped == MAP_FAILED) return errno;
   *base = static_cast<char*>(mapped);
   return 0;
+}
+
+int LeaveOutOfCoreDumps(char* base, uint64_t size_bytes) noexcept {
+  return madvise(base, size_bytes, MADV_DONTDUMP) == 0 ? 0 : errno;
 }
 
 void UnmapShared(char* base, uint64_t size_bytes) noexcept { munmap(base, size_bytes); }

@@ -210,7 +210,7 @@ inline bool NodeHeap::Reopen(const Facts& facts) {
 
 /** A follower's part: the same segment, for sure, and the allocator in it. */
 inline void NodeHeap::Attach(const Facts& facts, const SegmentAnnouncement& announcement) {
-  backend_ = AttachHeapBackend(announcement, facts.options_.attach_timeout_ms_);
+  backend_ = AttachHeapBackend(announcement, facts.options_);
   ChooseUnits(facts, backend_->size_bytes());
   allocator_ = backend_->AttachAlloc<ipc::MultiProcessAllocator>(units_.options_);
 }

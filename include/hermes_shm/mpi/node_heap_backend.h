@@ -38,6 +38,7 @@ inline std::unique_ptr<ipc::MemoryBackend> CreateHeapBackend(const NodeHeapOptio
     made_as.if_exists_ = options.if_exists_;
     made_as.max_size_bytes_ = options.max_capacity_bytes_;
     made_as.huge_pages_ = options.huge_pages_;
+    made_as.in_core_dumps_ = options.in_core_dumps_;
     file->shm_init(id, capacity_bytes, options.url_, made_as);
     return file;
   }
@@ -47,9 +48,17 @@ inline std::unique_ptr<ipc::MemoryBackend> CreateHeapBackend(const NodeHeapOptio
   made_as.max_size_bytes_ = options.max_capacity_bytes_;
   made_as.huge_pages_ = options.huge_pages_;
   made_as.naming_ = options.naming_;
+  made_as.in_core_dumps_ = options.in_core_dumps_;
   segment->shm_init(id, capacity_bytes, options.url_.empty() ? UniqueUrl(nonce) : options.url_,
                     made_as);
   return segment;
+}
+
+inline ipc::SegmentAttachOptions AttachOptionsOf(const NodeHeapOptions& options) {
+  ipc::SegmentAttachOptions attached;
+  attached.timeout_ms_ = options.attach_timeout_ms_;
+  attached.in_core_dumps_ = options.in_core_dumps_;
+  return attached;
 }
 
 /** What an earlier job has left in the file of the options; null when there is none.
@@ -57,7 +66,7 @@ inline std::unique_ptr<ipc::MemoryBackend> CreateHeapBackend(const NodeHeapOptio
 inline std::unique_ptr<ipc::MemoryBackend> ReopenHeapFile(const NodeHeapOptions& options) {
   auto file = std::make_unique<ipc::PosixMmap>();
   try {
-    file->shm_attach(options.url_, {.timeout_ms_ = options.attach_timeout_ms_});
+    file->shm_attach(options.url_, AttachOptionsOf(options));
   } catch (const Error& error) {
     if (error.code() == ErrorCode::kNotFound) return nullptr;
     throw;
@@ -68,8 +77,8 @@ inline std::unique_ptr<ipc::MemoryBackend> ReopenHeapFile(const NodeHeapOptions&
 /** A follower's part: the segment of the leader, for sure.
  * @throws Error what shm_attach throws; kNotFound when there is another one */
 inline std::unique_ptr<ipc::MemoryBackend> AttachHeapBackend(
-    const SegmentAnnouncement& announcement, uint64_t timeout_ms) {
-  const ipc::SegmentAttachOptions options{.timeout_ms_ = timeout_ms};
+    const SegmentAnnouncement& announcement, const NodeHeapOptions& of_this_rank) {
+  const ipc::SegmentAttachOptions options = AttachOptionsOf(of_this_rank);
   std::unique_ptr<ipc::MemoryBackend> backend;
   try {
     if (announcement.type_ == ipc::MemoryBackendType::kPosixMmap) {

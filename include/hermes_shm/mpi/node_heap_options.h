@@ -77,6 +77,10 @@ struct NodeHeapOptions {
   /** How long this rank waits for the leader's segment to become usable. */
   uint64_t attach_timeout_ms_ = 10'000;  // a loaded node may stall a process for seconds
 
+  /** Whether a core dump of this rank has the heap's pages; the ranks of a node would each write
+   * the whole heap. */
+  bool in_core_dumps_ = false;
+
   /** Prints what AutoUnits chose, and what was placed, to stderr. So does HSHM_VERBOSE=1 in the
    * environment. */
   bool is_verbose_ = false;

@@ -19,6 +19,9 @@ HSHM_API uint32_t ProcessId() noexcept;
 /** Effective user of the calling process. */
 HSHM_API uint32_t UserId() noexcept;
 
+/** Whether the calling process acts for a group: its effective one, or a supplementary one. */
+HSHM_API bool IsInGroup(uint32_t group_id);
+
 /** When a process started, in clock ticks since boot; 0 when there is none of that number. */
 HSHM_API uint64_t StartTime(uint32_t pid) noexcept;
 

@@ -28,6 +28,7 @@ struct FileStatus {
   uint64_t size_bytes_ = 0;       // as set, committed or not
   uint64_t committed_bytes_ = 0;  // what the file takes from its file system
   uint32_t user_id_ = 0;
+  uint32_t group_id_ = 0;
   uint32_t mode_ = 0;   // permission bits alone
   uint32_t links_ = 0;  // 0: it has no name
   bool is_regular_ = false;
@@ -57,6 +58,9 @@ struct FileStatus {
 /** Gives a file another name, in one step, unless that is taken. @return 0, EEXIST, ENOENT, EINVAL
  * or ENOSYS when the file system cannot */
 [[nodiscard]] HSHM_API int RenameFile(const std::string& from, const std::string& to);
+
+/** Sets the permission bits. */
+[[nodiscard]] HSHM_API int SetFileMode(int fd, uint32_t mode) noexcept;
 
 [[nodiscard]] HSHM_API int UnlinkFile(const std::string& path);
 
@@ -103,6 +107,9 @@ enum class FileGrowth {
  */
 [[nodiscard]] HSHM_API int MapShared(int fd, uint64_t size_bytes, void* hint, char** base,
                                      uint64_t alignment = 1) noexcept;
+/** Keeps mapped pages out of core dumps of this process. */
+[[nodiscard]] HSHM_API int LeaveOutOfCoreDumps(char* base, uint64_t size_bytes) noexcept;
+
 HSHM_API void UnmapShared(char* base, uint64_t size_bytes) noexcept;
 
 /** Returns when what the mapping held at the call is on the storage of its file. */

@@ -35,6 +35,8 @@ void PosixMmap::shm_init(MemoryBackendId id, size_t size, const std::string& pat
   wanted.if_exists_ = options.if_exists_;
   wanted.allow_overcommit_ = options.allow_overcommit_;
   wanted.address_hint_ = options.address_hint_;
+  wanted.access_ = options.access_;
+  wanted.in_core_dumps_ = options.in_core_dumps_;
   wanted.huge_pages_ = options.huge_pages_;
   Open(CreateSegment(wanted), true);
 }
@@ -47,6 +49,8 @@ void PosixMmap::shm_attach(const std::string& path, const PosixMmapAttachOptions
   wanted.url_ = wanted.path_;
   wanted.timeout_ms_ = options.timeout_ms_;
   wanted.address_hint_ = options.address_hint_;
+  wanted.access_ = options.access_;
+  wanted.in_core_dumps_ = options.in_core_dumps_;
   wanted.is_persistent_ = true;
   Open(AttachSegment(wanted), false);
 }

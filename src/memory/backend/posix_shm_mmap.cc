@@ -20,6 +20,8 @@ void PosixShmMmap::shm_init(MemoryBackendId id, size_t size, const std::string& 
   wanted.if_exists_ = options.if_exists_;
   wanted.allow_overcommit_ = options.allow_overcommit_;
   wanted.address_hint_ = options.address_hint_;
+  wanted.access_ = options.access_;
+  wanted.in_core_dumps_ = options.in_core_dumps_;
   Open(CreateSegment(wanted), true);
 }
 
@@ -32,6 +34,8 @@ void PosixShmMmap::shm_attach(const std::string& url, const PosixShmAttachOption
   if (!wanted.unnamed_.has_value()) wanted.path_ = SegmentPath(url);
   wanted.timeout_ms_ = options.timeout_ms_;
   wanted.address_hint_ = options.address_hint_;
+  wanted.access_ = options.access_;
+  wanted.in_core_dumps_ = options.in_core_dumps_;
   Open(AttachSegment(wanted), false);
 }
 

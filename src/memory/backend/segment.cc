@@ -99,14 +99,25 @@ void WarnOfMemoryLimit(const std::string& path, uint64_t region_bytes) {
                HumanBytes(limit).c_str(), path.c_str(), HumanBytes(region_bytes).c_str());
 }
 
-std::unique_ptr<ShmMemory> MapSegment(SegmentFile segment, const SegmentShape& shape, void* hint) {
+/** `wanted` is a NewSegment or an ExistingSegment. */
+template <typename Wanted>
+std::unique_ptr<ShmMemory> MapSegment(SegmentFile segment, const SegmentShape& shape,
+                                      const Wanted& wanted) {
   auto memory = std::make_unique<ShmMemory>(std::move(segment), shape);
-  const int error = memory->Map(hint);
+  const int error = memory->Map(wanted.address_hint_, wanted.in_core_dumps_);
   if (error == 0) return memory;
   throw Error(ErrorCode::kSystem,
               "Mapping " + HumanBytes(shape.region_bytes_) + " of " + memory->path() +
                   " failed: raise the limit of the address space (ulimit -v) or ask for less.",
               error);
+}
+
+/** @throws Error kUnsupported */
+void CheckAccess(const NewSegment& wanted) {
+  if (!wanted.is_unnamed_ || wanted.access_ == SegmentAccess::kUser) return;
+  throw Error(ErrorCode::kUnsupported,
+              "A segment without a name was asked for with access_ = kGroup: the system keeps a "
+              "process's descriptors from other users; give the segment a name (kNamed).");
 }
 
 /** @throws Error kOutOfRange */
@@ -173,18 +184,26 @@ std::unique_ptr<ShmMemory> MakeUnseen(const NewSegment& wanted, HiddenName* hidd
   CheckRoom(wanted, pages);
   const SegmentShape shape = ShapeOf(wanted, fd, std::move(pages));
   const uint64_t file_bytes = GiveSize(wanted, shape, fd);
-  std::unique_ptr<ShmMemory> memory = MapSegment(std::move(segment), shape, wanted.address_hint_);
+  std::unique_ptr<ShmMemory> memory = MapSegment(std::move(segment), shape, wanted);
   TakeFirstMemory(wanted, shape, memory.get());
   auto* header = reinterpret_cast<BackendHeader*>(memory->base());
   const uint32_t flags = (shape.is_growing_ ? uint32_t{kGrowingFile} : 0) |
                          (shape.HasTransparentPages() ? uint32_t{kHugePages} : 0);
   FillHeader(header, wanted.type_, wanted.id_, shape.region_bytes_, flags, file_bytes);
   header->ready_.store(1, std::memory_order_release);  // pairs with CheckHeader
+  if (wanted.access_ != SegmentAccess::kUser) {
+    const int error = SetFileMode(fd, ModeFor(wanted.access_));
+    if (error != 0) throw FileError("Opening " + wanted.path_ + " to the group", error);
+  }
   return memory;
 }
 
+Removal RemoveDead(const NewSegment& wanted, std::string* dead_creator) {
+  return RemoveDeadSegment(wanted.path_, wanted.if_exists_, wanted.access_, dead_creator);
+}
+
 /** Gives the segment its name; whoever has died under that name since is replaced. */
-void PublishSegment(const SegmentFile& segment, HiddenName* hidden, IfExists if_exists,
+void PublishSegment(const NewSegment& wanted, const SegmentFile& segment, HiddenName* hidden,
                     std::string* dead_creator) {
   const uint64_t deadline_us = MonotonicUs() + kReplaceTimeoutUs;
   for (;;) {
@@ -198,7 +217,7 @@ void PublishSegment(const SegmentFile& segment, HiddenName* hidden, IfExists if_
                   error);
     }
     if (error != EEXIST) throw FileError("Naming the segment " + segment.path_, error);
-    if (RemoveDeadSegment(segment.path_, if_exists, dead_creator) != Removal::kTryAgain) continue;
+    if (RemoveDead(wanted, dead_creator) != Removal::kTryAgain) continue;
     if (MonotonicUs() >= deadline_us) {
       throw Error(ErrorCode::kAlreadyExists,
                   "Another process has been replacing " + segment.path_ +
@@ -251,13 +270,14 @@ SegmentShape CheckSegment(const ExistingSegment& wanted, const SegmentFile& segm
 
 std::unique_ptr<ShmMemory> CreateSegment(const NewSegment& wanted) {
   CheckSizes(wanted);
+  CheckAccess(wanted);
   std::string dead_creator;
   // First, because the memory of a dead segment may be what the new one needs.
-  if (!wanted.is_unnamed_) RemoveDeadSegment(wanted.path_, wanted.if_exists_, &dead_creator);
+  if (!wanted.is_unnamed_) RemoveDead(wanted, &dead_creator);
   HiddenName hidden;
   std::unique_ptr<ShmMemory> made = MakeUnseen(wanted, &hidden);
   if (!wanted.is_unnamed_) {
-    PublishSegment(made->segment(), &hidden, wanted.if_exists_, &dead_creator);
+    PublishSegment(wanted, made->segment(), &hidden, &dead_creator);
   }
   if (!dead_creator.empty()) {
     std::fprintf(stderr, "hshm: replaced the stale segment %s of %s: nobody lives in it.\n",
@@ -272,11 +292,12 @@ std::unique_ptr<ShmMemory> CreateSegment(const NewSegment& wanted) {
 std::unique_ptr<ShmMemory> AttachSegment(const ExistingSegment& wanted) {
   const uint64_t timeout_ms = std::min(wanted.timeout_ms_, kLongestTimeoutMs);
   const uint64_t deadline_us = MonotonicUs() + timeout_ms * 1000;
-  SegmentFile segment = wanted.unnamed_.has_value() ? JoinUnnamedFile(*wanted.unnamed_)
-                                                    : JoinSegmentFile(wanted.path_, deadline_us);
+  SegmentFile segment = wanted.unnamed_.has_value()
+                            ? JoinUnnamedFile(*wanted.unnamed_)
+                            : JoinSegmentFile(wanted.path_, wanted.access_, deadline_us);
   segment.url_ = wanted.url_;
   const SegmentShape shape = CheckSegment(wanted, segment, deadline_us);
-  return MapSegment(std::move(segment), shape, wanted.address_hint_);
+  return MapSegment(std::move(segment), shape, wanted);
 }
 
 }  // namespace hshm::ipc

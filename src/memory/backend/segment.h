@@ -25,6 +25,8 @@ struct NewSegment {
   bool allow_overcommit_ = false;
   void* address_hint_ = nullptr;
   HugePages huge_pages_ = HugePages::kNever;
+  SegmentAccess access_ = SegmentAccess::kUser;
+  bool in_core_dumps_ = false;
 };
 
 /** A region, finished, mapped and published under its path. @throws Error as shm_init says */
@@ -37,6 +39,8 @@ struct ExistingSegment {
   std::optional<UnnamedUrl> unnamed_;  // instead of path_
   uint64_t timeout_ms_ = 0;
   void* address_hint_ = nullptr;
+  SegmentAccess access_ = SegmentAccess::kUser;
+  bool in_core_dumps_ = false;
   bool is_persistent_ = false;  // it may be from before the machine's last start
 };
 

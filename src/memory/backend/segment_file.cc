@@ -124,28 +124,10 @@ int CopyHeader(int fd, BackendHeader* copy) {
   return error == ENODATA ? 0 : error;  // ENODATA: the file ends before
 }
 
-FileStatus OpenSegmentFile(const std::string& path, FileDescriptor* file) {
+FileStatus OpenSegmentFile(const std::string& path, SegmentAccess access, FileDescriptor* file) {
   const int error = OpenFile(path, file);
   if (error != 0) throw FileError("Opening the segment " + path, error);
-  return JudgeFile(path, file->get());
-}
-
-FileStatus JudgeFile(const std::string& path, int fd) {
-  FileStatus status;
-  const int error = StatusOfFile(fd, &status);
-  if (error != 0) throw FileError("Looking at " + path, error);
-  if (!status.is_regular_) {
-    throw Error(ErrorCode::kNotRegularFile,
-                path + " is no regular file: something else has this name; choose another.");
-  }
-  if (status.user_id_ != UserId()) {
-    throw Error(ErrorCode::kNotOwner, path + " belongs to user " + std::to_string(status.user_id_) +
-                                          ", this process runs as user " +
-                                          std::to_string(UserId()) +
-                                          ": run all processes as one user, or choose another "
-                                          "name.");
-  }
-  return status;
+  return JudgeFile(path, file->get(), access);
 }
 
 void PauseBeforeRetry() noexcept {
@@ -153,23 +135,13 @@ void PauseBeforeRetry() noexcept {
   FutexWait(&never_woken, 0, kPollUs);
 }
 
-void JudgeMode(const std::string& path, const FileStatus& status) {
-  constexpr uint32_t kWrongWrite = 0022;  // group and others
-  if ((status.mode_ & kWrongWrite) == 0) return;
-  char mode[16];
-  std::snprintf(mode, sizeof(mode), "%04o", status.mode_);
-  throw Error(ErrorCode::kUnsafeMode, path + " has mode " + mode +
-                                          ", so other users may write to it: it is not "
-                                          "trusted; create it again.");
-}
-
-SegmentFile JoinSegmentFile(const std::string& path, uint64_t deadline_us) {
+SegmentFile JoinSegmentFile(const std::string& path, SegmentAccess access, uint64_t deadline_us) {
   for (;;) {
     SegmentFile segment;
     segment.path_ = path;
-    FileStatus status = OpenSegmentFile(path, &segment.file_);
+    FileStatus status = OpenSegmentFile(path, access, &segment.file_);
     segment.identity_ = status.identity_;
-    JudgeMode(path, status);
+    JudgeMode(path, status, access);
     int error = segment.presence_.Hold(segment.file_.get(), PosixShmMmap::kPresenceByte,
                                        ByteLockMode::kShared);
     if (error != 0 && error != EAGAIN) throw FileError("Locking a byte of " + path, error);
@@ -199,11 +171,12 @@ Removal UnlinkIfDead(const std::string& path, int fd, const FileIdentity& identi
   return Removal::kRemoved;
 }
 
-Removal RemoveDeadSegment(const std::string& path, IfExists if_exists, std::string* who) {
+Removal RemoveDeadSegment(const std::string& path, IfExists if_exists, SegmentAccess access,
+                          std::string* who) {
   FileDescriptor file;
   FileStatus status;
   try {
-    status = OpenSegmentFile(path, &file);
+    status = OpenSegmentFile(path, access, &file);
   } catch (const Error& error) {
     if (error.code() == ErrorCode::kNotFound) return Removal::kNothingThere;
     throw;

@@ -6,6 +6,7 @@
 
 #include "hermes_shm/memory/backend/posix_shm_mmap.h"
 #include "memory/backend/file_error.h"
+#include "memory/backend/file_trust.h"
 #include "memory/backend/shm_memory.h"
 
 /** Finding and judging the files of PosixShmMmap and PosixMmap. */
@@ -24,19 +25,13 @@ std::string FilePath(const std::string& path);
  * Opens what has the name and judges the file, not yet its content. @throws Error kNotFound,
  * kPermission, kIsSymlink, kFdLimit, kNotRegularFile, kNotOwner
  */
-FileStatus OpenSegmentFile(const std::string& path, FileDescriptor* file);
-
-/** Whether an open file can be a segment of this user. @throws Error kNotRegularFile, kNotOwner */
-FileStatus JudgeFile(const std::string& path, int fd);
-
-/** Whether this user alone may write to it. @throws Error kUnsafeMode */
-void JudgeMode(const std::string& path, const FileStatus& status);
+FileStatus OpenSegmentFile(const std::string& path, SegmentAccess access, FileDescriptor* file);
 
 /**
  * Opens a segment and says that this process is here. @throws as OpenSegmentFile; kUnsafeMode;
  * kNotReady when a replacer holds the file until the deadline
  */
-SegmentFile JoinSegmentFile(const std::string& path, uint64_t deadline_us);
+SegmentFile JoinSegmentFile(const std::string& path, SegmentAccess access, uint64_t deadline_us);
 
 /** Copies the front of a segment; zeros when it is not all there. @return 0 or the errno */
 [[nodiscard]] int CopyHeader(int fd, BackendHeader* copy);
@@ -61,7 +56,8 @@ Removal UnlinkIfDead(const std::string& path, int fd, const FileIdentity& identi
  * Takes away a dead segment of that name; `who` then says whose it was. @throws Error
  * kAlreadyExists when somebody lives in it, or it is no segment; as OpenSegmentFile
  */
-Removal RemoveDeadSegment(const std::string& path, IfExists if_exists, std::string* who);
+Removal RemoveDeadSegment(const std::string& path, IfExists if_exists, SegmentAccess access,
+                          std::string* who);
 
 }  // namespace hshm::ipc
 

@@ -91,7 +91,7 @@ RemovalResult RemoveSegmentIfDead(const std::string& path, bool of_any_user) {
   if (error != 0) throw FileError("Opening the segment " + path, error);
   FileStatus status;
   if (!of_any_user) {
-    status = JudgeFile(path, file.get());
+    status = JudgeFile(path, file.get(), SegmentAccess::kUser);
   } else if (StatusOfFile(file.get(), &status) != 0 || !status.is_regular_) {
     throw FileError("Looking at " + path, ENXIO);
   }

@@ -20,10 +20,11 @@ ShmMemory::~ShmMemory() {
   if (base_ != nullptr) UnmapShared(base_, shape_.region_bytes_);
 }
 
-int ShmMemory::Map(void* hint) noexcept {
+int ShmMemory::Map(void* hint, bool in_core_dumps) noexcept {
   const uint64_t region_bytes = shape_.region_bytes_;
   const uint64_t alignment = std::max(shape_.page_bytes_, shape_.pages_.page_bytes_);
-  const int error = MapShared(segment_.file_.get(), region_bytes, hint, &base_, alignment);
+  int error = MapShared(segment_.file_.get(), region_bytes, hint, &base_, alignment);
+  if (error == 0 && !in_core_dumps) error = LeaveOutOfCoreDumps(base_, region_bytes);
   if (error != 0 || !shape_.HasTransparentPages()) return error;
   return AskForHugePages(base_, region_bytes);
 }

@@ -43,7 +43,7 @@ class ShmMemory final : public BackendMemory {
   ~ShmMemory() override;
 
   /** Maps the whole segment; before anything else is called. @return 0 or the errno */
-  [[nodiscard]] int Map(void* hint) noexcept;
+  [[nodiscard]] int Map(void* hint, bool in_core_dumps) noexcept;
   const std::string& path() const noexcept { return segment_.path_; }
   std::string Url() const override;
   PageReport Pages() const override { return shape_.pages_; }

@@ -75,7 +75,8 @@ SegmentFile JoinUnnamedFile(const UnnamedUrl& url) {
   int error = OpenFileOfProcess(url.pid_, url.fd_, url.identity_, &segment.file_);
   if (error == ENOENT || error == ESRCH || error == ESTALE) throw NotThere(url, error);
   if (error != 0) throw FileError("Opening " + segment.path_, error);
-  JudgeMode(segment.path_, JudgeFile(segment.path_, segment.file_.get()));
+  constexpr SegmentAccess kAccess = SegmentAccess::kUser;
+  JudgeMode(segment.path_, JudgeFile(segment.path_, segment.file_.get(), kAccess), kAccess);
   bool is_sealed = false;
   error = FindSizeSeals(segment.file_.get(), &is_sealed);
   if (error != 0) throw FileError("Looking at the seals of " + segment.path_, error);

@@ -21,6 +21,9 @@ struct PosixMmapOptions {
   uint64_t max_size_bytes_ = 0;
   /** For files in a tmpfs or a hugetlbfs. */
   HugePages huge_pages_ = HugePages::kNever;
+  SegmentAccess access_ = SegmentAccess::kUser;
+  /** Whether a core dump of this process has the segment's pages; see SegmentAttachOptions. */
+  bool in_core_dumps_ = false;
 };
 
 using PosixMmapAttachOptions = SegmentAttachOptions;

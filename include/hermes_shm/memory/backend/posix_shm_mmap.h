@@ -36,6 +36,11 @@ struct PosixShmOptions {
   /** Needs kUnnamed, or a tmpfs mounted with huge=advise, or a hugetlbfs, as HSHM_SHM_DIR. */
   HugePages huge_pages_ = HugePages::kNever;
   Naming naming_ = Naming::kNamed;
+  /** Needs a name: a segment without one is opened by way of its process's descriptors, which the
+   * system keeps from other users. */
+  SegmentAccess access_ = SegmentAccess::kUser;
+  /** Whether a core dump of this process has the segment's pages; see SegmentAttachOptions. */
+  bool in_core_dumps_ = false;
 };
 
 using PosixShmAttachOptions = SegmentAttachOptions;
@@ -83,7 +88,8 @@ class HSHM_API PosixShmMmap : public MemoryBackend {
    * below the size. `url` has 1 to 200 bytes, no '/', and is not "." or "..".
    * @throws Error kBadName, kOutOfRange, kNoSpace, kAlreadyExists (naming who lives in it),
    * kIsSymlink, kNotRegularFile, kNotOwner, kPermission, kFdLimit, kNotFound (the directory),
-   * kUnsupported (a file system that cannot reserve memory), kSystem
+   * kUnsupported (a file system that cannot reserve memory, a group's segment without a name),
+   * kSystem
    */
   void shm_init(MemoryBackendId id, size_t size, const std::string& url,
                 const PosixShmOptions& options = {});

@@ -21,11 +21,24 @@ enum class HugePages {
   kRequire,  // or creating fails with a sentence that says what to do
 };
 
+/** Who may take part in a segment. Who may, is trusted: a process that can write to a segment can
+ * make all others in it crash. Creators and attachers must ask for the same. */
+enum class SegmentAccess {
+  kUser,  // processes of one user: mode 0600, others cannot even read
+  /** Also those of other users who have the file's group among theirs: mode 0660. The group is the
+   * creator's effective one, or that of a directory which hands its own down (chmod g+s). */
+  kGroup,
+};
+
 struct SegmentAttachOptions {
   /** How long to wait for a creator or a replacer to finish, in milliseconds. */
   uint64_t timeout_ms_ = 1000;
   /** Where the region is wanted in this process; elsewhere when something is there. */
   void* address_hint_ = nullptr;
+  SegmentAccess access_ = SegmentAccess::kUser;
+  /** Whether a core dump of this process has the segment's pages. Each process of a node would
+   * write the whole heap. */
+  bool in_core_dumps_ = false;
 };
 
 }  // namespace hshm::ipc
