@@ -287,7 +287,7 @@ OffsetPtr<> AllocatorCore::FindRootOffset(std::string_view name) noexcept {
     for (RootEntry& entry : header_->roots_) {
       const uint64_t offset = entry.offset_.load(std::memory_order_acquire);  // pairs with SetRoot
       if (offset == 0 || !HasName(entry, words)) continue;
-      found = region_.Contains(offset) ? offset : 0;  // a damaged one leads nowhere
+      found = offset;
       break;
     }
     // relaxed: what was acquired above brings the version of its change along.

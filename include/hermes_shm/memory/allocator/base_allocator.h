@@ -285,7 +285,10 @@ class BaseAllocator : public AllocatorCore {
   /** What was left under the name; null when nothing was. */
   template <typename T>
   [[nodiscard]] FullPtr<T> FindRoot(std::string_view name) noexcept {
-    return ToFullPtr<T>(FindRootOffset(name));
+    const OffsetPtr<> found = FindRootOffset(name);
+    // A word that was overwritten leads nowhere, rather than out of the memory.
+    const bool is_sound = found.IsNull() || self().Contains(found);
+    return ToFullPtr<T>(is_sound ? found : OffsetPtr<>());
   }
 
  protected:
