@@ -21,6 +21,7 @@
 #include "hermes_shm/memory/allocator/multi_process_allocator.h"
 #include "hermes_shm/memory/backend/posix_mmap.h"
 #include "hermes_shm/memory/backend/posix_shm_mmap.h"
+#include "hermes_shm/platform/byte_lock.h"
 #include "support/catch.h"
 #include "support/instead_of_system.h"
 
@@ -258,6 +259,27 @@ TEST_CASE("Whichever system call fails, a file leaves nothing half-made") {
                   },
                   Attached<PosixMmap>};
   FailEachCall(kind, path, [&] { return segment.Exists() ? 1u : 0u; });
+}
+
+TEST_CASE("HeldByte takes no refused mapping, and no leased file, for another holder") {
+  const int file = static_cast<int>(syscall(SYS_memfd_create, "hshm_failing_calls", MFD_CLOEXEC));
+  REQUIRE(file >= 0);
+  size_t refused = 0;
+  for (int call = 1;; ++call) {
+    HeldByte byte;
+    fault = {call, EAGAIN, ""};
+    const int error = byte.Hold(file, 0);
+    const bool has_come = fault.countdown_ == 0;
+    fault.countdown_ = 0;
+    if (!has_come) break;
+    if (fault.call_ != "mmap" && fault.call_ != "madvise" && fault.call_ != "open") continue;
+    INFO(fault.call_);
+    REQUIRE((error != 0 && error != EAGAIN));
+    REQUIRE_FALSE(byte.IsHeld());
+    ++refused;
+  }
+  REQUIRE(refused == 3);
+  close(file);
 }
 
 }  // namespace
