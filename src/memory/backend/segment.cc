@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <utility>
 
 #include "hermes_shm/base/bits.h"
@@ -231,7 +232,8 @@ void PublishSegment(const NewSegment& wanted, const SegmentFile& segment, Hidden
  * known: a segment is refused only for an id that is another. */
 void CheckBoot(const BackendHeader& copy, const std::string& path) {
   const std::string boot_id = BootId();
-  if (boot_id.empty() || copy.boot_id_[0] == '\0' || boot_id == copy.boot_id_) return;
+  const std::string made_in(copy.boot_id_, strnlen(copy.boot_id_, sizeof(copy.boot_id_)));
+  if (boot_id.empty() || made_in.empty() || boot_id == made_in) return;
   throw Error(ErrorCode::kStaleBoot,
               path + " is from before the last start of this machine: create it again.");
 }
