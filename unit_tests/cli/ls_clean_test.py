@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 
-from hshm_cli import MIB, TOOL, CliTest, main
+from hshm_cli import HOLDER, MIB, TOOL, CliTest, main
 
 
 class LsTest(CliTest):
@@ -145,6 +145,23 @@ class CleanTest(CliTest):
         self.assertIn('PosixMmap', done['kept'][0]['why_not'])
         self.assertEqual(self.json('clean')['removed'], [])
         self.assertEqual(self.names(), ['heap'])
+
+    def test_segments_of_other_users_are_left_alone_unless_all_is_asked_for(self):
+        within = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups']
+        if os.geteuid() != 0 or subprocess.run(
+                [*within, HOLDER], capture_output=True, check=False).returncode != 2:
+            self.skipTest('no process of another user can be started here')
+        os.chmod(self.directory, 0o1777)
+        self.hold('named', 'mine').kill()
+        self.hold('named', 'theirs', within=within).kill()
+        self.hold('named', 'living', within=within)
+        self.assertEqual(sorted(self.segments()), ['mine'])
+        self.assertEqual(sorted(self.segments('--all')), ['living', 'mine', 'theirs'])
+        self.assertIn('NotOwner', self.tool('clean', 'theirs', status=1))
+        self.assertEqual([one['name'] for one in self.json('clean')['removed']], ['mine'])
+        done = self.json('clean', '--all')
+        self.assertEqual([one['name'] for one in done['removed']], ['theirs'])
+        self.assertEqual(self.names(), ['living'])
 
     def test_removes_what_a_creator_on_a_poor_file_system_left(self):
         self.hold('named', 'dead').kill()
