@@ -124,7 +124,8 @@ Verdict Check(OpenedSegment* segment) {
 
 void Print(const OpenedSegment& segment, const Verdict& verdict, bool as_json) {
   if (as_json) {
-    nlohmann::json json = segment.is_segment_ ? ToJson(segment.found_) : nlohmann::json::object();
+    nlohmann::json json = {{"defect", ErrorCodeName(ErrorCode::kNotASegment)}};
+    if (segment.is_segment_) json = ToJson(segment.found_);
     json["name"] = segment.found_.name_;
     json["is_good"] = verdict.is_good_;
     json["findings"] = verdict.findings_;

@@ -62,7 +62,7 @@ Answer About(const std::string& name) {
   const ipc::SegmentReport& report = segment.found_.report_;
   Answer answer;
   if (!segment.is_segment_) {
-    answer.json_ = {{"name", name}};
+    answer.json_ = {{"name", name}, {"defect", ErrorCodeName(ErrorCode::kNotASegment)}};
     answer.text_ = Printable(name) + "\n";
     Complain(&answer, "It does not begin like a segment of hshm.");
     return answer;

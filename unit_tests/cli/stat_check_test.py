@@ -118,7 +118,7 @@ class StatTest(SegmentTest):
         with open(self.path('foreign'), 'wb') as file:
             file.write(b'x' * MIB)
         self.json('stat', 'foreign', status=1)
-        self.check('foreign', status=1)
+        self.assertEqual(self.check('foreign', status=1)['defect'], 'NotASegment')
         os.mkfifo(self.path('fifo'))
         self.assertEqual(self.run_tool('check', 'fifo').returncode, 2)
 
