@@ -14,6 +14,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -52,9 +53,9 @@ struct Progress {
 /** A segment left by a dead job, with a few blocks in it, and its bytes. */
 template <typename AllocT>
 struct LeftBehind {
-  explicit LeftBehind(const OwnDirectory& directory) : path_(directory.path() + "/heap") {
+  LeftBehind(const OwnDirectory& directory, size_t first_bytes) : path_(directory.File("heap")) {
     PosixShmMmap backend;
-    backend.shm_init(MemoryBackendId(6), kBytes, "heap");
+    backend.shm_init(MemoryBackendId(6), first_bytes, "heap", {.max_size_bytes_ = kBytes});
     auto* const alloc = backend.MakeAlloc<AllocT>(AllocatorId(1, 0));
     for (const size_t bytes : {64, 100, 3000}) {
       const auto block = alloc->template Allocate<char>(HSHM_DEFAULT_MEM_CTX, bytes);
@@ -62,15 +63,18 @@ struct LeftBehind {
     }
     core_ = backend.region().template At<AllocatorHeader>(AllocatorOffset())->core_offset_;
     backend.shm_detach();
-    image_.resize(kBytes);
     file_ = open(path_.c_str(), O_RDWR | O_CLOEXEC);
-    REQUIRE(pread(file_, image_.data(), kBytes, 0) == static_cast<ssize_t>(kBytes));
+    image_.resize(std::filesystem::file_size(path_));
+    REQUIRE(pread(file_, image_.data(), image_.size(), 0) == static_cast<ssize_t>(image_.size()));
   }
   ~LeftBehind() { close(file_); }
 
   static Offset AllocatorOffset() { return AllocatorOffsetFor(kBytes); }
   void Restore() const {
-    if (pwrite(file_, image_.data(), kBytes, 0) != static_cast<ssize_t>(kBytes)) std::abort();
+    const auto bytes = static_cast<ssize_t>(image_.size());
+    if (ftruncate(file_, bytes) != 0 || pwrite(file_, image_.data(), image_.size(), 0) != bytes) {
+      std::abort();
+    }
   }
   void Flip(uint64_t bit) const {
     const auto changed = static_cast<char>(image_[bit / 8] ^ (1 << bit % 8));
@@ -157,10 +161,11 @@ bool Names(const std::string& errors) {
 /** In an allocator's own header, whose [init] words Attach computes again. */
 bool IsChanging(uint64_t bit, Offset core) { return bit / 8 >= core; }
 
+/** The file has first_bytes at first, and grows to kBytes. */
 template <typename AllocT>
-void FlipEachBit(const char* name) {
+void FlipEachBit(const char* name, size_t first_bytes = kBytes) {
   const OwnDirectory directory;
-  const LeftBehind<AllocT> segment(directory);
+  const LeftBehind<AllocT> segment(directory, first_bytes);
   std::vector<uint64_t> bits = segment.Bits();
   const uint64_t every = hshm::test::TimesOf(16, 1);
   const uint64_t first = hshm::test::PrintedSeed(name) % every;
@@ -204,6 +209,26 @@ void FlipEachBit(const char* name) {
 
 TEST_CASE("A MultiProcessAllocator's segment with any bit wrong is refused, or harms nobody") {
   FlipEachBit<SmallMultiProcessAllocator>("multi_process");
+}
+
+TEST_CASE("A growing segment with any bit wrong is refused, or harms nobody") {
+  FlipEachBit<SmallMultiProcessAllocator>("growing", kMinRegionBytes);
+}
+
+TEST_CASE("A growing segment cut at any page is Truncated, but for what nobody has used") {
+  const OwnDirectory directory;
+  const LeftBehind<SmallMultiProcessAllocator> segment(directory, kMinRegionBytes);
+  const auto* header = reinterpret_cast<const BackendHeader*>(segment.image_.data());
+  // relaxed: a private copy
+  const uint64_t grown_bytes = header->grown_bytes_.load(std::memory_order_relaxed);
+  REQUIRE(grown_bytes >= kMinRegionBytes);
+  for (uint64_t bytes = 0; bytes <= kBytes; bytes += 4096) {
+    segment.Restore();
+    REQUIRE(ftruncate(segment.file_, static_cast<off_t>(bytes)) == 0);
+    INFO("cut to " << bytes << " of " << grown_bytes);
+    REQUIRE(CodeOf(Use<SmallMultiProcessAllocator>) ==
+            (bytes < grown_bytes ? ErrorCode::kTruncated : ErrorCode::kNone));
+  }
 }
 
 TEST_CASE("A ScalablePageAllocator's segment with any bit wrong is refused, or harms nobody") {
