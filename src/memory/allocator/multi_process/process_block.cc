@@ -27,6 +27,13 @@ namespace {
                   ". Let that process go on (kill -CONT), or end it.");
 }
 
+[[noreturn]] void ThrowOverwritten(const Region& region) {
+  throw Error(ErrorCode::kCorrupt,
+              "In the region of " + std::to_string(region.size_bytes_) +
+                  " bytes the words that say who has which memory were overwritten: create it "
+                  "again, or go back to a copy.");
+}
+
 }  // namespace
 
 Error NoNotes(uint64_t region_bytes, int os_errno) {
@@ -83,6 +90,7 @@ void ProcessBlock<Config>::Start() {
   {
     typename RootTier<Config>::Guard root(root_);
     if (!root.IsHeld()) ThrowHolderStopped(root_.header(), membership_);
+    if (!root_.HeadsFit()) ThrowOverwritten(region_);
     // Private memory is this process's alone; in a forked child's copy its parent only seems to be.
     if (sharing_ == Sharing::kOneProcess && region_.services_->IsShared()) RequireAlone();
     // Our slot may label what an earlier process of it left: swept before we have anything.

@@ -62,8 +62,8 @@ class HSHM_API ProcessBlock {
   ProcessBlock& operator=(const ProcessBlock&) = delete;
 
   /** Adopts what the dead left, takes the first unit, makes the first heap and leaves it idle.
-   * @throws Error kNoSpace, kHolderStopped, kSystem; kUnsupported when another process has a heap
-   * that serves one at a time */
+   * @throws Error kNoSpace, kHolderStopped, kCorrupt, kSystem; kUnsupported when another process
+   * has a heap that serves one at a time */
   void Start();
 
   /** A heap for the calling thread; null when there is no room or kMaxThreads have one. */

@@ -101,9 +101,20 @@ class HSHM_API RootTier {
   void ForEachHead(Visit visit) const {
     for (uint32_t granule = header_->first_granule_; granule < header_->granule_end_;) {
       const uint32_t word = Head(granule);
+      // An overwritten word leads nobody out of the region.
+      HSHM_CHECK(HeadWord::Granules(word) <= header_->granule_end_ - granule);
       if (word != 0 && !visit(granule, word)) return;
       granule += word == 0 ? 1 : HeadWord::Granules(word);
     }
+  }
+
+  /** Root mutex held: whether the head words end where the region does; else ForEachHead stops. */
+  bool HeadsFit() const noexcept {
+    uint64_t granule = header_->first_granule_;
+    while (granule < header_->granule_end_) {
+      granule += HeadWord::Granules(Head(static_cast<uint32_t>(granule)));
+    }
+    return granule == header_->granule_end_;
   }
 
   /** Calls visit(page, end of its unit) for the head of every span that somebody owns. */
