@@ -21,6 +21,12 @@
 #include "faults/system_calls.h"
 #include "support/child_process.h"
 
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434  // Linux 5.3; these two numbers are those of every architecture
+#endif
+#ifndef SYS_pidfd_getfd
+#define SYS_pidfd_getfd 438  // Linux 5.6
+#endif
 #ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS
 #define SECCOMP_IOCTL_NOTIF_SET_FLAGS SECCOMP_IOW(4, __u64)
 #endif

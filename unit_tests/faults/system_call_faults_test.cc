@@ -341,7 +341,7 @@ void TryAll(FaultPlan* plan, const Kind& kind, const std::string& directory, uin
     plan->next_trial_ = i + 1;
     const Trial& trial = trials[i];
     plan->Note(std::string(kind.name_) + ", step " + std::to_string(trial.step_) + ", call " +
-               std::to_string(trial.nth_) + ", " + strerrorname_np(trial.os_errno_));
+               std::to_string(trial.nth_) + ", " + std::strerror(trial.os_errno_));
     try {
       Try(plan, kind, directory, at_first, trial);
     } catch (const Violation& violation) {
