@@ -130,9 +130,7 @@ class Checker {
     const uint32_t pending = PageTable<Config>::Pending(entry);
     Expect(pending == 0 || pages_.Walk(page, RemoteHead(page), pending, visit) == pending,
            "the remote list is broken", page);
-    const Offset free = FreeListIn(page, owner, ClassOfShape(entry->shape_.Get()));
-    Expect(pages_.Walk(page, free, capacity + 1, visit) <= capacity,
-           "the free list of a heap is broken", page);
+    Expect(VisitListed(page, owner, visit), "the free list of a heap is broken", page);
   }
 
   void Blocks(uint32_t page, HeapId owner) {
@@ -155,9 +153,7 @@ class Checker {
     }
     Expect(PageTable<Config>::Used(entry) + local == carved, "the count of used blocks is wrong",
            page);
-    const Offset free = FreeListIn(page, owner, ClassOfShape(entry->shape_.Get()));
-    Expect(free == 0 || pages_.Walk(page, free, limit, visit) <= carved,
-           "the free list of a heap is broken", page);
+    Expect(VisitListed(page, owner, visit), "the free list of a heap is broken", page);
   }
 
   Offset RemoteHead(uint32_t page) const {
@@ -167,13 +163,24 @@ class Checker {
            uint64_t{RemoteWord::Head(word) - 1} * RemoteWord::kUnit;
   }
 
-  /** First block of the owner's class slot when it lies in this page. */
-  Offset FreeListIn(uint32_t page, HeapId owner, uint32_t size_class) {
-    if (IsOnlooker()) return 0;
+  /** Calls visit(block) for what the owner's class slot lists of this page, until one is false.
+   * @return whether all was well */
+  template <typename Visit>
+  bool VisitListed(uint32_t page, HeapId owner, Visit visit) {
+    if (IsOnlooker()) return true;  // lists change on their own
     if (record_of_ != owner) FindRecord(owner);
-    if (record_ == nullptr || KindOf(pages_.Entry(page)->shape_.Get()) != kKindClass) return 0;
-    const Offset first = record_->free_[size_class].Get();
-    return first != 0 && pages_.HeadOf(PageTable<Config>::PageOf(first)) == page ? first : 0;
+    const uint32_t shape = pages_.Entry(page)->shape_.Get();
+    const uint32_t slot = ClassOfShape(shape);
+    if (record_ == nullptr || (KindOf(shape) == kKindRun && slot == 0)) return true;
+    const uint64_t bytes = pages_.BlockBytes(page);
+    bool is_good = true;
+    const auto see = [&](uint32_t head, Offset block) {
+      if (head != page) return;
+      const uint64_t index = (block - PageTable<Config>::OffsetOf(page)) / bytes;
+      is_good = is_good && visit(static_cast<uint32_t>(index));
+    };
+    const uint32_t length = pages_.WalkSlot(slot, record_->free_[slot].Get(), see);
+    return is_good && length != PageTable<Config>::kBroken;
   }
 
   void FindRecord(HeapId id) {
@@ -194,21 +201,16 @@ class Checker {
     HeapRecord<Config>* records = RecordsIn(page);
     for (uint32_t i = 0; i < kPerPage; ++i) {
       if (records[i].id_.Get() == 0) continue;
-      for (uint32_t c = 0; c < Config::kClassCount; ++c) {
-        const Offset first = records[i].free_[c].Get();
-        if (first == 0) continue;
-        const bool is_inside = region_.Contains(first);
-        Expect(is_inside, "a heap's free list leaves the region", page);
-        if (!is_inside) continue;
-        const uint32_t head = pages_.HeadOf(PageTable<Config>::PageOf(first));
-        const PageEntry* entry = pages_.Entry(head);
-        const HeapId owner = entry->owner_.Get();
-        Expect(SlotOf(owner) == SlotOf(records[i].id_.Get()),
-               "a heap lists blocks of another process's page", page);
-        Expect(ClassOfShape(entry->shape_.Get()) == c, "a heap lists blocks of another class",
-               page);
-        // A run taken back; what is of its own page is looked at with the page.
-        if (owner != records[i].id_.Get() && !is_cut_) Chain(head, first, Word::kMaxBlocks);
+      for (uint32_t c = 0; c < Config::kSlotCount; ++c) {
+        const uint32_t length =
+            pages_.WalkSlot(c, records[i].free_[c].Get(), [&](uint32_t head, Offset block) {
+              const HeapId owner = pages_.Entry(head)->owner_.Get();
+              Expect(SlotOf(owner) == SlotOf(records[i].id_.Get()),
+                     "a heap lists blocks of another process's page", page);
+              // Taken back; what is of its own page is looked at with the page.
+              if (owner != records[i].id_.Get() && !is_cut_) Chain(head, block, 1);
+            });
+        Expect(length != PageTable<Config>::kBroken, "a heap's free list is broken", page);
       }
       PendingFrees<Config>::ForEach(records[i], [&](uint32_t head, uint64_t run) {
         const bool is_inside = region_.Contains(Word::Head(run));

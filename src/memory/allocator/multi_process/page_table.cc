@@ -40,6 +40,24 @@ bool PageTable<Config>::PushForeign(OwnedWord<uint64_t>* slot, HeapId heap) cons
 }
 
 template <typename Config>
+void PageTable<Config>::PushMixed(OwnedWord<uint64_t>* slot) const {
+  Offset block = slot->Get();
+  if (block == 0) return;
+  if (Entry(HeadOf(PageOf(block)))->local_.Get() == block) {
+    slot->Set(0);  // a refill was cut between its two stores: the page names the list
+    return;
+  }
+  while (block != 0) {
+    const Offset next = NextListed(block);
+    slot->Set(next);
+    const uint32_t page = HeadOf(PageOf(block));
+    RequireFree(page, block);
+    Push(page, block);
+    block = next;
+  }
+}
+
+template <typename Config>
 void PageTable<Config>::Drain(uint32_t page) const {
   PageEntry* entry = Entry(page);
   const uint64_t word = entry->remote_.load(std::memory_order_acquire);  // pairs with PushChain
@@ -134,8 +152,20 @@ void PageTable<Config>::Recount(uint32_t page) const {
   });
   if (length >= limit) defect::Corruption("the local list of a page", OffsetOf(page));
   entry->carved_.Set(highest);
-  entry->shape_.Set(entry->shape_.Get() & ~(kInHand | kTakesFrees));
+  entry->shape_.Set(entry->shape_.Get() & ~kInHand);
   entry->used_.SetRelease(highest - length);
+}
+
+/** Blocks begin in each page of a class, but in the first of a run only. */
+template <typename Config>
+void PageTable<Config>::SetKeys(uint32_t head, HeapId id) const {
+  const uint32_t shape = Entry(head)->shape_.Get();
+  const uint32_t slot = ClassOfShape(shape);
+  const bool is_mixed = slot >= Config::kFirstMixedSlot;
+  const uint32_t pages = KindOf(shape) == kKindClass ? Entry(head)->span_.Get() : 1;
+  for (uint32_t i = 0; i < pages; ++i) {
+    Entry(head + i)->key_.Set(FreeKey::Make(id, is_mixed ? slot : 0));
+  }
 }
 
 template <typename Config>
@@ -172,6 +202,7 @@ void PageTable<Config>::ShrinkSpan(uint32_t head, uint32_t pages) const {
   PageEntry* entry = Entry(head);
   for (uint32_t i = entry->span_.Get(); i > pages; --i) {
     PageEntry* last = Entry(head + i - 1);
+    ClearKey(last);
     TakeZeroMark(last);  // it may have got its memory, and been written to, while the span was open
     entry->span_.Set(i - 1);
     last->owner_.SetRelease(kFreePage);
@@ -188,6 +219,7 @@ void PageTable<Config>::Retire(uint32_t head) const {
   if constexpr (Config::kChecked) ClearMarks(head);
   ShrinkSpan(head, 1);
   entry->shape_.Set(0);
+  ClearKey(entry);
   entry->owner_.SetRelease(kFreePage);
 }
 

@@ -91,16 +91,12 @@ uint64_t ProcessBlock<Config>::LiveBytes() noexcept {
     if (kind != kKindHeaps) return;
     auto* records = region_.At<HeapRecord<Config>>(PageTable<Config>::OffsetOf(page));
     for (uint32_t i = 0; i < kPerPage; ++i) {
-      for (uint32_t c = 0; c < Config::kClassCount; ++c) {
-        // What waits in a heap's class slot counts as used in its page, but is nobody's.
-        const Offset first = records[i].free_[c].Get();
-        if (records[i].id_.Get() == 0 || first == 0) continue;
-        const uint32_t head = pages().HeadOf(PageTable<Config>::PageOf(first));
-        const uint32_t length =
-            pages().Walk(head, first, pages().Capacity(head), [](uint32_t) { return true; });
-        if (length != PageTable<Config>::kBroken) waiting += length * ClassBytes(c);
-      }
       if (records[i].id_.Get() == 0) continue;
+      for (uint32_t c = 0; c < Config::kSlotCount; ++c) {
+        // What waits in a heap's class slot counts as used in its page, but is nobody's.
+        pages().WalkSlot(c, records[i].free_[c].Get(),
+                         [&](uint32_t, Offset) { waiting += Config::SlotBlockBytes(c); });
+      }
       PendingFrees<Config>::ForEach(records[i], [&](uint32_t head, uint64_t run) {
         waiting += RunWord<Config>::Count(run) * pages().BlockBytes(head);
       });

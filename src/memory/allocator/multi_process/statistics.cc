@@ -139,15 +139,15 @@ class Census {
       const HeapId id = records[i].id_.Get();
       if (id == 0) continue;
       if (RankStats* rank = Rank(SlotOf(id)); rank != nullptr) ++rank->heaps_;
-      for (uint32_t c = 0; c < Config::kClassCount; ++c) {
-        const Offset first = records[i].free_[c].Get();
-        if (first == 0 || !region_.Contains(first)) continue;
-        const uint32_t head = pages_.HeadOf(PageTable<Config>::PageOf(first));
-        const uint32_t length =
-            pages_.Walk(head, first, pages_.Capacity(head), [](uint32_t) { return true; });
-        if (length == PageTable<Config>::kBroken) continue;
-        const uint32_t owner = SlotOf(pages_.Entry(head)->owner_.Get());  // id's, or a neighbour's
-        ClassLive(owner, -int64_t{length}, c);
+      for (uint32_t c = 0; c < Config::kSlotCount; ++c) {
+        pages_.WalkSlot(c, records[i].free_[c].Get(), [&](uint32_t page, Offset) {
+          const uint32_t owner = SlotOf(pages_.Entry(page)->owner_.Get());  // id's, or a neighbour's
+          if (c < Config::kClassCount) {
+            ClassLive(owner, -1, c);
+          } else {
+            Live(owner, -1, Config::SlotBlockBytes(c));
+          }
+        });
       }
       PendingFrees<Config>::ForEach(records[i],
                                     [&](uint32_t head, uint64_t run) { Waiting(head, run); });

@@ -167,7 +167,9 @@ void Sweeper<Config>::SweepPage(uint32_t page, uint32_t unit_end) noexcept {
     return;
   }
   if (is_leaving_) return;
-  entry->shape_.Set((shape & ~(kInHand | kTakesFrees)) | kAdopted);
+  // Of a run that was being made shorter the slot may be wrong: it has none from here on.
+  const uint32_t kept = KindOf(shape) == kKindRun ? MakeShape(kKindRun) : shape & ~kInHand;
+  entry->shape_.Set(kept | kAdopted);
   entry->owner_.SetRelease(heap_->id());
   heap_->Adopt(page);
   process_->Claim(heap_->index() + 1, page, std::max(entry->span_.Get(), 1u));

@@ -15,6 +15,9 @@ constexpr uint64_t kShortListBytes = 16 * 1024;
 constexpr uint64_t kShortListBlocks = 64;  // a refill costs as much as 20 allocations
 constexpr uint64_t kShortestList = 4;
 
+/** Places that the list of a class slot for runs gets at a time. */
+constexpr int32_t kRunPlaces = 4;
+
 struct ClassLimits {
   uint32_t capacity_;  // blocks of a page of the class
   uint32_t short_list_;
@@ -56,11 +59,15 @@ ThreadHeap<Config>::ThreadHeap(ProcessBlock<Config>* process, uint32_t index, He
   pages_ = process->pages();
   record_ = nullptr;
   id_ = id;
+  page_key_ = FreeKey::Make(id);
   data_begin_ = PageTable<Config>::OffsetOf(root.first_page_);
   data_end_ = PageTable<Config>::OffsetOf(root.page_count_);
   data_bytes_ = data_end_ - data_begin_;
   seen_pressure_ = root.pressure_.load(std::memory_order_relaxed);  // relaxed: a hint
   max_idle_pages_ = std::min(kMaxIdlePages, process->thread_unit_pages() / 4);
+  for (uint32_t slot = Config::kFirstMixedSlot; slot < Config::kSlotCount; ++slot) {
+    ResetRoom(slot);
+  }
   const int error = notes_.Reserve(root.page_count_);
   if (error != 0) throw NoNotes(root.page_count_ * Config::kPageBytes, error);
 }
@@ -79,7 +86,7 @@ template <typename Config>
 Offset ThreadHeap<Config>::AllocateSlow(uint64_t size_bytes) noexcept {
   if (size_bytes <= Config::kMaxClassBytes) {
     const uint32_t size_class = ClassOf(size_bytes);
-    const Offset block = this->Pop(size_class);  // nobody may have tried
+    const Offset block = this->PopAny(size_class);  // nobody may have tried
     return HSHM_UNLIKELY(block != 0) ? block : AllocateClass(size_class);
   }
   if (size_bytes > data_bytes_) return 0;
@@ -107,10 +114,9 @@ Offset ThreadHeap<Config>::AllocateClass(uint32_t size_class) noexcept {
                     seen_pressure_)) {
     AnswerPressure();
   }
-  if (pending_.TakeBack(size_class)) {
-    // Blocks of another heap's page: none of the page in hand may come between them.
-    if (in_hand_[size_class] != nullptr) pages_.SendFreesHome(in_hand_[size_class]);
-    return this->Pop(size_class);
+  if (const uint32_t blocks = pending_.TakeBack(size_class); blocks != 0) {
+    room_[size_class] -= static_cast<int32_t>(blocks);
+    return this->PopAny(size_class);
   }
   bool filled = RefillFromOwned(size_class);
   for (Effort effort = Effort::kThread; effort != Effort::kEnd; effort = Next(effort)) {
@@ -122,7 +128,7 @@ Offset ThreadHeap<Config>::AllocateClass(uint32_t size_class) noexcept {
       const uint32_t head = OpenPages(kKindClass, pages, 1, effort);
       filled = head != kNoPage ? StartClassPage(head, size_class) : RefillFromOwned(size_class);
     }
-    if (filled) return this->Pop(size_class);
+    if (filled) return this->PopAny(size_class);
   }
   // Eight pages in a row are not to be had: a large block may still get pages of its own.
   return pages == 1
@@ -133,6 +139,10 @@ Offset ThreadHeap<Config>::AllocateClass(uint32_t size_class) noexcept {
 template <typename Config>
 Offset ThreadHeap<Config>::AllocateRun(uint32_t pages, uint32_t alignment_pages) noexcept {
   if (alignment_pages == 1 && pages <= kMaxIdleRunPages) {
+    const uint32_t most = bits::Min(pages + IdleSlack<Config>(pages), Config::kMaxSlotRunPages);
+    for (uint32_t length = pages; length <= most; ++length) {
+      if (const Offset block = this->PopRun(length); block != 0) return block;
+    }
     if (const Offset block = AllocateIdleRun(pages); block != 0) return block;
   }
   for (Effort effort = Effort::kThread; effort != Effort::kEnd; effort = Next(effort)) {
@@ -140,7 +150,8 @@ Offset ThreadHeap<Config>::AllocateRun(uint32_t pages, uint32_t alignment_pages)
     const uint32_t head = OpenPages(kKindRun, pages, alignment_pages, effort);
     if (head == kNoPage) continue;
     PageEntry* entry = pages_.Entry(head);
-    entry->shape_.Set(MakeShape(kKindRun));
+    entry->shape_.Set(MakeShape(kKindRun, Config::RunSlot(pages)));
+    pages_.SetKeys(head, id_);
     entry->carved_.Set(1);  // commit: used_ is 1 already, so the block is somebody's from here on
     pages_.GiveRun(PageTable<Config>::OffsetOf(head));
     List(head, kRuns);
@@ -179,7 +190,7 @@ bool ThreadHeap<Config>::KeepIdle(uint32_t page) noexcept {
   const uint32_t span = notes_[page].span_;
   if (notes_[page].list_ != kRuns || span > kMaxIdleRunPages) return false;
   Unlist(page);
-  const uint32_t limit = std::max(max_idle_pages_, run_pages_ / 2);
+  const uint32_t limit = std::max(max_idle_pages_, (run_pages_ - ListedRunPages()) / 2);
   uint32_t before = 0;
   while (idle_pages_ != before && idle_pages_ + span > limit) {
     before = idle_pages_;
@@ -272,7 +283,7 @@ bool ThreadHeap<Config>::FillFrom(uint32_t page, uint32_t size_class) noexcept {
         pages_.TakeInHand(entry);
         in_hand = entry;
       }
-      pages_.TakeLocal(entry, &record_->free_[size_class]);
+      this->TakeLocal(entry, size_class);
       if (notes_[page].list_ != kRoomy + size_class) {
         Unlist(page);
         List(page, kRoomy + size_class);
@@ -307,6 +318,7 @@ bool ThreadHeap<Config>::StartClassPage(uint32_t head, uint32_t size_class) noex
   // used_ is 1, which keeps takers away. Listed first: without the lock a later refill finds it.
   PageEntry* entry = pages_.Entry(head);
   entry->shape_.Set(MakeShape(kKindClass, size_class));
+  pages_.SetKeys(head, id_);
   List(head, kRoomy + size_class);
   HSHM_ASSERT(record_->free_[size_class].Get() == 0);
   const SlowPath lock(*this);
@@ -326,6 +338,7 @@ typename ThreadHeap<Config>::Freed ThreadHeap<Config>::TryFreeAnywhere(Offset bl
   CheckPlace("Free", block);
   const Freed freed = this->TryFree(block);
   if (freed != Freed::kNot) return freed;
+  HSHM_ASSERT(pages_.Entry(pages_.HeadOf(PageTable<Config>::PageOf(block)))->owner_.Get() != id_);
   if (!pending_.Add(block)) process_->FreeRemote(block);
   return Freed::kDone;
 }
@@ -333,6 +346,95 @@ typename ThreadHeap<Config>::Freed ThreadHeap<Config>::TryFreeAnywhere(Offset bl
 template <typename Config>
 void ThreadHeap<Config>::FinishFree(Offset block) noexcept {
   const uint32_t page = pages_.HeadOf(PageTable<Config>::PageOf(block));
+  const PageEntry* entry = pages_.Entry(page);
+  if (IsListTooLong(entry)) {
+    const uint32_t slot = ClassOfShape(entry->shape_.Get());
+    return slot < Config::kFirstRunSlot ? TrimList(slot, Config::MaxListed(slot) / 2)
+                                        : MakeRoomForRuns(slot);
+  }
+  FinishPage(page);
+}
+
+/** Pages of free runs that class slots list. */
+template <typename Config>
+uint32_t ThreadHeap<Config>::ListedRunPages() const noexcept {
+  uint32_t sum = 0;
+  for (uint32_t i = 0; i < Config::kMaxSlotRunPages; ++i) {
+    sum += (run_places_[i] - room_[Config::kFirstRunSlot + i]) * (i + 1);
+  }
+  return sum;
+}
+
+/**
+ * A slot for runs gets a few places more each time that it has none, while all of them together
+ * list no more than half of what is in use, or than a few. Of too many go those that were freed
+ * first, of each length in turn, and what is left of its places.
+ */
+template <typename Config>
+void ThreadHeap<Config>::MakeRoomForRuns(uint32_t slot) noexcept {
+  const uint32_t listed = ListedRunPages();
+  const uint32_t limit =
+      std::clamp(run_pages_ - listed, max_idle_pages_,
+                 std::max(max_idle_pages_, process_->thread_unit_pages() / 2));
+  while (ListedRunPages() > limit) {
+    const uint32_t turn = trim_turn_;
+    trim_turn_ = (trim_turn_ + 1) % Config::kMaxSlotRunPages;
+    const uint32_t other = Config::kFirstRunSlot + turn;
+    TrimList(other, (run_places_[turn] - room_[other]) / 2);
+    run_places_[turn] = static_cast<uint16_t>(run_places_[turn] - room_[other] + kRunPlaces);
+    room_[other] = kRunPlaces;
+  }
+  if (room_[slot] > 0) return;
+  room_[slot] += kRunPlaces;
+  run_places_[slot - Config::kFirstRunSlot] += kRunPlaces;
+}
+
+/** Of an empty list. */
+template <typename Config>
+void ThreadHeap<Config>::ResetRoom(uint32_t slot) noexcept {
+  if (slot < Config::kFirstRunSlot) {
+    room_[slot] = static_cast<int32_t>(Config::MaxListed(slot));
+  } else {
+    room_[slot] = kRunPlaces;
+    run_places_[slot - Config::kFirstRunSlot] = kRunPlaces;
+  }
+}
+
+/** Of a mixed slot's list the blocks that were freed last stay, the others go to their pages. */
+template <typename Config>
+void ThreadHeap<Config>::TrimList(uint32_t slot, uint32_t kept_blocks) noexcept {
+  OwnedWord<uint64_t>& list = record_->free_[slot];
+  Offset last = 0;
+  for (uint32_t kept = 0; kept < kept_blocks; ++kept) {
+    last = last == 0 ? list.Get() : pages_.NextListed(last);
+    if (last == 0) return;
+  }
+  // Each block is off the list before it is on its page's: a death in between loses that one.
+  while (const Offset block = last == 0 ? list.Get() : pages_.Link(last)) {
+    const Offset next = pages_.NextListed(block);
+    last == 0 ? list.Set(next) : pages_.SetLink(last, next);
+    ++room_[slot];
+    SendHome(block);
+  }
+}
+
+/** A free block that no list has: onto that of its page. */
+template <typename Config>
+void ThreadHeap<Config>::SendHome(Offset block) noexcept {
+  const uint32_t page = pages_.HeadOf(PageTable<Config>::PageOf(block));
+  PageEntry* entry = pages_.Entry(page);
+  pages_.RequireFree(page, block);
+  if (entry->owner_.Get() != id_) return pages_.Push(page, block);  // it was taken back
+  const Offset local = entry->local_.Get();
+  pages_.SetLink(block, local);
+  entry->local_.Set(block);
+  const uint32_t used = entry->used_.Get() - 1;
+  entry->used_.SetRelease(used);
+  if (local == 0 || used == 0) FinishPage(page);
+}
+
+template <typename Config>
+void ThreadHeap<Config>::FinishPage(uint32_t page) noexcept {
   if (pages_.Entry(page)->used_.Get() == 0) {
     if (!KeepIdle(page)) Visit(page, false);
     return;
@@ -394,6 +496,9 @@ template <typename Config>
 void ThreadHeap<Config>::Collect(bool all) noexcept {
   opened_spans_ = 0;
   PostPending();
+  for (uint32_t slot = Config::kFirstMixedSlot; all && slot < Config::kSlotCount; ++slot) {
+    TrimList(slot, 0);
+  }
   const auto visit = [&](uint32_t page) {
     const PageEntry* entry = pages_.Entry(page);
     if (entry->owner_.Get() != id_ || entry->used_.Get() == 0 ||
@@ -425,10 +530,15 @@ template <typename Config>
 void ThreadHeap<Config>::SettleAll() noexcept {
   const SlowPath lock(*this);
   if (!lock.IsHeld()) return;
+  for (uint32_t slot = Config::kFirstMixedSlot; slot < Config::kSlotCount; ++slot) {
+    pages_.PushMixed(&record_->free_[slot]);
+    ResetRoom(slot);
+  }
   for (uint32_t c = 0; c < Config::kClassCount; ++c) {
-    const bool is_foreign = pages_.PushForeign(&record_->free_[c], id_);
+    const bool is_mixed = c >= Config::kFirstMixedSlot;
+    const bool is_done = is_mixed || pages_.PushForeign(&record_->free_[c], id_);
     // Of a page that was another's when its blocks were taken back, and is ours since, or in hand.
-    const uint32_t settled = is_foreign ? kNoPage : pages_.Settle(&record_->free_[c]);
+    const uint32_t settled = is_done ? kNoPage : pages_.Settle(&record_->free_[c]);
     if (settled != kNoPage) pages_.Recount(settled);
     if (in_hand_[c] == nullptr) continue;
     const auto page = static_cast<uint32_t>(in_hand_[c] - pages_.Entry(0));
@@ -451,6 +561,7 @@ void ThreadHeap<Config>::Adopt(uint32_t page) noexcept {
   const uint32_t shape = entry->shape_.Get();
   const uint32_t span = std::max(entry->span_.Get(), 1u);
   process_->DropFromHand(index_ + 1, page + span, NoteOwned(page, span));
+  pages_.SetKeys(page, id_);
   const bool is_class = KindOf(shape) == kKindClass;
   List(page, is_class ? kRoomy + ClassOfShape(shape) : static_cast<uint32_t>(kRuns));
 }

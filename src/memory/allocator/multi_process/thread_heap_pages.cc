@@ -217,7 +217,7 @@ bool ThreadHeap<Config>::ResizeInPlace(Offset block, uint64_t new_bytes) noexcep
   const uint32_t page = PageTable<Config>::PageOf(block);
   if (pages_.Entry(page)->owner_.Get() == kFreePage) return process_->ResizeLarge(block, new_bytes);
   const uint32_t head = pages_.HeadOf(page);
-  const PageEntry* entry = pages_.Entry(head);
+  PageEntry* entry = pages_.Entry(head);
   const uint64_t usable = pages_.BlockBytes(head);
   if (KindOf(entry->shape_.Get()) == kKindClass) {
     return new_bytes <= usable && new_bytes >= usable / 2;
@@ -230,6 +230,19 @@ bool ThreadHeap<Config>::ResizeInPlace(Offset block, uint64_t new_bytes) noexcep
   if (entry->owner_.Get() != id_) {
     return pages < present && 2 * pages >= present;  // only its owner may change the span
   }
+  // No moment of a death, or of a fork, leaves the run to the slot of longer ones.
+  entry->key_.Set(page_key_);
+  entry->shape_.Set(MakeShape(kKindRun) | (entry->shape_.Get() & kAdopted));
+  const bool is_resized = ResizeRun(head, present, pages);
+  const uint32_t slot = Config::RunSlot(is_resized ? pages : present);
+  entry->shape_.Set(MakeShape(kKindRun, slot) | (entry->shape_.Get() & kAdopted));
+  pages_.SetKeys(head, id_);
+  return is_resized;
+}
+
+/** Of a run of this heap, in which somebody has its block. */
+template <typename Config>
+bool ThreadHeap<Config>::ResizeRun(uint32_t head, uint32_t present, uint32_t pages) noexcept {
   if (pages < present) {
     pages_.ShrinkSpan(head, pages);
     NoteSpan(head, pages);

@@ -22,10 +22,12 @@ class HSHM_API HeapFront {
   /** Serves threads that have no heap: nothing is to be had, and nothing is its own. */
   static constexpr HeapFront* Nobody() noexcept { return &nobody_; }
 
-  /** A block of a size that has a class, when the class has a free one at hand; 0: not so. */
+  /** A block of a size that has a class slot, when that lists one; 0: not so. */
   HSHM_INLINE Offset TryAllocate(uint64_t size_bytes) noexcept {
-    if (HSHM_LIKELY(size_bytes <= kTableBytes)) return Pop(class_of_[(size_bytes + 15) / 16]);
-    return size_bytes <= Config::kMaxClassBytes ? Pop(ClassOf(size_bytes)) : 0;
+    if (HSHM_LIKELY(size_bytes <= kTableBytes)) return Pop<false>(class_of_[(size_bytes + 15) / 16]);
+    if (HSHM_LIKELY(size_bytes <= Config::kMaxClassBytes)) return Pop<true>(LargeClassOf(size_bytes));
+    if (size_bytes > Config::kMaxSlotRunPages * Config::kPageBytes) return 0;
+    return PopRun(static_cast<uint32_t>((size_bytes - 1) >> Config::kPageShift) + 1);
   }
 
   /** When TryAllocate has said no: the blocks that were freed meanwhile in the page that the class
@@ -37,7 +39,7 @@ class HSHM_API HeapFront {
 
   enum class Freed {
     kDone,
-    kPageWaits,  // it is free; ThreadHeap::FinishFree(block) must follow
+    kPageWaits,  // it is free; ThreadHeap::FinishFree(block) must follow, for its page or list
     kNot,        // nothing happened: not of this heap; null, too
   };
 
@@ -61,6 +63,7 @@ class HSHM_API HeapFront {
   }
 
  protected:
+  template <bool kIsMixed>
   HSHM_INLINE Offset Pop(uint32_t size_class) noexcept {
     OwnedWord<uint64_t>& slot = record_->free_[size_class];
     const Offset block = slot.Get();
@@ -70,6 +73,24 @@ class HSHM_API HeapFront {
       if constexpr (Config::kChecked) CheckLink(block, next);
       slot.Set(next);
       pages_.Give(block, size_class);
+      if constexpr (kIsMixed) ++room_[size_class];
+    }
+    return block;
+  }
+  HSHM_INLINE Offset PopAny(uint32_t size_class) noexcept {
+    return size_class < Config::kFirstMixedSlot ? Pop<false>(size_class) : Pop<true>(size_class);
+  }
+  /** The same of runs of so many pages, at most kMaxSlotRunPages. */
+  HSHM_INLINE Offset PopRun(uint32_t pages) noexcept {
+    const uint32_t number = Config::kFirstRunSlot + pages - 1;
+    OwnedWord<uint64_t>& slot = record_->free_[number];
+    const Offset block = slot.Get();
+    if (block != 0) {
+      const Offset next = pages_.Link(block);
+      if constexpr (Config::kChecked) CheckLink(block, next);
+      slot.Set(next);
+      pages_.GiveRun(block);
+      ++room_[number];
     }
     return block;
   }
@@ -83,24 +104,28 @@ class HSHM_API HeapFront {
     PageEntry* entry = in_hand_[size_class];
     if (entry == nullptr || record_->free_[size_class].Get() != 0) return 0;
     if (entry->carved_.Get() + 1 - entry->used_.Get() < kWorthRefilling) return 0;
+    TakeLocal(entry, size_class);
+    return PopAny(size_class);
+  }
+  /** Of a page in hand: what its list has becomes the class slot's, which is empty. */
+  HSHM_INLINE void TakeLocal(PageEntry* entry, uint32_t size_class) noexcept {
+    room_[size_class] -= static_cast<int32_t>(entry->carved_.Get() + 1 - entry->used_.Get());
     pages_.TakeLocal(entry, &record_->free_[size_class]);
-    return Pop(size_class);
   }
   HSHM_INLINE Freed TryFree(Offset block, void* address) noexcept {
     // What lies before the data has no owner; what lies behind it, no entry.
     if (HSHM_UNLIKELY(block >= data_end_)) return Freed::kNot;
     PageEntry* entry = pages_.EntryOf(block);
-    if (HSHM_UNLIKELY(entry->owner_.Get() != id_)) {
-      if (entry->owner_.Get() != kSpanInterior) return Freed::kNot;
-      entry -= entry->back_.Get();
-      if (entry->owner_.Get() != id_) return Freed::kNot;
-    }
-    return FreeOwn(entry, block, address);
+    if (HSHM_LIKELY(entry->key_.Get() == page_key_)) return FreeToPage(entry, block, address);
+    const uint64_t key = entry->key_.Get();
+    if (HSHM_UNLIKELY(FreeKey::Id(key) != id_)) return Freed::kNot;
+    pages_.Return(block);
+    return FreeToSlot(FreeKey::Slot(key), block);
   }
-  HSHM_INLINE Freed FreeOwn(PageEntry* entry, Offset block, void* address) noexcept {
+  HSHM_INLINE Freed FreeToPage(PageEntry* entry, Offset block, void* address) noexcept {
     pages_.Return(block);
     const Offset local = entry->local_.Get();
-    if (HSHM_UNLIKELY(local == 0)) return FreeOwnFirst(entry, block);
+    if (HSHM_UNLIKELY(local == 0)) return FreeToEmptyPage(entry, block);
     static_cast<Atomic<uint64_t>*>(address)->store(
         local, std::memory_order_relaxed);  // relaxed: private until published
     entry->local_.Set(block);
@@ -108,28 +133,33 @@ class HSHM_API HeapFront {
     entry->used_.SetRelease(used);
     return HSHM_LIKELY(used != 0) ? Freed::kDone : Freed::kPageWaits;
   }
-  /** The page's list is empty, as that of a page in hand is that takes frees for its class. */
-  HSHM_INLINE Freed FreeOwnFirst(PageEntry* entry, Offset block) noexcept {
+  HSHM_INLINE Freed FreeToSlot(uint32_t slot, Offset block) noexcept {
+    OwnedWord<uint64_t>& list = record_->free_[slot];
+    pages_.SetLink(block, list.Get());
+    list.Set(block);
+    if (HSHM_LIKELY(--room_[slot] > 0)) return Freed::kDone;
+    asm("");  // the outcome is known here, and need not be computed on the other paths
+    return Freed::kPageWaits;
+  }
+  /** The page's list is empty. */
+  HSHM_INLINE Freed FreeToEmptyPage(PageEntry* entry, Offset block) noexcept {
     asm("" : "+r"(entry));  // no address is formed for this on the path of all other frees
-    const uint32_t shape = entry->shape_.Get();
-    if ((shape & kTakesFrees) != 0) {
-      OwnedWord<uint64_t>& slot = record_->free_[ClassOfShape(shape)];
-      pages_.SetLink(block, slot.Get());
-      slot.Set(block);
-      return Freed::kDone;
-    }
     pages_.SetLink(block, 0);
     entry->local_.Set(block);
     entry->used_.SetRelease(entry->used_.Get() - 1);
-    return (shape & kInHand) != 0 ? Freed::kDone : Freed::kPageWaits;
+    return (entry->shape_.Get() & kInHand) != 0 ? Freed::kDone : Freed::kPageWaits;
   }
 
   alignas(kCacheLineBytes) PageTable<Config> pages_;
   HeapRecord<Config>* record_ = &no_record_;
   Offset data_end_ = 0;
-  HeapId id_ = kFreePage;
-  /** Of each class the page in hand: its list has blocks of that page, or of another heap's. */
+  uint64_t page_key_ = FreeKey::Make(kFreePage);  // of its pages whose blocks go to no mixed slot
+  HeapId id_ = kFreePage;                         // the same: no word is kept for the rarer test
+  /** Of each class the page in hand: below the mixed slots its list has blocks of that page, or of
+   * another heap's. */
   PageEntry* in_hand_[Config::kClassCount] = {};
+  /** Of each mixed slot the blocks that its list may get before it gives some back. */
+  int32_t room_[Config::kSlotCount] = {};
 
  private:
   /** With fewer blocks the pages of the class are asked in turn: one may have gathered more. */

@@ -44,6 +44,26 @@ struct HSHM_API PageConfig {
   /** Larger blocks are runs of whole pages. */
   static constexpr uint64_t kMaxClassBytes = kPageBytes;
   static constexpr uint32_t kClassCount = ClassOf(kMaxClassBytes) + 1;
+  /** Class slots of a heap: of each class one, and one for the runs of each small number of pages.
+   * From the first mixed one on a free goes to the slot at once, whose list is of many pages. */
+  static constexpr uint32_t kFirstMixedSlot = ClassOf(kTableBytes) + 1;
+  static constexpr uint32_t kFirstRunSlot = kClassCount;
+  static constexpr uint32_t kMaxSlotRunPages = 16;
+  static constexpr uint32_t kSlotCount = kFirstRunSlot + kMaxSlotRunPages;
+  /** The slot that takes freed runs of so many pages; 0, which is no mixed one, if none does. */
+  static constexpr uint32_t RunSlot(uint32_t pages) {
+    return pages <= kMaxSlotRunPages ? kFirstRunSlot + pages - 1 : 0;
+  }
+  static constexpr uint64_t SlotBlockBytes(uint32_t slot) {
+    return slot < kFirstRunSlot ? ClassBytes(slot) : (slot - kFirstRunSlot + 1) * kPageBytes;
+  }
+  /** Blocks that the mixed slot of a class lists before it gives some back to their pages. */
+  static constexpr uint32_t MaxListed(uint32_t size_class) {
+    const uint64_t blocks = 16 * kPageBytes / ClassBytes(size_class);
+    return static_cast<uint32_t>(blocks < 64 ? blocks : 64);
+  }
+  /** No class slot's list is longer. */
+  static constexpr uint32_t kMaxListLength = kPageBytes / 16 + 64;
   /** Runs of remote frees that a heap may have waiting, a power of two. A sleeper keeps as many
    * pages of others in use; a thread that frees blocks of 32 sizes needs as many and some more. */
   static constexpr uint32_t kPendingRuns = kShift >= 16 ? 64 : 8;
@@ -96,14 +116,26 @@ inline constexpr uint32_t kMaxSerial = (1u << 20) - 1;
 constexpr HeapId MakeHeapId(uint32_t slot, uint32_t serial) { return (slot << 20) | serial; }
 constexpr uint32_t SlotOf(HeapId id) { return id >> 20; }
 
-/** What a page holds: {kind:8, size class:8, adopted:1, in hand:1}. */
+/**
+ * Says to the thread that frees whose a page is and where its blocks go, without a look at the head
+ * of its span: {mixed slot:32, heap id:32}, and slot 0 when they go to the page's own list. Each page
+ * in which a block may begin has it before the first block is out. It is a copy: who opens a page
+ * finds 0, and nobody but the owner's thread relies on what it says.
+ */
+struct FreeKey {
+  static constexpr uint64_t Make(HeapId id, uint32_t slot = 0) {
+    return uint64_t{slot} << 32 | id;
+  }
+  static constexpr uint32_t Slot(uint64_t key) { return static_cast<uint32_t>(key >> 32); }
+  static constexpr HeapId Id(uint64_t key) { return static_cast<HeapId>(key); }
+};
+
+/** What a page holds: {kind:8, class slot:8, adopted:1, in hand:1}. */
 enum PageKind : uint32_t { kKindNone = 0, kKindClass = 1, kKindRun = 2, kKindHeaps = 3 };
 inline constexpr uint32_t kAdopted = 1u << 16;  // holds blocks of a process that died
 inline constexpr uint32_t kInHand = 1u << 17;   // its heap refills from it without a lock
-inline constexpr uint32_t kTakesFrees = 1u
-                                        << 18;  // in hand, and an own free goes to the class slot
-constexpr uint32_t MakeShape(PageKind kind, uint32_t size_class = 0) {
-  return kind | (size_class << 8);
+constexpr uint32_t MakeShape(PageKind kind, uint32_t class_slot = 0) {
+  return kind | (class_slot << 8);
 }
 constexpr PageKind KindOf(uint32_t shape) { return static_cast<PageKind>(shape & 0xff); }
 constexpr uint32_t ClassOfShape(uint32_t shape) { return (shape >> 8) & 0xff; }
@@ -121,7 +153,7 @@ enum Committed : uint32_t {
  */
 struct PageEntry {
   OwnedWord<HeapId> owner_;        // [owner; 0 by CAS] kFreePage, kSpanInterior, or a heap's id
-  OwnedWord<uint32_t> shape_;      // [owner] fixed while owned, but for kInHand, kTakesFrees
+  OwnedWord<uint32_t> shape_;      // [owner] fixed while owned, but for kInHand and a run's slot
   OwnedWord<uint32_t> span_;       // [owner] pages of the span that begins here
   OwnedWord<uint32_t> back_;       // [owner] of an interior page: pages back to the head
   OwnedWord<uint64_t> local_;      // [owner] own list: offset of its first block, 0 ends it
@@ -131,7 +163,7 @@ struct PageEntry {
   OwnedWord<uint32_t> committed_;  // [any] see Committed; 0 before a hole is punched
   Atomic<uint64_t> remote_;        // [any] a RemoteWord, by CAS
   OwnedWord<uint64_t> former_;     // [owner] Checked: what a free page held last, see FormerBlocks
-  uint64_t reserved_;
+  OwnedWord<uint64_t> key_;        // [owner] a FreeKey; 0 in a free page
 };
 static_assert(std::is_standard_layout_v<PageEntry>);
 static_assert(sizeof(PageEntry) == 64);  // frozen by kMultiProcessLayoutVersion
@@ -194,10 +226,11 @@ struct HSHM_API HeapRecord {
   /** [owner] RunWords. A run of another process's page is taken out under lock_ only: who deletes
    * the page posts it before. */
   OwnedWord<uint64_t> pending_[Config::kPendingRuns];
-  OwnedWord<uint64_t> free_[Config::kClassCount];  // [owner] first free block, all of one page
+  /** [owner] Class slots: first free block. All are of one page below kFirstMixedSlot. */
+  OwnedWord<uint64_t> free_[Config::kSlotCount];
 };
 static_assert(std::is_standard_layout_v<HeapRecord<LargePages>>);
-static_assert(sizeof(HeapRecord<LargePages>) == 64 + 512 + 640);
+static_assert(sizeof(HeapRecord<LargePages>) == 64 + 512 + 768);
 
 /** Head word of a root unit: {granules - 1:16, placed:1, slot + 1:13, kind:2}; 0: free or interior.
  * Placed: its memory was asked for on a NUMA node, which whoever gives it back takes back. */
@@ -212,7 +245,7 @@ struct HeadWord {
   static constexpr uint32_t Granules(uint32_t word) { return (word >> 16) + 1; }
 };
 
-inline constexpr uint32_t kMultiProcessLayoutVersion = 3;
+inline constexpr uint32_t kMultiProcessLayoutVersion = 4;
 inline constexpr uint32_t kMaxGranules = 1u << 16;
 
 /** The allocator's own header. */

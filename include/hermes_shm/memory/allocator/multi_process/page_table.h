@@ -108,13 +108,9 @@ class HSHM_API PageTable {
     entry->used_.Set(entry->used_.Get() + 1);
     entry->shape_.Set(entry->shape_.Get() | kInHand);
   }
-  /** Owner of a page in hand: the class slot lists blocks of another page from now on. */
-  static void SendFreesHome(PageEntry* entry) {
-    entry->shape_.Set(entry->shape_.Get() & ~kTakesFrees);
-  }
   /** Owner, in its slow path: the page is as all others again. */
   static void PutDown(PageEntry* entry) {
-    entry->shape_.Set(entry->shape_.Get() & ~(kInHand | kTakesFrees));
+    entry->shape_.Set(entry->shape_.Get() & ~kInHand);
     entry->used_.SetRelease(entry->used_.Get() - 1);
   }
   /** Owner of a page in hand whose local_ is not empty: moves that list to the heap's class slot.
@@ -124,10 +120,21 @@ class HSHM_API PageTable {
     slot->Set(first);
     entry->local_.Set(0);
     entry->used_.Set(entry->carved_.Get() + 1);
-    const uint32_t shape = entry->shape_.Get();
-    if (ClassOfShape(shape) > ClassOf(kTableBytes)) entry->shape_.Set(shape | kTakesFrees);
     return first;
   }
+
+  /** The next of a class slot's list, off the paths that count. Stops with Corruption when the link
+   * leads out of the region. */
+  Offset NextListed(Offset block) const noexcept {
+    const Offset next = Link(block);
+    if (next % 16 != 0 || (next != 0 && !region_.Contains(next))) {
+      defect::Corruption("the link of a free block", block);
+    }
+    return next;
+  }
+  /** Whoever acts for the heap: pushes each block that a mixed slot lists onto its own page.
+   * Repeatable; a death in it loses the block in its hands. */
+  void PushMixed(OwnedWord<uint64_t>* slot) const;
 
   /** Whoever acts as owner: gives a class slot's list back to its page. Repeatable.
    * @return the page, or kNoPage when the slot was empty */
@@ -190,6 +197,10 @@ class HSHM_API PageTable {
       if (!marks_.IsLive(block)) StopForBlock(operation, block);
     }
   }
+  /** Stops with Corruption or OverlappingBlock unless a free block of the page is there. */
+  HSHM_INLINE void RequireFree(uint32_t page, Offset block) const {
+    if constexpr (Config::kChecked) StopUnlessFree(page, block);
+  }
   /** For checks: whether a block may begin there. */
   bool IsMarked(Offset block) const {
     if constexpr (Config::kChecked) {
@@ -224,6 +235,11 @@ class HSHM_API PageTable {
 
   // ---- pages and spans -----------------------------------------------------------------------
 
+  /** Owner: frees of blocks of this span find it from here on, by the slot that shape_ names. */
+  void SetKeys(uint32_t head, HeapId id) const;
+  /** Owner, the page is to be let go: no free finds it by its key. */
+  static void ClearKey(PageEntry* entry) { entry->key_.Set(0); }
+
   /** Opens pages [first, first + pages) for a heap: head first, each page by CAS.
    * False, and nothing open, when another has one of them. Whether all of the span's memory reads
    * as zero: nobody has had any of its pages since they were committed. */
@@ -245,6 +261,22 @@ class HSHM_API PageTable {
   /** One list of a page, for checks: its length, or kBroken when a link is wrong or it is longer
    * than limit. visit(block index) returns false to call the list broken. */
   static constexpr uint32_t kBroken = ~uint32_t{0};
+  /** The list of a class slot, of a heap that may be at work: calls visit(page, block) for each.
+   * @return its length, or kBroken when a link is wrong */
+  template <typename Visit>
+  uint32_t WalkSlot(uint32_t slot, uint64_t first, Visit visit) const {
+    uint32_t length = 0;
+    for (uint64_t block = first; block != 0; block = Link(block), ++length) {
+      if (length == Config::kMaxListLength || !region_.Contains(block)) return kBroken;
+      const uint32_t page = HeadOf(PageOf(block));
+      const uint64_t bytes = BlockBytes(page);
+      const bool is_block = ClassOfShape(Entry(page)->shape_.Get()) == slot && bytes != 0 &&
+                            (block - OffsetOf(page)) % bytes == 0;
+      if (!is_block) return kBroken;
+      visit(page, block);
+    }
+    return length;
+  }
   template <typename Visit>
   uint32_t Walk(uint32_t page, uint64_t first, uint32_t limit, Visit visit) const {
     const Offset begin = OffsetOf(page);
@@ -277,10 +309,6 @@ class HSHM_API PageTable {
   /** A list has led to what is no free block: OverlappingBlock when a user has it, or Corruption.
    */
   [[noreturn]] void StopForListed(Offset block) const noexcept;
-  /** Stops with Corruption or OverlappingBlock unless a free block of the page is there. */
-  HSHM_INLINE void RequireFree(uint32_t page, Offset block) const {
-    if constexpr (Config::kChecked) StopUnlessFree(page, block);
-  }
   /** A drain that was cut between its two stores has pushed blocks in local_ already: they count
    * as drained from here on. Repeatable; for whoever acts for an owner that may have died in it. */
   void FinishCutDrain(uint32_t page) const;

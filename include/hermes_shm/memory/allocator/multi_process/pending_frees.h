@@ -99,16 +99,16 @@ class HSHM_API PendingFrees {
   }
 
   /** Blocks of the class that this thread freed last become its own class slot's list, which is
-   * empty. False when there are none. */
-  HSHM_INLINE bool TakeBack(uint32_t size_class) noexcept {
+   * empty. @return how many */
+  HSHM_INLINE uint32_t TakeBack(uint32_t size_class) noexcept {
     OwnedWord<uint64_t>& word = record_->pending_[last_place_[size_class]];
     const uint64_t run = word.Get();
-    if (run == 0 || !kRunRules<Config>[size_class].may_return_) return false;
+    if (run == 0 || !kRunRules<Config>[size_class].may_return_) return 0;
     const PageEntry* entry = pages_.Entry(Run::Page(run));
-    if (ClassOfShape(entry->shape_.Get()) != size_class || !IsOfThisProcess(run)) return false;
+    if (ClassOfShape(entry->shape_.Get()) != size_class || !IsOfThisProcess(run)) return 0;
     record_->free_[size_class].Set(Run::Head(run));
     word.Set(0);
-    return true;
+    return Run::Count(run);
   }
 
   /** Lock held: posts all runs. */
@@ -136,8 +136,13 @@ class HSHM_API PendingFrees {
       const uint32_t shape = pages.Entry(Run::Page(run))->shape_.Get();
       if (record->free_[ClassOfShape(shape)].Get() == Run::Head(run)) word.Set(0);
     }
-    for (OwnedWord<uint64_t>& slot : record->free_) {
-      if (!pages.PushForeign(&slot, record->id_.Get())) pages.Settle(&slot);
+    for (uint32_t c = 0; c < Config::kFirstMixedSlot; ++c) {
+      if (!pages.PushForeign(&record->free_[c], record->id_.Get())) {
+        pages.Settle(&record->free_[c]);
+      }
+    }
+    for (uint32_t c = Config::kFirstMixedSlot; c < Config::kSlotCount; ++c) {
+      pages.PushMixed(&record->free_[c]);
     }
     for (OwnedWord<uint64_t>& word : record->pending_) Take(pages, &word);
   }

@@ -45,9 +45,21 @@ inline constexpr ClassTable kClassTable = [] {
   return table;
 }();
 
+/** ClassOf for larger sizes up to 64 KiB. They come in steps of 128 bytes and more. */
+inline constexpr uint64_t kLargeTableBytes = 64 * 1024;
+using LargeClassTable = std::array<uint8_t, kLargeTableBytes / 128 + 1>;
+inline constexpr LargeClassTable kLargeClassTable = [] {
+  LargeClassTable table{};
+  for (uint64_t i = 0; i < table.size(); ++i) table[i] = static_cast<uint8_t>(ClassOf(i * 128));
+  return table;
+}();
+
+HSHM_INLINE uint32_t LargeClassOf(uint64_t size_bytes) {
+  return kLargeClassTable[(size_bytes + 127) / 128];
+}
 HSHM_INLINE uint32_t FastClassOf(uint64_t size_bytes) {
   if (HSHM_LIKELY(size_bytes <= kTableBytes)) return kClassTable[(size_bytes + 15) / 16];
-  return ClassOf(size_bytes);
+  return LargeClassOf(size_bytes);
 }
 
 }  // namespace hshm::ipc::multi_process

@@ -89,7 +89,7 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
     const uint32_t head = pages_.HeadOf(PageTable<Config>::PageOf(block));
     const PageEntry* entry = pages_.Entry(head);
     const uint32_t list = notes_[head].list_;
-    if (list >= kFull) return true;
+    if (list >= kFull || IsListTooLong(entry)) return true;
     if (entry->used_.Get() != 0) return false;
     // Empty: the only page with room of its class stays.
     const bool stays = list >= kRoomy && lists_[list].size() == 1;
@@ -136,10 +136,12 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
   friend class Taker<Config>;
   using Front = HeapFront<Config>;
   using Front::data_end_;
-  using Front::id_;
   using Front::in_hand_;
   using Front::pages_;
+  using Front::id_;
+  using Front::page_key_;
   using Front::record_;
+  using Front::room_;
 
   /** Numbers of the lists in PageNote::list_. */
   enum ListKind : uint32_t {
@@ -185,6 +187,17 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
   bool Wait() noexcept;
   void AnswerPressure() noexcept;
   bool RefillFromOwned(uint32_t size_class) noexcept;
+  /** A free has used up the room of its mixed slot. */
+  bool IsListTooLong(const PageEntry* entry) const noexcept {
+    const uint32_t slot = ClassOfShape(entry->shape_.Get());
+    return slot >= Config::kFirstMixedSlot && room_[slot] <= 0;
+  }
+  uint32_t ListedRunPages() const noexcept;
+  void MakeRoomForRuns(uint32_t slot) noexcept;
+  void ResetRoom(uint32_t slot) noexcept;
+  void TrimList(uint32_t slot, uint32_t kept_blocks) noexcept;
+  void SendHome(Offset block) noexcept;
+  void FinishPage(uint32_t page) noexcept;
   void PutDown(PageEntry* entry, uint32_t size_class) noexcept;
   void ListRoom(uint32_t page, uint32_t size_class) noexcept;
   bool RefillInTurn(uint32_t size_class) noexcept;
@@ -213,6 +226,7 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
     ListOf(list).PushFront(notes_.data(), page, list);
     if (list == kRuns) run_pages_ += notes_[page].span_;
   }
+  bool ResizeRun(uint32_t head, uint32_t present, uint32_t pages) noexcept;
   void NoteSpan(uint32_t page, uint32_t span) noexcept {
     if (notes_[page].list_ == kRuns) run_pages_ += span - notes_[page].span_;
     notes_[page].span_ = span;
@@ -240,6 +254,9 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
   uint32_t idle_pages_ = 0;      // in runs on the lists kIdle
   uint32_t max_idle_pages_ = 0;  // of them, however few runs are in use
   uint32_t idle_turn_ = 0;       // length of the run that goes next when there are too many
+  uint32_t trim_turn_ = 0;       // length - 1 of the runs of which some go home next
+  /** Of each length of runs, - 1, what its class slot's list and its room are together. */
+  uint16_t run_places_[Config::kMaxSlotRunPages] = {};
   uint32_t idle_lengths_ = 0;    // bit n: there are idle runs of n pages
   uint32_t refills_since_flush_ = 0;
   bool is_out_of_memory_ = false;  // the last OpenHint failed for want of memory
