@@ -179,6 +179,7 @@ void LiveOn(const World& world, int victim) {
     MPI_CHECK(segments.Count() == 0);
     std::printf("rank_killed: all %d %s rank %d ok\n", host.survivors_,
                 host.HasVictim() ? "survivors of" : "far from", victim);
+    std::fflush(stdout);  // the ranks that wait for it end, and mpirun ends whoever is left
   }
   WaitForVerdict(world, host, is_far);
   WaitForSurvivors(host, shared, 2);

@@ -69,9 +69,20 @@ void HeapWalk::CollectHeapLists() {
     const auto* records = region_.At<HeapRecord<Config>>(Pages::OffsetOf(page));
     for (uint32_t i = 0; i < kRecordsPerPage; ++i) {
       if (records[i].id_.Get() == 0) continue;
-      for (const auto& slot : records[i].free_) {
-        if (slot.Get() == 0) continue;
-        heap_lists_[root_.pages().HeadOf(Pages::PageOf(slot.Get()))].push_back(slot.Get());
+      for (uint32_t slot = 0; slot < Config::kSlotCount; ++slot) {
+        const uint64_t first = records[i].free_[slot].Get();
+        if (first == 0) continue;
+        if (slot < Config::kFirstMixedSlot) {
+          heap_lists_[root_.pages().HeadOf(Pages::PageOf(first))].push_back(first);
+          continue;
+        }
+        uint32_t length = 0;
+        for (uint64_t block = first; block != 0; block = *region_.At<uint64_t>(block)) {
+          if (!region_.Contains(block) || ++length > Config::kMaxListLength) {
+            return Complain("the list of a mixed class slot is broken", slot);
+          }
+          heap_blocks_[root_.pages().HeadOf(Pages::PageOf(block))].push_back(block);
+        }
       }
       for (const auto& word : records[i].pending_) {
         if (word.Get() != 0) runs_[Run::Page(word.Get())].push_back(word.Get());
@@ -136,6 +147,7 @@ void HeapWalk::WalkBlocks(uint32_t page, uint32_t span) {
     }
   }
   for (const uint64_t first : heap_lists_[page]) StrikeChain(page, first, carved, &free);
+  for (const uint64_t block : heap_blocks_[page]) Strike(page, block, &free);
   for (const uint64_t run : runs_[page]) {
     if (StrikeChain(page, Run::Head(run), Run::Count(run), &free) != Run::Count(run)) {
       return Complain("a run of remote frees is too short", page);

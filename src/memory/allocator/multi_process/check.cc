@@ -78,6 +78,7 @@ class Checker {
       Expect(entry->local_.Get() == 0, "a free page has a local list", page);
       Expect(entry->carved_.Get() == 0, "a free page has carved blocks", page);
       Expect(entry->used_.Get() == 0, "a free page has used blocks", page);
+      Expect(entry->key_.Get() == 0, "a free page has a key", page);
       Expect(PageTable<Config>::Pending(entry) == 0, "a free page has remote frees", page);
       if (entry->committed_.Get() != 0 && !is_cut_) Marks(page, 1, false);
       return 1;
@@ -96,8 +97,17 @@ class Checker {
     } else if (kind == kKindClass || kind == kKindRun) {
       is_cut_ ? BlocksOfDead(page, owner) : Blocks(page, owner);
       if (!is_cut_) Marks(page, span, true);
+      if (!is_cut_) Keys(page, kind == kKindClass ? span : 1, owner);
     }
     return span;
+  }
+
+  void Keys(uint32_t page, uint32_t pages, HeapId owner) {
+    const uint32_t slot = ClassOfShape(pages_.Entry(page)->shape_.Get());
+    const uint64_t key = FreeKey::Make(owner, slot >= Config::kFirstMixedSlot ? slot : 0);
+    for (uint32_t i = 0; i < pages; ++i) {
+      Expect(pages_.Entry(page + i)->key_.Get() == key, "a page has a wrong key", page + i);
+    }
   }
 
   /** A listed block is nobody's, at any moment of any death. */

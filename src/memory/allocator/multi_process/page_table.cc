@@ -238,6 +238,7 @@ template <typename Config>
 void PageTable<Config>::ClearCutExtension(uint32_t head, uint32_t page_end) const {
   const uint32_t next = head + std::max(Entry(head)->span_.Get(), 1u);
   if (next < page_end && Entry(next)->owner_.Get() == kSpanInterior) {
+    ClearKey(Entry(next));
     Entry(next)->owner_.SetRelease(kFreePage);
   }
 }
