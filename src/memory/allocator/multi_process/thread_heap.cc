@@ -15,6 +15,9 @@ constexpr uint64_t kShortListBytes = 16 * 1024;
 constexpr uint64_t kShortListBlocks = 64;  // a refill costs as much as 20 allocations
 constexpr uint64_t kShortestList = 4;
 
+/** Of the region, that a class slot lists at most; above this many MiB it is kMaxListedBytes. */
+constexpr uint64_t kListedPart = 256;
+
 /** Places that the list of a class slot for runs gets at a time. */
 constexpr int32_t kRunPlaces = 4;
 
@@ -178,6 +181,7 @@ Offset ThreadHeap<Config>::AllocateIdleRun(uint32_t pages) noexcept {
     List(page, kRuns);
     if (entry->used_.Get() != 0 || entry->local_.Get() == 0) continue;
     entry->used_.Set(1);
+    pages_.SetKeys(page, id_);
     entry->local_.Set(0);  // commit
     pages_.GiveRun(PageTable<Config>::OffsetOf(page));
     return PageTable<Config>::OffsetOf(page);
@@ -338,7 +342,11 @@ typename ThreadHeap<Config>::Freed ThreadHeap<Config>::TryFreeAnywhere(Offset bl
   CheckPlace("Free", block);
   const Freed freed = this->TryFree(block);
   if (freed != Freed::kNot) return freed;
-  HSHM_ASSERT(pages_.Entry(pages_.HeadOf(PageTable<Config>::PageOf(block)))->owner_.Get() != id_);
+  const uint32_t head = pages_.HeadOf(PageTable<Config>::PageOf(block));
+  if (pages_.Entry(head)->owner_.Get() == id_) {
+    pages_.RequireLive("Free", block);  // says more, in Checked
+    defect::InvalidFree("Free", block);
+  }
   if (!pending_.Add(block)) process_->FreeRemote(block);
   return Freed::kDone;
 }
@@ -349,7 +357,7 @@ void ThreadHeap<Config>::FinishFree(Offset block) noexcept {
   const PageEntry* entry = pages_.Entry(page);
   if (IsListTooLong(entry)) {
     const uint32_t slot = ClassOfShape(entry->shape_.Get());
-    return slot < Config::kFirstRunSlot ? TrimList(slot, Config::MaxListed(slot) / 2)
+    return slot < Config::kFirstRunSlot ? TrimList(slot, MaxListed(slot) / 2)
                                         : MakeRoomForRuns(slot);
   }
   FinishPage(page);
@@ -384,16 +392,24 @@ void ThreadHeap<Config>::MakeRoomForRuns(uint32_t slot) noexcept {
     run_places_[turn] = static_cast<uint16_t>(run_places_[turn] - room_[other] + kRunPlaces);
     room_[other] = kRunPlaces;
   }
-  if (room_[slot] > 0) return;
+  if (room_[slot] >= 0) return;
   room_[slot] += kRunPlaces;
   run_places_[slot - Config::kFirstRunSlot] += kRunPlaces;
+}
+
+/** Sleepers keep what they list from others: no more of a class than a small part of the region. */
+template <typename Config>
+uint32_t ThreadHeap<Config>::MaxListed(uint32_t size_class) const noexcept {
+  const uint64_t bytes = std::min(Config::kMaxListedBytes, data_bytes_ / kListedPart);
+  return static_cast<uint32_t>(
+      std::clamp<uint64_t>(bytes / ClassBytes(size_class), 1, Config::kMaxListedBlocks));
 }
 
 /** Of an empty list. */
 template <typename Config>
 void ThreadHeap<Config>::ResetRoom(uint32_t slot) noexcept {
   if (slot < Config::kFirstRunSlot) {
-    room_[slot] = static_cast<int32_t>(Config::MaxListed(slot));
+    room_[slot] = static_cast<int32_t>(MaxListed(slot));
   } else {
     room_[slot] = kRunPlaces;
     run_places_[slot - Config::kFirstRunSlot] = kRunPlaces;

@@ -24,7 +24,10 @@ class HSHM_API HeapFront {
 
   /** A block of a size that has a class slot, when that lists one; 0: not so. */
   HSHM_INLINE Offset TryAllocate(uint64_t size_bytes) noexcept {
-    if (HSHM_LIKELY(size_bytes <= kTableBytes)) return Pop<false>(class_of_[(size_bytes + 15) / 16]);
+    if (HSHM_LIKELY(size_bytes <= kTableBytes)) {
+      const uint32_t size_class = class_of_[(size_bytes + 15) / 16];
+      return kIsTableMixed ? PopAny(size_class) : Pop<false>(size_class);
+    }
     if (HSHM_LIKELY(size_bytes <= Config::kMaxClassBytes)) return Pop<true>(LargeClassOf(size_bytes));
     if (size_bytes > Config::kMaxSlotRunPages * Config::kPageBytes) return 0;
     return PopRun(static_cast<uint32_t>((size_bytes - 1) >> Config::kPageShift) + 1);
@@ -90,6 +93,7 @@ class HSHM_API HeapFront {
       if constexpr (Config::kChecked) CheckLink(block, next);
       slot.Set(next);
       pages_.GiveRun(block);
+      pages_.EntryOf(block)->key_.Set(FreeKey::Make(id_, number));
       ++room_[number];
     }
     return block;
@@ -120,7 +124,7 @@ class HSHM_API HeapFront {
     const uint64_t key = entry->key_.Get();
     if (HSHM_UNLIKELY(FreeKey::Id(key) != id_)) return Freed::kNot;
     pages_.Return(block);
-    return FreeToSlot(FreeKey::Slot(key), block);
+    return FreeToSlot(entry, FreeKey::Slot(key), block);
   }
   HSHM_INLINE Freed FreeToPage(PageEntry* entry, Offset block, void* address) noexcept {
     pages_.Return(block);
@@ -133,11 +137,14 @@ class HSHM_API HeapFront {
     entry->used_.SetRelease(used);
     return HSHM_LIKELY(used != 0) ? Freed::kDone : Freed::kPageWaits;
   }
-  HSHM_INLINE Freed FreeToSlot(uint32_t slot, Offset block) noexcept {
+  HSHM_INLINE Freed FreeToSlot(PageEntry* entry, uint32_t slot, Offset block) noexcept {
+    asm("" : "+r"(entry));  // no address is formed for this on the path of all other frees
+    // A second free of a run is found: it has no key. A branch would often be mispredicted.
+    (slot >= Config::kFirstRunSlot ? &entry->key_ : &no_key_)->Set(0);
     OwnedWord<uint64_t>& list = record_->free_[slot];
     pages_.SetLink(block, list.Get());
     list.Set(block);
-    if (HSHM_LIKELY(--room_[slot] > 0)) return Freed::kDone;
+    if (HSHM_LIKELY(--room_[slot] >= 0)) return Freed::kDone;
     asm("");  // the outcome is known here, and need not be computed on the other paths
     return Freed::kPageWaits;
   }
@@ -164,6 +171,10 @@ class HSHM_API HeapFront {
  private:
   /** With fewer blocks the pages of the class are asked in turn: one may have gathered more. */
   static constexpr uint32_t kWorthRefilling = 8;
+
+  OwnedWord<uint64_t> no_key_;  // for FreeToSlot
+  /** Of small pages only. */
+  static constexpr bool kIsTableMixed = Config::kFirstMixedSlot <= ClassOf(kTableBytes);
 
   ClassTable class_of_ = kClassTable;  // near the rest: one address less to form
 

@@ -45,8 +45,10 @@ struct HSHM_API PageConfig {
   static constexpr uint64_t kMaxClassBytes = kPageBytes;
   static constexpr uint32_t kClassCount = ClassOf(kMaxClassBytes) + 1;
   /** Class slots of a heap: of each class one, and one for the runs of each small number of pages.
-   * From the first mixed one on a free goes to the slot at once, whose list is of many pages. */
-  static constexpr uint32_t kFirstMixedSlot = ClassOf(kTableBytes) + 1;
+   * From the first mixed one on a free goes to the slot at once, whose list is of many pages: all
+   * wide pages are of such. */
+  static constexpr uint32_t kFirstMixedSlot =
+      ClassOf(kMaxNarrowBytes < kTableBytes ? kMaxNarrowBytes : kTableBytes) + 1;
   static constexpr uint32_t kFirstRunSlot = kClassCount;
   static constexpr uint32_t kMaxSlotRunPages = 16;
   static constexpr uint32_t kSlotCount = kFirstRunSlot + kMaxSlotRunPages;
@@ -57,11 +59,9 @@ struct HSHM_API PageConfig {
   static constexpr uint64_t SlotBlockBytes(uint32_t slot) {
     return slot < kFirstRunSlot ? ClassBytes(slot) : (slot - kFirstRunSlot + 1) * kPageBytes;
   }
-  /** Blocks that the mixed slot of a class lists before it gives some back to their pages. */
-  static constexpr uint32_t MaxListed(uint32_t size_class) {
-    const uint64_t blocks = 16 * kPageBytes / ClassBytes(size_class);
-    return static_cast<uint32_t>(blocks < 64 ? blocks : 64);
-  }
+  /** Bytes and blocks that the mixed slot of a class lists, at most. */
+  static constexpr uint64_t kMaxListedBytes = 16 * kPageBytes;
+  static constexpr uint64_t kMaxListedBlocks = 64;
   /** No class slot's list is longer. */
   static constexpr uint32_t kMaxListLength = kPageBytes / 16 + 64;
   /** Runs of remote frees that a heap may have waiting, a power of two. A sleeper keeps as many

@@ -190,11 +190,12 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
   /** A free has used up the room of its mixed slot. */
   bool IsListTooLong(const PageEntry* entry) const noexcept {
     const uint32_t slot = ClassOfShape(entry->shape_.Get());
-    return slot >= Config::kFirstMixedSlot && room_[slot] <= 0;
+    return slot >= Config::kFirstMixedSlot && room_[slot] < 0;
   }
   uint32_t ListedRunPages() const noexcept;
   void MakeRoomForRuns(uint32_t slot) noexcept;
   void ResetRoom(uint32_t slot) noexcept;
+  uint32_t MaxListed(uint32_t size_class) const noexcept;
   void TrimList(uint32_t slot, uint32_t kept_blocks) noexcept;
   void SendHome(Offset block) noexcept;
   void FinishPage(uint32_t page) noexcept;
