@@ -221,7 +221,9 @@ void ProcessBlock<Config>::FreeRemote(Offset block) noexcept {
   pages().ReturnFromAfar(block);
   const PageKind kind = KindOf(pages().Entry(head)->shape_.Get());
   const uint64_t bytes = pages().BlockBytes(head);
-  const bool is_block = kind == kKindRun || kind == kKindClass;
+  // A run that its heap lists as free has no key.
+  const bool is_block =
+      kind == kKindClass || (kind == kKindRun && pages().Entry(head)->key_.Get() != 0);
   if (!is_block || (block - PageTable<Config>::OffsetOf(head)) % bytes != 0) {
     defect::InvalidFree("Free", block);
   }

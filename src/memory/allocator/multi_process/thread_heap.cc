@@ -227,6 +227,13 @@ Offset ThreadHeap<Config>::AllocateLarge(uint64_t size_bytes, uint64_t alignment
                      static_cast<uint32_t>(std::max<uint64_t>(alignment / Config::kPageBytes, 1)));
 }
 
+/** There was no memory for all of its blocks: a page that has no room, and may get some. */
+template <typename Config>
+bool ThreadHeap<Config>::IsCutShort(const PageEntry* entry, uint32_t size_class) const noexcept {
+  return entry->owner_.Get() == id_ &&
+         entry->carved_.Get() < kClassLimits<Config>[size_class].capacity_;
+}
+
 template <typename Config>
 bool ThreadHeap<Config>::RefillFromOwned(uint32_t size_class) noexcept {
   ++refills_since_flush_;
@@ -250,7 +257,10 @@ bool ThreadHeap<Config>::RefillInTurn(uint32_t size_class) noexcept {
   PageList& full = ListOf(kFull + size_class);
   for (uint32_t i = 0; i < kPolledPages && i < full.size(); ++i) {
     const uint32_t page = full.Next(notes_.data());
-    if (PageTable<Config>::Pending(pages_.Entry(page)) != 0) return FillFrom(page, size_class);
+    const PageEntry* entry = pages_.Entry(page);
+    if (PageTable<Config>::Pending(entry) != 0 || IsCutShort(entry, size_class)) {
+      return FillFrom(page, size_class);
+    }
   }
   return false;
 }
@@ -528,7 +538,12 @@ void ThreadHeap<Config>::Collect(bool all) noexcept {
   }
   for (uint32_t c = 0; c < Config::kClassCount; ++c) {
     ListOf(kRoomy + c).ForEach(notes_.data(), visit);
-    ListOf(kFull + c).ForEach(notes_.data(), visit);
+    ListOf(kFull + c).ForEach(notes_.data(), [&](uint32_t page) {
+      visit(page);
+      if (!all || notes_[page].list_ != kFull + c || !IsCutShort(pages_.Entry(page), c)) return;
+      Unlist(page);
+      List(page, kRoomy + c);
+    });
   }
   FlushGone();
 }

@@ -52,9 +52,10 @@ struct HSHM_API PageConfig {
   static constexpr uint32_t kFirstRunSlot = kClassCount;
   static constexpr uint32_t kMaxSlotRunPages = 16;
   static constexpr uint32_t kSlotCount = kFirstRunSlot + kMaxSlotRunPages;
-  /** The slot that takes freed runs of so many pages; 0, which is no mixed one, if none does. */
+  /** The slot that takes freed runs of so many pages; 0, which is no mixed one, if none does: a run
+   * of one page is what a class gets that can have no span, and others may make one of it. */
   static constexpr uint32_t RunSlot(uint32_t pages) {
-    return pages <= kMaxSlotRunPages ? kFirstRunSlot + pages - 1 : 0;
+    return pages > 1 && pages <= kMaxSlotRunPages ? kFirstRunSlot + pages - 1 : 0;
   }
   static constexpr uint64_t SlotBlockBytes(uint32_t slot) {
     return slot < kFirstRunSlot ? ClassBytes(slot) : (slot - kFirstRunSlot + 1) * kPageBytes;

@@ -186,6 +186,7 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
 
   bool Wait() noexcept;
   void AnswerPressure() noexcept;
+  bool IsCutShort(const PageEntry* entry, uint32_t size_class) const noexcept;
   bool RefillFromOwned(uint32_t size_class) noexcept;
   /** A free has used up the room of its mixed slot. */
   bool IsListTooLong(const PageEntry* entry) const noexcept {
