@@ -64,9 +64,9 @@ class HeapWalk {
   uint32_t live_pages_ = 0;
   uint32_t empty_pages_ = 0;
   std::vector<LiveBlock> live_;
-  std::map<uint32_t, std::vector<uint64_t>> heap_lists_;  // page -> first blocks in class slots
+  std::map<uint32_t, std::vector<uint64_t>> heap_lists_;   // page -> first blocks in class slots
   std::map<uint32_t, std::vector<uint64_t>> heap_blocks_;  // page -> what mixed class slots list
-  std::map<uint32_t, std::vector<uint64_t>> runs_;        // page -> runs of remote frees
+  std::map<uint32_t, std::vector<uint64_t>> runs_;         // page -> runs of remote frees
   std::string complaint_;
 };
 

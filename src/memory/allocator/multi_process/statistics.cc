@@ -141,7 +141,8 @@ class Census {
       if (RankStats* rank = Rank(SlotOf(id)); rank != nullptr) ++rank->heaps_;
       for (uint32_t c = 0; c < Config::kSlotCount; ++c) {
         pages_.WalkSlot(c, records[i].free_[c].Get(), [&](uint32_t page, Offset) {
-          const uint32_t owner = SlotOf(pages_.Entry(page)->owner_.Get());  // id's, or a neighbour's
+          const uint32_t owner =
+              SlotOf(pages_.Entry(page)->owner_.Get());  // id's, or a neighbour's
           if (c < Config::kClassCount) {
             ClassLive(owner, -1, c);
           } else {

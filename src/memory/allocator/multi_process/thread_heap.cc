@@ -17,9 +17,11 @@ constexpr uint64_t kShortestList = 4;
 
 /** Of the region, that a class slot lists at most; above this many MiB it is kMaxListedBytes. */
 constexpr uint64_t kListedPart = 256;
+/** The same of all slots for runs together. */
+constexpr uint64_t kListedRunsPart = 64;
 
 /** Places that the list of a class slot for runs gets at a time. */
-constexpr int32_t kRunPlaces = 4;
+constexpr uint32_t kRunPlaces = 4;
 
 struct ClassLimits {
   uint32_t capacity_;  // blocks of a page of the class
@@ -149,6 +151,8 @@ Offset ThreadHeap<Config>::AllocateRun(uint32_t pages, uint32_t alignment_pages)
     if (const Offset block = AllocateIdleRun(pages); block != 0) return block;
   }
   for (Effort effort = Effort::kThread; effort != Effort::kEnd; effort = Next(effort)) {
+    // For many pages, those count of which free lists have the last blocks.
+    if (effort == Effort::kCollect && pages > Config::kMaxSlotRunPages) TrimLists();
     if (IsWorthCollecting(effort)) Collect(false);
     const uint32_t head = OpenPages(kKindRun, pages, alignment_pages, effort);
     if (head == kNoPage) continue;
@@ -378,33 +382,43 @@ template <typename Config>
 uint32_t ThreadHeap<Config>::ListedRunPages() const noexcept {
   uint32_t sum = 0;
   for (uint32_t i = 0; i < Config::kMaxSlotRunPages; ++i) {
-    sum += (run_places_[i] - room_[Config::kFirstRunSlot + i]) * (i + 1);
+    sum += static_cast<uint32_t>(run_places_[i] - room_[Config::kFirstRunSlot + i]) * (i + 1);
   }
   return sum;
 }
 
+/** The slot of runs of i + 1 pages has the places that its list needs. */
+template <typename Config>
+void ThreadHeap<Config>::TakeRoom(uint32_t i) noexcept {
+  run_places_[i] -= room_[Config::kFirstRunSlot + i];
+  room_[Config::kFirstRunSlot + i] = 0;
+}
+
 /**
- * A slot for runs gets a few places more each time that it has none, while all of them together
- * list no more than half of what is in use, or than a few. Of too many go those that were freed
- * first, of each length in turn, and what is left of its places.
+ * A slot for runs that has no room gets a few places more, while all of them together list no more
+ * than is in use, or than a small part of the region. Else those runs go that were freed first, of
+ * each length in turn, which loses its room, too.
  */
 template <typename Config>
 void ThreadHeap<Config>::MakeRoomForRuns(uint32_t slot) noexcept {
-  const uint32_t listed = ListedRunPages();
-  const uint32_t limit =
-      std::clamp(run_pages_ - listed, max_idle_pages_,
-                 std::max(max_idle_pages_, process_->thread_unit_pages() / 2));
+  const auto most = static_cast<uint32_t>(std::min<uint64_t>(
+      process_->thread_unit_pages(), data_bytes_ / Config::kPageBytes / kListedRunsPart));
+  const uint32_t in_use = run_pages_ - ListedRunPages();
+  const uint32_t limit = std::clamp(in_use, std::min(max_idle_pages_, most), most);
+  const uint32_t pages = slot - Config::kFirstRunSlot + 1;
+  TakeRoom(pages - 1);
   while (ListedRunPages() > limit) {
     const uint32_t turn = trim_turn_;
     trim_turn_ = (trim_turn_ + 1) % Config::kMaxSlotRunPages;
-    const uint32_t other = Config::kFirstRunSlot + turn;
-    TrimList(other, (run_places_[turn] - room_[other]) / 2);
-    run_places_[turn] = static_cast<uint16_t>(run_places_[turn] - room_[other] + kRunPlaces);
-    room_[other] = kRunPlaces;
+    const auto listed =
+        static_cast<uint32_t>(run_places_[turn] - room_[turn + Config::kFirstRunSlot]);
+    TrimList(Config::kFirstRunSlot + turn, listed / 2);
+    TakeRoom(turn);
   }
-  if (room_[slot] >= 0) return;
-  room_[slot] += kRunPlaces;
-  run_places_[slot - Config::kFirstRunSlot] += kRunPlaces;
+  const auto places =
+      static_cast<int32_t>(std::min((limit - ListedRunPages()) / pages, kRunPlaces));
+  room_[slot] += places;
+  run_places_[pages - 1] += places;
 }
 
 /** Sleepers keep what they list from others: no more of a class than a small part of the region. */
@@ -421,8 +435,8 @@ void ThreadHeap<Config>::ResetRoom(uint32_t slot) noexcept {
   if (slot < Config::kFirstRunSlot) {
     room_[slot] = static_cast<int32_t>(MaxListed(slot));
   } else {
-    room_[slot] = kRunPlaces;
-    run_places_[slot - Config::kFirstRunSlot] = kRunPlaces;
+    room_[slot] = 0;
+    run_places_[slot - Config::kFirstRunSlot] = 0;
   }
 }
 
@@ -441,6 +455,14 @@ void ThreadHeap<Config>::TrimList(uint32_t slot, uint32_t kept_blocks) noexcept 
     last == 0 ? list.Set(next) : pages_.SetLink(last, next);
     ++room_[slot];
     SendHome(block);
+  }
+}
+
+/** All of them. */
+template <typename Config>
+void ThreadHeap<Config>::TrimLists() noexcept {
+  for (uint32_t slot = Config::kFirstMixedSlot; slot < Config::kSlotCount; ++slot) {
+    TrimList(slot, 0);
   }
 }
 
@@ -522,9 +544,7 @@ template <typename Config>
 void ThreadHeap<Config>::Collect(bool all) noexcept {
   opened_spans_ = 0;
   PostPending();
-  for (uint32_t slot = Config::kFirstMixedSlot; all && slot < Config::kSlotCount; ++slot) {
-    TrimList(slot, 0);
-  }
+  if (all) TrimLists();
   const auto visit = [&](uint32_t page) {
     const PageEntry* entry = pages_.Entry(page);
     if (entry->owner_.Get() != id_ || entry->used_.Get() == 0 ||

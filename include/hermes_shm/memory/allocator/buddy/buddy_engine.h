@@ -155,7 +155,9 @@ class HSHM_API BuddyEngine {
   }
   /** Links come from memory that anybody may have overwritten: none leads out of the range. */
   HSHM_CROSS_FUN BuddyNode* NodeAt(uint32_t granule) const noexcept {
+#if HSHM_IS_HOST  // kernels have no registers to spare for it
     HSHM_CHECK(granule - first_ < end_ - first_);
+#endif
     return reinterpret_cast<BuddyNode*>(nodes_ + uintptr_t{granule} * sizeof(BuddyNode));
   }
   HSHM_CROSS_FUN uint32_t FreeMark(uint32_t order) const noexcept { return tag_bits_ | order; }

@@ -28,7 +28,8 @@ class HSHM_API HeapFront {
       const uint32_t size_class = class_of_[(size_bytes + 15) / 16];
       return kIsTableMixed ? PopAny(size_class) : Pop<false>(size_class);
     }
-    if (HSHM_LIKELY(size_bytes <= Config::kMaxClassBytes)) return Pop<true>(LargeClassOf(size_bytes));
+    if (HSHM_LIKELY(size_bytes <= Config::kMaxClassBytes))
+      return Pop<true>(LargeClassOf(size_bytes));
     if (size_bytes > Config::kMaxSlotRunPages * Config::kPageBytes) return 0;
     return PopRun(static_cast<uint32_t>((size_bytes - 1) >> Config::kPageShift) + 1);
   }

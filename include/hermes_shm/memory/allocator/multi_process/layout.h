@@ -119,14 +119,12 @@ constexpr uint32_t SlotOf(HeapId id) { return id >> 20; }
 
 /**
  * Says to the thread that frees whose a page is and where its blocks go, without a look at the head
- * of its span: {mixed slot:32, heap id:32}, and slot 0 when they go to the page's own list. Each page
- * in which a block may begin has it before the first block is out. It is a copy: who opens a page
- * finds 0, and nobody but the owner's thread relies on what it says.
+ * of its span: {mixed slot:32, heap id:32}, and slot 0 when they go to the page's own list. Each
+ * page in which a block may begin has it before the first block is out. It is a copy: who opens a
+ * page finds 0, and nobody but the owner's thread relies on what it says.
  */
 struct FreeKey {
-  static constexpr uint64_t Make(HeapId id, uint32_t slot = 0) {
-    return uint64_t{slot} << 32 | id;
-  }
+  static constexpr uint64_t Make(HeapId id, uint32_t slot = 0) { return uint64_t{slot} << 32 | id; }
   static constexpr uint32_t Slot(uint64_t key) { return static_cast<uint32_t>(key >> 32); }
   static constexpr HeapId Id(uint64_t key) { return static_cast<HeapId>(key); }
 };

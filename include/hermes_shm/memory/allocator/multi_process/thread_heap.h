@@ -136,10 +136,10 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
   friend class Taker<Config>;
   using Front = HeapFront<Config>;
   using Front::data_end_;
-  using Front::in_hand_;
-  using Front::pages_;
   using Front::id_;
+  using Front::in_hand_;
   using Front::page_key_;
+  using Front::pages_;
   using Front::record_;
   using Front::room_;
 
@@ -194,10 +194,12 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
     return slot >= Config::kFirstMixedSlot && room_[slot] < 0;
   }
   uint32_t ListedRunPages() const noexcept;
+  void TakeRoom(uint32_t i) noexcept;
   void MakeRoomForRuns(uint32_t slot) noexcept;
   void ResetRoom(uint32_t slot) noexcept;
   uint32_t MaxListed(uint32_t size_class) const noexcept;
   void TrimList(uint32_t slot, uint32_t kept_blocks) noexcept;
+  void TrimLists() noexcept;
   void SendHome(Offset block) noexcept;
   void FinishPage(uint32_t page) noexcept;
   void PutDown(PageEntry* entry, uint32_t size_class) noexcept;
@@ -258,8 +260,8 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
   uint32_t idle_turn_ = 0;       // length of the run that goes next when there are too many
   uint32_t trim_turn_ = 0;       // length - 1 of the runs of which some go home next
   /** Of each length of runs, - 1, what its class slot's list and its room are together. */
-  uint16_t run_places_[Config::kMaxSlotRunPages] = {};
-  uint32_t idle_lengths_ = 0;    // bit n: there are idle runs of n pages
+  int32_t run_places_[Config::kMaxSlotRunPages] = {};
+  uint32_t idle_lengths_ = 0;  // bit n: there are idle runs of n pages
   uint32_t refills_since_flush_ = 0;
   bool is_out_of_memory_ = false;  // the last OpenHint failed for want of memory
   bool is_zero_ = false;           // what was opened last, or the last large block, reads as zero
