@@ -1,0 +1,186 @@
+/** What a thread's heap keeps at hand: the lists of its mixed class slots, and idle runs. */
+#include <algorithm>
+
+#include "hermes_shm/memory/allocator/multi_process/process_block.h"
+#include "hermes_shm/memory/allocator/multi_process/thread_heap.h"
+
+namespace hshm::ipc::multi_process {
+namespace {
+
+/** Of the region, that a class slot lists at most; above this many MiB it is kMaxListedBytes. */
+constexpr uint64_t kListedPart = 256;
+/** The same of all slots for runs together. */
+constexpr uint64_t kListedRunsPart = 64;
+
+/** Places that the list of a class slot for runs gets at a time. */
+constexpr uint32_t kRunPlaces = 4;
+
+}  // namespace
+
+// ---- lists of mixed class slots --------------------------------------------------------------
+
+/** Pages of free runs that class slots list. */
+template <typename Config>
+uint32_t ThreadHeap<Config>::ListedRunPages() const noexcept {
+  uint32_t sum = 0;
+  for (uint32_t i = 0; i < Config::kMaxSlotRunPages; ++i) {
+    sum += static_cast<uint32_t>(run_places_[i] - room_[Config::kFirstRunSlot + i]) * (i + 1);
+  }
+  return sum;
+}
+
+/** The slot of runs of i + 1 pages has the places that its list needs. */
+template <typename Config>
+void ThreadHeap<Config>::TakeRoom(uint32_t i) noexcept {
+  run_places_[i] -= room_[Config::kFirstRunSlot + i];
+  room_[Config::kFirstRunSlot + i] = 0;
+}
+
+/**
+ * A slot for runs that has no room gets a few places more, while all of them together list no more
+ * than is in use, or than a small part of the region. Else those runs go that were freed first, of
+ * each length in turn, which loses its room, too.
+ */
+template <typename Config>
+void ThreadHeap<Config>::MakeRoomForRuns(uint32_t slot) noexcept {
+  const auto most = static_cast<uint32_t>(std::min<uint64_t>(
+      process_->thread_unit_pages(), data_bytes_ / Config::kPageBytes / kListedRunsPart));
+  const uint32_t in_use = run_pages_ - ListedRunPages();
+  const uint32_t limit = std::clamp(in_use, std::min(max_idle_pages_, most), most);
+  const uint32_t pages = slot - Config::kFirstRunSlot + 1;
+  TakeRoom(pages - 1);
+  while (ListedRunPages() > limit) {
+    const uint32_t turn = trim_turn_;
+    trim_turn_ = (trim_turn_ + 1) % Config::kMaxSlotRunPages;
+    const auto listed =
+        static_cast<uint32_t>(run_places_[turn] - room_[turn + Config::kFirstRunSlot]);
+    TrimList(Config::kFirstRunSlot + turn, listed / 2);
+    TakeRoom(turn);
+  }
+  const auto places =
+      static_cast<int32_t>(std::min((limit - ListedRunPages()) / pages, kRunPlaces));
+  room_[slot] += places;
+  run_places_[pages - 1] += places;
+}
+
+/** Sleepers keep what they list from others: no more of a class than a small part of the region. */
+template <typename Config>
+uint32_t ThreadHeap<Config>::MaxListed(uint32_t size_class) const noexcept {
+  const uint64_t bytes = std::min(Config::kMaxListedBytes, data_bytes_ / kListedPart);
+  return static_cast<uint32_t>(
+      std::clamp<uint64_t>(bytes / ClassBytes(size_class), 1, Config::kMaxListedBlocks));
+}
+
+/** Of an empty list. */
+template <typename Config>
+void ThreadHeap<Config>::ResetRoom(uint32_t slot) noexcept {
+  if (slot < Config::kFirstRunSlot) {
+    room_[slot] = static_cast<int32_t>(MaxListed(slot));
+  } else {
+    room_[slot] = 0;
+    run_places_[slot - Config::kFirstRunSlot] = 0;
+  }
+}
+
+/** Of a mixed slot's list the blocks that were freed last stay, the others go to their pages. */
+template <typename Config>
+void ThreadHeap<Config>::TrimList(uint32_t slot, uint32_t kept_blocks) noexcept {
+  OwnedWord<uint64_t>& list = record_->free_[slot];
+  Offset last = 0;
+  for (uint32_t kept = 0; kept < kept_blocks; ++kept) {
+    last = last == 0 ? list.Get() : pages_.NextListed(last);
+    if (last == 0) return;
+  }
+  // Each block is off the list before it is on its page's: a death in between loses that one.
+  while (const Offset block = last == 0 ? list.Get() : pages_.Link(last)) {
+    const Offset next = pages_.NextListed(block);
+    last == 0 ? list.Set(next) : pages_.SetLink(last, next);
+    ++room_[slot];
+    SendHome(block);
+  }
+}
+
+/** All of them. */
+template <typename Config>
+void ThreadHeap<Config>::TrimLists() noexcept {
+  for (uint32_t slot = Config::kFirstMixedSlot; slot < Config::kSlotCount; ++slot) {
+    TrimList(slot, 0);
+  }
+}
+
+/** A free block that no list has: onto that of its page. */
+template <typename Config>
+void ThreadHeap<Config>::SendHome(Offset block) noexcept {
+  const uint32_t page = pages_.HeadOf(PageTable<Config>::PageOf(block));
+  PageEntry* entry = pages_.Entry(page);
+  pages_.RequireFree(page, block);
+  if (entry->owner_.Get() != id_) return pages_.Push(page, block);  // it was taken back
+  const Offset local = entry->local_.Get();
+  pages_.SetLink(block, local);
+  entry->local_.Set(block);
+  const uint32_t used = entry->used_.Get() - 1;
+  entry->used_.SetRelease(used);
+  if (local == 0 || used == 0) FinishPage(page);
+}
+
+// ---- idle runs -------------------------------------------------------------------------------
+
+/** The one block of a run is on its page's list: a refill of one block, straight to the user. */
+template <typename Config>
+Offset ThreadHeap<Config>::AllocateIdleRun(uint32_t pages) noexcept {
+  const uint32_t end = bits::Min(pages + IdleSlack<Config>(pages), kMaxIdleRunPages) + 1;
+  for (;;) {
+    const uint32_t lengths = idle_lengths_ >> pages & ((1u << (end - pages)) - 1);
+    if (lengths == 0) return 0;
+    const uint32_t page = ListOf(kIdle + pages + bits::TrailingZeros(lengths)).front();
+    Unlist(page);
+    const SlowPath lock(*this);
+    PageEntry* entry = pages_.Entry(page);
+    if (!lock.IsHeld() || entry->owner_.Get() != id_) {
+      List(page, kGone);
+      continue;
+    }
+    List(page, kRuns);
+    if (entry->used_.Get() != 0 || entry->local_.Get() == 0) continue;
+    entry->used_.Set(1);
+    pages_.SetKeys(page, id_);
+    entry->local_.Set(0);  // commit
+    pages_.GiveRun(PageTable<Config>::OffsetOf(page));
+    return PageTable<Config>::OffsetOf(page);
+  }
+}
+
+/** A run that has become empty stays; of too many the one goes that was idle longest. */
+template <typename Config>
+bool ThreadHeap<Config>::KeepIdle(uint32_t page) noexcept {
+  const uint32_t span = notes_[page].span_;
+  if (notes_[page].list_ != kRuns || span > kMaxIdleRunPages) return false;
+  Unlist(page);
+  const uint32_t limit = std::max(max_idle_pages_, (run_pages_ - ListedRunPages()) / 2);
+  uint32_t before = 0;
+  while (idle_pages_ != before && idle_pages_ + span > limit) {
+    before = idle_pages_;
+    LetIdleGo();  // not when somebody stopped in the middle of taking from us
+  }
+  List(page, kIdle + span);
+  idle_pages_ += span;
+  idle_lengths_ |= 1u << span;
+  return idle_pages_ <= limit;
+}
+
+/** Of each length in turn: what is asked for often comes back. */
+template <typename Config>
+void ThreadHeap<Config>::LetIdleGo() noexcept {
+  if (idle_lengths_ == 0) return;
+  const uint32_t later = idle_lengths_ >> idle_turn_ << idle_turn_;
+  const uint32_t length = bits::TrailingZeros(later != 0 ? later : idle_lengths_);
+  idle_turn_ = length + 1;
+  Visit(ListOf(kIdle + length).back(), true);
+}
+
+template class ThreadHeap<LargePages>;
+template class ThreadHeap<SmallPages>;
+template class ThreadHeap<CheckedLargePages>;
+template class ThreadHeap<CheckedSmallPages>;
+
+}  // namespace hshm::ipc::multi_process
