@@ -9,7 +9,7 @@ namespace {
 
 /** Of the region, that a class slot lists at most; above this many MiB it is kMaxListedBytes. */
 constexpr uint64_t kListedPart = 256;
-/** The same of all slots for runs together. */
+/** The same of all slots for runs together, or one run of two pages. */
 constexpr uint64_t kListedRunsPart = 64;
 
 /** Places that the list of a class slot for runs gets at a time. */
@@ -43,8 +43,9 @@ void ThreadHeap<Config>::TakeRoom(uint32_t i) noexcept {
  */
 template <typename Config>
 void ThreadHeap<Config>::MakeRoomForRuns(uint32_t slot) noexcept {
-  const auto most = static_cast<uint32_t>(std::min<uint64_t>(
-      process_->thread_unit_pages(), data_bytes_ / Config::kPageBytes / kListedRunsPart));
+  const uint64_t part = data_bytes_ / Config::kPageBytes / kListedRunsPart;
+  const auto most = static_cast<uint32_t>(
+      std::max<uint64_t>(2, std::min<uint64_t>(process_->thread_unit_pages(), part)));
   const uint32_t in_use = run_pages_ - ListedRunPages();
   const uint32_t limit = std::clamp(in_use, std::min(max_idle_pages_, most), most);
   const uint32_t pages = slot - Config::kFirstRunSlot + 1;
