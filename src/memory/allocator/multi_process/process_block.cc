@@ -190,6 +190,7 @@ ThreadHeap<Config>* ProcessBlock<Config>::AcquireHeap() noexcept {
 
 template <typename Config>
 void ProcessBlock<Config>::ReleaseHeap(Heap* heap) noexcept {
+  heap->TrimLists();
   heap->PostPending();
   const std::lock_guard hold(lock_);
   idle_[heap->index()] = true;

@@ -112,7 +112,7 @@ Offset ThreadHeap<Config>::AllocateClass(uint32_t size_class) noexcept {
     AnswerPressure();
   }
   if (const uint32_t blocks = pending_.TakeBack(size_class); blocks != 0) {
-    room_[size_class] -= static_cast<int32_t>(blocks);
+    if (size_class >= Config::kFirstMixedSlot) room_[size_class] -= static_cast<int32_t>(blocks);
     return this->PopAny(size_class);
   }
   bool filled = RefillFromOwned(size_class);

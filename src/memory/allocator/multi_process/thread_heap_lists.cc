@@ -9,6 +9,8 @@ namespace {
 
 /** Of the region, that a class slot lists at most; above this many MiB it is kMaxListedBytes. */
 constexpr uint64_t kListedPart = 256;
+/** Of the region, that the pages may be of which a class slot lists a block. */
+constexpr uint64_t kPinnedPart = 64;
 /** The same of all slots for runs together, or one run of two pages. */
 constexpr uint64_t kListedRunsPart = 64;
 
@@ -19,12 +21,14 @@ constexpr uint32_t kRunPlaces = 4;
 
 // ---- lists of mixed class slots --------------------------------------------------------------
 
-/** Pages of free runs that class slots list. */
+/** Pages of free runs that class slots list, and, with their room, may list. */
 template <typename Config>
-uint32_t ThreadHeap<Config>::ListedRunPages() const noexcept {
-  uint32_t sum = 0;
+typename ThreadHeap<Config>::RunPages ThreadHeap<Config>::CountRunPages() const noexcept {
+  RunPages sum{};
   for (uint32_t i = 0; i < Config::kMaxSlotRunPages; ++i) {
-    sum += static_cast<uint32_t>(run_places_[i] - room_[Config::kFirstRunSlot + i]) * (i + 1);
+    const int32_t listed = run_places_[i] - room_[Config::kFirstRunSlot + i];
+    sum.listed_ += static_cast<uint32_t>(listed) * (i + 1);
+    sum.with_room_ += static_cast<uint32_t>(run_places_[i]) * (i + 1);
   }
   return sum;
 }
@@ -38,28 +42,35 @@ void ThreadHeap<Config>::TakeRoom(uint32_t i) noexcept {
 
 /**
  * A slot for runs that has no room gets a few places more, while all of them together list no more
- * than is in use, or than a small part of the region. Else those runs go that were freed first, of
- * each length in turn, which loses its room, too.
+ * than is in use, or than a small part of the region, and with their room twice as much. Else those
+ * runs go that were freed first, of each length in turn, which loses its room, too.
  */
 template <typename Config>
 void ThreadHeap<Config>::MakeRoomForRuns(uint32_t slot) noexcept {
   const uint64_t part = data_bytes_ / Config::kPageBytes / kListedRunsPart;
-  const auto most = static_cast<uint32_t>(
-      std::max<uint64_t>(2, std::min<uint64_t>(process_->thread_unit_pages(), part)));
-  const uint32_t in_use = run_pages_ - ListedRunPages();
+  const uint64_t unit = std::min(process_->thread_unit_pages(), Config::kMaxListLength);
+  const auto most = static_cast<uint32_t>(std::max<uint64_t>(2, std::min(unit, part)));
+  const uint32_t in_use = run_pages_ - CountRunPages().listed_;
   const uint32_t limit = std::clamp(in_use, std::min(max_idle_pages_, most), most);
   const uint32_t pages = slot - Config::kFirstRunSlot + 1;
   TakeRoom(pages - 1);
-  while (ListedRunPages() > limit) {
+  if (CountRunPages().with_room_ > 2 * limit) {  // much was allocated since
+    for (uint32_t i = 0; i < Config::kMaxSlotRunPages; ++i) TakeRoom(i);
+  }
+  while (CountRunPages().listed_ > limit) {
     const uint32_t turn = trim_turn_;
     trim_turn_ = (trim_turn_ + 1) % Config::kMaxSlotRunPages;
     const auto listed =
         static_cast<uint32_t>(run_places_[turn] - room_[turn + Config::kFirstRunSlot]);
     TrimList(Config::kFirstRunSlot + turn, listed / 2);
     TakeRoom(turn);
+    // Whatever is written into a free run, what is not on the list is not counted for ever.
+    if (run_places_[turn] > static_cast<int32_t>(listed / 2)) {
+      run_places_[turn] = static_cast<int32_t>(listed / 2);
+    }
   }
   const auto places =
-      static_cast<int32_t>(std::min((limit - ListedRunPages()) / pages, kRunPlaces));
+      static_cast<int32_t>(std::min((limit - CountRunPages().listed_) / pages, kRunPlaces));
   room_[slot] += places;
   run_places_[pages - 1] += places;
 }
@@ -67,9 +78,12 @@ void ThreadHeap<Config>::MakeRoomForRuns(uint32_t slot) noexcept {
 /** Sleepers keep what they list from others: no more of a class than a small part of the region. */
 template <typename Config>
 uint32_t ThreadHeap<Config>::MaxListed(uint32_t size_class) const noexcept {
+  const uint64_t block_bytes = ClassBytes(size_class);
   const uint64_t bytes = std::min(Config::kMaxListedBytes, data_bytes_ / kListedPart);
-  return static_cast<uint32_t>(
-      std::clamp<uint64_t>(bytes / ClassBytes(size_class), 1, Config::kMaxListedBlocks));
+  // Each block may be of another page, which stays with it.
+  const uint64_t span_bytes = Config::PagesOf(block_bytes) * Config::kPageBytes;
+  const uint64_t blocks = std::min(bytes / block_bytes, data_bytes_ / kPinnedPart / span_bytes);
+  return static_cast<uint32_t>(std::clamp<uint64_t>(blocks, 1, Config::kMaxListedBlocks));
 }
 
 /** Of an empty list. */
@@ -93,7 +107,7 @@ void ThreadHeap<Config>::TrimList(uint32_t slot, uint32_t kept_blocks) noexcept 
     if (last == 0) return;
   }
   // Each block is off the list before it is on its page's: a death in between loses that one.
-  while (const Offset block = last == 0 ? list.Get() : pages_.Link(last)) {
+  while (const Offset block = last == 0 ? list.Get() : pages_.NextListed(last)) {
     const Offset next = pages_.NextListed(block);
     last == 0 ? list.Set(next) : pages_.SetLink(last, next);
     ++room_[slot];
@@ -107,6 +121,7 @@ void ThreadHeap<Config>::TrimLists() noexcept {
   for (uint32_t slot = Config::kFirstMixedSlot; slot < Config::kSlotCount; ++slot) {
     TrimList(slot, 0);
   }
+  for (uint32_t i = 0; i < Config::kMaxSlotRunPages; ++i) TakeRoom(i);
 }
 
 /** A free block that no list has: onto that of its page. */
@@ -157,7 +172,7 @@ bool ThreadHeap<Config>::KeepIdle(uint32_t page) noexcept {
   const uint32_t span = notes_[page].span_;
   if (notes_[page].list_ != kRuns || span > kMaxIdleRunPages) return false;
   Unlist(page);
-  const uint32_t limit = std::max(max_idle_pages_, (run_pages_ - ListedRunPages()) / 2);
+  const uint32_t limit = std::max(max_idle_pages_, (run_pages_ - CountRunPages().listed_) / 2);
   uint32_t before = 0;
   while (idle_pages_ != before && idle_pages_ + span > limit) {
     before = idle_pages_;

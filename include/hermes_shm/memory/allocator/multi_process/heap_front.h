@@ -90,6 +90,7 @@ class HSHM_API HeapFront {
     OwnedWord<uint64_t>& slot = record_->free_[number];
     const Offset block = slot.Get();
     if (block != 0) {
+      pages_.CheckFreeRun(block);
       const Offset next = pages_.Link(block);
       if constexpr (Config::kChecked) CheckLink(block, next);
       slot.Set(next);
@@ -114,7 +115,9 @@ class HSHM_API HeapFront {
   }
   /** Of a page in hand: what its list has becomes the class slot's, which is empty. */
   HSHM_INLINE void TakeLocal(PageEntry* entry, uint32_t size_class) noexcept {
-    room_[size_class] -= static_cast<int32_t>(entry->carved_.Get() + 1 - entry->used_.Get());
+    if (size_class >= Config::kFirstMixedSlot) {
+      room_[size_class] -= static_cast<int32_t>(entry->carved_.Get() + 1 - entry->used_.Get());
+    }
     pages_.TakeLocal(entry, &record_->free_[size_class]);
   }
   HSHM_INLINE Freed TryFree(Offset block, void* address) noexcept {

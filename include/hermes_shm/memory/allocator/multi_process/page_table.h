@@ -161,6 +161,12 @@ class HSHM_API PageTable {
       if (HSHM_UNLIKELY(marks_.Get(block) != Marks::OfClass(size_class))) StopForListed(block);
     }
   }
+  /** The same of a run. */
+  HSHM_INLINE void CheckFreeRun(Offset block) const {
+    if constexpr (Config::kChecked) {
+      if (HSHM_UNLIKELY(marks_.Get(block) != Marks::kRun)) StopForListed(block);
+    }
+  }
   /** Owner, the block is off its list: it is a user's. */
   HSHM_INLINE void Give(Offset block, uint32_t size_class) const {
     if constexpr (Config::kChecked) marks_.Set(block, Marks::OfClass(size_class) | Marks::kLive);

@@ -193,7 +193,11 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
     const uint32_t slot = ClassOfShape(entry->shape_.Get());
     return slot >= Config::kFirstMixedSlot && room_[slot] < 0;
   }
-  uint32_t ListedRunPages() const noexcept;
+  struct RunPages {
+    uint32_t listed_;
+    uint32_t with_room_;
+  };
+  RunPages CountRunPages() const noexcept;
   void TakeRoom(uint32_t i) noexcept;
   void MakeRoomForRuns(uint32_t slot) noexcept;
   void ResetRoom(uint32_t slot) noexcept;
