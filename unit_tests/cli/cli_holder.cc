@@ -5,6 +5,7 @@
  */
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <cstring>
@@ -63,6 +64,13 @@ class Commands {
       return "ok";
     }
     if (verb == "offset") return std::to_string(blocks_.at(first).load());
+    if (verb == "fill") return std::to_string(Fill(first));
+    if (verb == "stamp") return Stamp(first, second);
+    if (verb == "stamped") return AreStamped(first, second) ? "ok" : "changed";
+    if (verb == "check") return alloc_->Check() ? "ok" : "broken";
+    if constexpr (requires { alloc_->Recover(); }) {
+      if (verb == "recover") return std::to_string(alloc_->Recover());
+    }
     if (verb == "churn") {
       for (size_t i = 0; i < first; ++i) {
         std::thread([this, i] { Churn(alloc_, static_cast<unsigned>(i + 1)); }).detach();
@@ -86,6 +94,32 @@ class Commands {
       alloc_->FreeOffset(HSHM_DEFAULT_MEM_CTX, blocks_.at(i));
     }
     return "ok";
+  }
+
+  /** Blocks of so many bytes until there is no room; freed again. @return how many there were */
+  size_t Fill(size_t bytes) {
+    std::vector<OffsetPtr<>> taken;
+    for (;;) {
+      const OffsetPtr<> block = alloc_->AllocateOffset(HSHM_DEFAULT_MEM_CTX, bytes);
+      if (block.IsNull()) break;
+      std::memset(alloc_->Convert(block), 0xee, bytes);
+      taken.push_back(block);
+    }
+    for (const OffsetPtr<>& block : taken) alloc_->FreeOffset(HSHM_DEFAULT_MEM_CTX, block);
+    return taken.size();
+  }
+  /** Fills all blocks that it has, of so many bytes, with a byte. */
+  std::string Stamp(size_t bytes, size_t byte) {
+    for (const OffsetPtr<>& block : blocks_) {
+      std::memset(alloc_->Convert(block), static_cast<int>(byte), bytes);
+    }
+    return "ok";
+  }
+  bool AreStamped(size_t bytes, size_t byte) {
+    return std::all_of(blocks_.begin(), blocks_.end(), [&](const OffsetPtr<>& block) {
+      const auto* begin = static_cast<const unsigned char*>(alloc_->Convert(block));
+      return std::all_of(begin, begin + bytes, [&](unsigned char one) { return one == byte; });
+    });
   }
 
   AllocT* alloc_;

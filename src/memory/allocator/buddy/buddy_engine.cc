@@ -28,7 +28,7 @@ bool BuddyEngine::CheckMarks(uint64_t blocks) const noexcept {
   uint64_t heads = 0;
   for (uint32_t at = first_; at < end_; ++at) {
     if (!IsHead(at)) continue;
-    const uint32_t order = OrderOf(at);
+    const uint32_t order = MarkedOrder(at);
     if (order > max_order_ || at < covered) return false;
     covered = uint64_t{at} + Granules(order);
     ++heads;

@@ -23,7 +23,7 @@ class Census {
   void Run() {
     const RootHeader& header = root_.header();
     for (uint32_t granule = header.first_granule_; granule < header.granule_end_;) {
-      const uint32_t word = root_.Head(granule);
+      const uint32_t word = Clamped(root_.Head(granule), header.granule_end_ - granule);
       if (HeadWord::KindOf(word) == HeadWord::kUnit) {
         Unit(granule, word);
       } else if (word != 0) {
@@ -37,6 +37,11 @@ class Census {
   }
 
  private:
+  /** A head word that was overwritten ends where the region does. */
+  static uint32_t Clamped(uint32_t word, uint32_t most) {
+    if (HeadWord::Granules(word) <= most) return word;
+    return HeadWord::Make(HeadWord::KindOf(word), HeadWord::SlotPlusOne(word), most);
+  }
   RankStats* Rank(uint32_t slot) {
     return slot < stats_->ranks_.size() ? &stats_->ranks_[slot] : nullptr;
   }

@@ -78,7 +78,7 @@ bool Taker<Config>::IsInUnitOfLiving(uint32_t page, uint32_t* cover_end) noexcep
   *cover_end = end;
   const uint32_t slot_plus_one = HeadWord::SlotPlusOne(word);
   return HeadWord::KindOf(word) == HeadWord::kUnit && slot_plus_one != 0 &&
-         IsAlive(slot_plus_one - 1);
+         slot_plus_one <= kMaxSlots && IsAlive(slot_plus_one - 1);
 }
 
 template <typename Config>

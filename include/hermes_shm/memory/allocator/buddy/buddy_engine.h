@@ -113,7 +113,8 @@ class HSHM_API BuddyEngine {
 
   /** Granules of the largest single free block; 0 when nothing is free. */
   HSHM_CROSS_FUN uint32_t LargestFree() const noexcept {
-    return lists_->nonempty_ == 0 ? 0 : uint32_t{1} << bits::FloorLog2(lists_->nonempty_);
+    if (lists_->nonempty_ == 0) return 0;
+    return static_cast<uint32_t>(uint64_t{1} << bits::FloorLog2(lists_->nonempty_));
   }
   HSHM_CROSS_FUN uint64_t free_granules() const noexcept { return lists_->free_granules_; }
   HSHM_CROSS_FUN uint32_t first_granule() const noexcept { return first_; }
@@ -171,7 +172,16 @@ class HSHM_API BuddyEngine {
   HSHM_CROSS_FUN bool IsHead(uint32_t granule) const noexcept {
     return (MarkOf(granule) & ~uint32_t{0xff}) == tag_bits_;
   }
-  HSHM_CROSS_FUN uint32_t OrderOf(uint32_t head) const noexcept { return MarkOf(head) & 0xff; }
+  /** As it stands there. */
+  HSHM_CROSS_FUN uint32_t MarkedOrder(uint32_t head) const noexcept { return MarkOf(head) & 0xff; }
+  /** One that a block can have. */
+  HSHM_CROSS_FUN uint32_t OrderOf(uint32_t head) const noexcept {
+    const uint32_t order = MarkedOrder(head);
+#if HSHM_IS_HOST  // as in NodeAt
+    HSHM_CHECK(order < kBuddyOrders);
+#endif
+    return order;
+  }
 
   HSHM_CROSS_FUN void Push(uint32_t head, uint32_t order) noexcept;
   HSHM_CROSS_FUN void Remove(uint32_t head, uint32_t order) noexcept;

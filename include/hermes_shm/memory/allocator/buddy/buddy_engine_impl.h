@@ -157,8 +157,8 @@ HSHM_KERNEL_COPY uint32_t BuddyEngine::FreeBlockAt(uint32_t granule,
     const uint32_t head = granule & ~(Granules(k) - 1);
     if (head < first_) break;
     if (!IsHead(head)) continue;
-    *order = OrderOf(head);
-    return *order >= k ? head : kNone;
+    *order = MarkedOrder(head);
+    return *order >= k && *order < kBuddyOrders ? head : kNone;
   }
   return kNone;
 }
@@ -196,10 +196,16 @@ HSHM_KERNEL_COPY uint32_t BuddyEngine::AllocateJoined(uint32_t granules,
                                                       uint32_t alignment) noexcept {
   const auto half = static_cast<uint32_t>((uint64_t{granules} + 1) / 2);
   uint32_t start = kNone;
+#if HSHM_IS_HOST  // as in NodeAt
+  uint32_t looked_at = 0;
+#endif
   for (uint32_t order = bits::Min(bits::FloorLog2(half), max_order_);
        order < kBuddyOrders && start == kNone; ++order) {
     for (uint32_t link = lists_->heads_[order]; link != 0 && start == kNone;
          link = NodeAt(link - 1)->next_) {
+#if HSHM_IS_HOST
+      HSHM_CHECK(looked_at++ < end_ - first_);  // a list that was overwritten may be a ring
+#endif
       uint32_t begin = link - 1;  // of the run that the block lies in
       uint32_t ignored = 0;
       for (uint32_t before = begin; before != kNone;

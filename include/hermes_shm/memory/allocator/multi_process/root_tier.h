@@ -103,6 +103,7 @@ class HSHM_API RootTier {
       const uint32_t word = Head(granule);
       // An overwritten word leads nobody out of the region.
       HSHM_CHECK(HeadWord::Granules(word) <= header_->granule_end_ - granule);
+      HSHM_CHECK(HeadWord::SlotPlusOne(word) <= kMaxSlots);
       if (word != 0 && !visit(granule, word)) return;
       granule += word == 0 ? 1 : HeadWord::Granules(word);
     }
