@@ -1,11 +1,16 @@
 #include "hermes_shm/memory/allocator/buddy/buddy_engine.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <csignal>
 #include <random>
 #include <set>
+#include <string>
 #include <vector>
 
 #include "support/catch.h"
+#include "support/child_process.h"
 
 using hshm::ipc::BuddyEngine;
 using hshm::ipc::BuddyLists;
@@ -235,6 +240,33 @@ TEST_CASE("BuddyEngine finds damaged lists, marks and counts") {
     b.engine_.Reset();
     BuddyEngine(b.nodes_.data(), &b.lists_, 0, 64, 7, 0).Free(0, 2);
   }));
+}
+
+TEST_CASE("BuddyEngine stops at a list that was overwritten and is a ring") {
+  Buddies b(0, 64);
+  REQUIRE(b.engine_.Allocate(64) == 0);
+  for (uint32_t granule = 0; granule < 64; granule += 4) b.engine_.Free(granule, 2);
+  b.nodes_[b.lists_.heads_[1] - 1].next_ = b.lists_.heads_[1];
+  const auto ending = hshm::test::RunInChild([&] {
+    alarm(2);
+    static_cast<void>(b.engine_.Allocate(4));
+  });
+  REQUIRE(ending.status_ == -SIGABRT);
+  REQUIRE(ending.errors_.find("hshm: CHECK failed: ") != std::string::npos);
+}
+
+TEST_CASE("BuddyEngine believes no mark whose block could not be") {
+  Buddies b(0, 64);
+  b.nodes_[0].mark_.store(b.nodes_[0].mark_.load() | 0xf0);
+  REQUIRE(!b.engine_.Check());
+  REQUIRE(!b.engine_.IsFree(0));
+  const auto ending = hshm::test::RunInChild([&] {
+    b.lists_.heads_[0] = 1;
+    b.lists_.nonempty_ = 1;
+    static_cast<void>(b.engine_.Allocate(3));
+  });
+  REQUIRE(ending.status_ == -SIGABRT);
+  REQUIRE(ending.errors_.find("order < kBuddyOrders") != std::string::npos);
 }
 
 TEST_CASE("BuddyEngine forgets everything in Reset whatever its lists say") {

@@ -66,7 +66,7 @@ class Commands {
     if (verb == "offset") return std::to_string(blocks_.at(first).load());
     if (verb == "fill") return std::to_string(Fill(first));
     if (verb == "stamp") return Stamp(first, second);
-    if (verb == "stamped") return AreStamped(first, second) ? "ok" : "changed";
+    if (verb == "stamped") return AreStamped(first, second, stride) ? "ok" : "changed";
     if (verb == "check") return alloc_->Check() ? "ok" : "broken";
     if constexpr (requires { alloc_->Recover(); }) {
       if (verb == "recover") return std::to_string(alloc_->Recover());
@@ -115,8 +115,10 @@ class Commands {
     }
     return "ok";
   }
-  bool AreStamped(size_t bytes, size_t byte) {
-    return std::all_of(blocks_.begin(), blocks_.end(), [&](const OffsetPtr<>& block) {
+  /** Whether its first `count` blocks still are. */
+  bool AreStamped(size_t bytes, size_t byte, size_t count) {
+    const auto end = blocks_.begin() + static_cast<ptrdiff_t>(std::min(count, blocks_.size()));
+    return std::all_of(blocks_.begin(), end, [&](const OffsetPtr<>& block) {
       const auto* begin = static_cast<const unsigned char*>(alloc_->Convert(block));
       return std::all_of(begin, begin + bytes, [&](unsigned char one) { return one == byte; });
     });

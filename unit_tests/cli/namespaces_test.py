@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Two containers that share one directory of segments: each has process numbers and mounts of its own,
-so its rank is process 1, and a /dev/shm of its own, in which the shared directory lies. The ranks have
-one heap; one is killed, the other goes on."""
+"""Two containers that share one directory of segments: each has process numbers and mounts of its
+own, so its rank is process 1, and a /dev/shm of its own, in which the shared directory lies. The
+ranks have one heap; one is killed, the other goes on."""
 
 import json
 import os
@@ -47,6 +47,7 @@ class NamespacesTest(CliTest):
             rank = self.hold(kind, name, within=self.container(), **rest)
         finally:
             self.environment = outside
+        self.assertTrue(rank.url, f'{kind} {name} failed')
         children = pathlib.Path(f'/proc/{rank.pid}/task/{rank.pid}/children').read_text().split()
         rank.inner_pid = int(children[0])
         return rank
@@ -112,7 +113,7 @@ class NamespacesTest(CliTest):
         self.assertEqual(self.ask(living, 'recover'), '0', 'a living peer was taken for dead')
         self.kill(dead)
         self.assertEqual(self.ask(living, 'recover'), '1')
-        self.assertEqual(self.ask(living, f'stamped {BLOCK} 90'), 'ok')
+        self.assertEqual(self.ask(living, f'stamped {BLOCK} 90 {BLOCKS}'), 'ok')
         for offset in left:
             self.ask(living, f'know {offset}')
         self.assertEqual(self.ask(living, f'free {BLOCKS} 500'), 'ok')
@@ -120,7 +121,7 @@ class NamespacesTest(CliTest):
         rest = int(self.ask(living, 'fill 3000'))
         lost_at_most = (BLOCKS - 500) * 128 // 3000 + 64
         self.assertGreaterEqual(rest, empty - lost_at_most)
-        self.assertEqual(self.ask(living, f'stamped {BLOCK} 90'), 'ok')
+        self.assertEqual(self.ask(living, f'stamped {BLOCK} 90 {BLOCKS}'), 'ok')
 
     def test_the_creator_is_killed_and_the_other_container_goes_on(self):
         first, second = self.two_ranks()
@@ -138,7 +139,7 @@ class NamespacesTest(CliTest):
         for rank in (first, second):
             self.assertGreater(int(self.ask(rank, 'fill 3000')), 0)
         for rank, byte in ((first, 1), (second, 2)):
-            self.assertEqual(self.ask(rank, f'stamped {BLOCK} {byte}'), 'ok')
+            self.assertEqual(self.ask(rank, f'stamped {BLOCK} {byte} {BLOCKS}'), 'ok')
             self.assertEqual(self.ask(rank, 'recover'), '0')
             self.assertEqual(self.ask(rank, 'check'), 'ok')
 
@@ -157,6 +158,7 @@ class NamespacesTest(CliTest):
             self.assertEqual(self.ask(survivor, 'check'), 'ok', f'kill {trial}')
             victim.kill()
         self.assertGreater(int(self.ask(survivor, 'fill 3000')), 0)
+        self.assertEqual(self.ask(survivor, f'stamped {BLOCK} 7 {BLOCKS}'), 'ok')
 
     def test_a_stopped_rank_of_the_other_container_lives(self):
         first, second = self.two_ranks()

@@ -1,7 +1,7 @@
 /**
- * Attaching to whatever stands in a region: refused with an Error, or served, or stopped with the name
- * of a defect where words are wrong that change while a heap is used. Nothing outside of the region is
- * touched, nobody waits two seconds for the dead.
+ * Attaching to whatever stands in a region: refused with an Error, or served, or stopped with the
+ * name of a defect where words are wrong that change while a heap is used. Nothing outside of the
+ * region is touched, nobody waits two seconds for the dead.
  *
  *   input: kind of allocator, flags, what to do, [size,] patches {zone, at, operation, value} ...
  */

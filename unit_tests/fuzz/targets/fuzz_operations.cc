@@ -1,7 +1,7 @@
 /**
  * Any sequence of correct calls on a MultiProcessAllocator: several processes, each with several
- * threads' heaps, that come, leave and are killed between two calls. What was handed out is whole until
- * it is freed, nothing overlaps, no defect is met, and in the end all room is there again.
+ * threads' heaps, that come, leave and are killed between two calls. What was handed out is whole
+ * until it is freed, nothing overlaps, no defect is met, and in the end all room is there again.
  *
  *   input: operation, who, and what it needs ...
  */
@@ -23,10 +23,10 @@
 namespace hshm::fuzz {
 namespace {
 
-using ipc::crash::HeapWalk;
 using ipc::MemContext;
 using ipc::Offset;
 using ipc::OffsetPtr;
+using ipc::crash::HeapWalk;
 using ipc::multi_process::DetachMode;
 
 constexpr uint64_t kBytes = 320 * 1024;
@@ -42,7 +42,7 @@ class Handle : public ipc::crash::Allocator {
 };
 
 struct Process {
-  std::unique_ptr<Handle> handle_;  // null: nobody
+  std::unique_ptr<Handle> handle_;             // null: nobody
   std::array<Handle::Heap*, kHeaps> heaps_{};  // 0 stays null: the handle's own calls
   MemContext arena_;
   uint32_t number_ = 0;  // of all that there ever were
@@ -158,7 +158,8 @@ void World::Allocate(Process& who, Handle::Heap* heap, uint32_t how) {
 
 /** In a region of which nobody has anything, and where one thread works, there is a page. */
 void World::CheckNull(const Process& who, uint64_t size_bytes) {
-  if (!is_exact_ || !shadow_.blocks().empty() || size_bytes > ipc::crash::Config::kPageBytes / 8) return;
+  if (!is_exact_ || !shadow_.blocks().empty() || size_bytes > ipc::crash::Config::kPageBytes / 8)
+    return;
   for (const Process& other : processes_) {
     if (other.handle_ != nullptr && &other != &who) return;
     if (other.heaps_[1] != nullptr || other.heaps_[2] != nullptr) return;
@@ -242,9 +243,8 @@ void World::Come(Process& who) {
 
 /** How a process ends: killed, or leaving with its blocks or without them. */
 void World::Go(Process& who, uint32_t how) {
-  const auto others = std::count_if(processes_.begin(), processes_.end(), [](const Process& one) {
-    return one.handle_ != nullptr;
-  });
+  const auto others = std::count_if(processes_.begin(), processes_.end(),
+                                    [](const Process& one) { return one.handle_ != nullptr; });
   if (others < 2) return;
   if (how % 4 != 0) {
     if (who.arena_.IsValid()) PopArena(who);

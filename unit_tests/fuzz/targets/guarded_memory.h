@@ -9,8 +9,8 @@
 
 namespace hshm::fuzz {
 
-/** Memory in the middle of so many addresses without any that whoever leaves it crashes. Ends, to the
- * byte, where nothing can be touched any more. */
+/** Memory in the middle of so many addresses without any that whoever leaves it crashes. Ends, to
+ * the byte, where nothing can be touched any more. */
 class GuardedMemory {
  public:
   explicit GuardedMemory(uint64_t size_bytes) : size_bytes_(size_bytes) {

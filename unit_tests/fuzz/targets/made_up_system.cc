@@ -64,13 +64,13 @@ void BeginWaits(const ipc::Region* region) {
 
 // ---- the sanitizers ----------------------------------------------------------------------------
 
-/** What a defect has ended is lost on purpose. Memory that was freed comes back soon, for else all of
- * it would be fetched anew for each input. */
+/** What a defect has ended is lost on purpose. Memory that was freed comes back soon, for else all
+ * of it would be fetched anew for each input. */
 extern "C" __attribute__((visibility("default"))) const char* __asan_default_options() {
   return "detect_leaks=0:quarantine_size_mb=1";
 }
 
-/** Check() says on standard error what is wrong, which is no news here. libFuzzer has its own way. */
+/** Check() says on standard error what is wrong, no news here. libFuzzer has its own way. */
 extern "C" __attribute__((visibility("default"))) int LLVMFuzzerInitialize(int*, char***) {
   stderr = std::fopen("/dev/null", "w");
   return 0;

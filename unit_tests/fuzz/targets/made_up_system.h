@@ -7,8 +7,8 @@
 #include "hermes_shm/memory/backend/region.h"
 
 /**
- * What a fuzzer has in the place of some of the library's own files, so that a million inputs take a
- * minute:
+ * What a fuzzer has in the place of some of the library's own files, so that a million inputs take
+ * a minute:
  *
  *   base/defects.cc           a defect ends the call that met it, not the process
  *   platform/futex            waiting takes no time, and is counted
@@ -22,7 +22,7 @@ namespace hshm::fuzz {
 /** Ends the fuzzer with a sentence: a promise was broken. */
 [[noreturn]] void Fail(const char* what, const char* about = "");
 
-/** A new input: nobody has waited, and who waits for a lock does so in this region; null: in none. */
+/** A new input: nobody has waited, and who waits for a lock does so in this region, if in any. */
 void BeginWaits(const ipc::Region* region);
 
 namespace detail {

@@ -1,0 +1,75 @@
+/**
+ * Head words that were overwritten, of a MultiProcessAllocator: what a fuzzer has found, each by
+ * itself. The region ends where nothing can be touched.
+ */
+#include <sys/mman.h>
+
+#include <csignal>
+#include <cstring>
+#include <string>
+
+#include "hermes_shm/memory/allocator/allocator_report.h"
+#include "hermes_shm/memory/allocator/multi_process_allocator.h"
+#include "hermes_shm/memory/backend/array_backend.h"
+#include "support/catch.h"
+#include "support/child_process.h"
+
+namespace hshm::ipc::test {
+namespace {
+
+using multi_process::HeadWord;
+using multi_process::RootHeader;
+
+constexpr uint64_t kBytes = 256 * 1024;
+constexpr uint64_t kGuardBytes = 64 * 1024 * 1024;
+
+/** What a dead process has left in a region, and its head words. */
+struct LeftBehind {
+  LeftBehind() {
+    zone_ = static_cast<char*>(mmap(nullptr, kBytes + kGuardBytes, PROT_NONE,
+                                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+    REQUIRE(mprotect(zone_, kBytes, PROT_READ | PROT_WRITE) == 0);
+    ArrayBackend backend;
+    backend.shm_init(MemoryBackendId(6), kBytes, zone_);
+    auto* const alloc = backend.MakeAlloc<SmallMultiProcessAllocator>(AllocatorId(1, 0));
+    kept_ = alloc->AllocateOffset(HSHM_DEFAULT_MEM_CTX, 100);
+    const Offset core =
+        backend.region().At<AllocatorHeader>(AllocatorOffsetFor(kBytes))->core_offset_;
+    const auto* const root = backend.region().At<RootHeader>(core);
+    head_ = backend.region().At<uint32_t>(root->heads_offset_ +
+                                          root->first_granule_ * sizeof(uint32_t));
+  }
+  ~LeftBehind() { munmap(zone_, kBytes + kGuardBytes); }
+  LeftBehind(const LeftBehind&) = delete;
+  LeftBehind& operator=(const LeftBehind&) = delete;
+
+  char* zone_ = nullptr;
+  uint32_t* head_ = nullptr;  // of the first unit
+  OffsetPtr<> kept_;
+};
+
+TEST_CASE("A head word with a slot that no region has stops who attaches by a defect's name") {
+  const LeftBehind left;
+  *left.head_ |= 0x1fffu << 2;
+  const auto ending = hshm::test::RunInChild([&] {
+    ArrayBackend backend;
+    backend.shm_attach(left.zone_, kBytes);
+    backend.AttachAlloc<SmallMultiProcessAllocator>();
+  });
+  CHECK(ending.status_ == -SIGABRT);
+  REQUIRE(ending.errors_.find("hshm: CHECK failed: HeadWord::SlotPlusOne") != std::string::npos);
+}
+
+TEST_CASE("Statistics of a copy count a unit that is longer than the region to the region's end") {
+  const LeftBehind left;
+  const auto kind = GENERATE(HeadWord::kUnit, HeadWord::kLarge);
+  *left.head_ = HeadWord::Make(kind, 1, multi_process::kMaxGranules);
+  ArrayBackend backend;
+  backend.shm_attach(left.zone_, kBytes);
+  const AllocatorStats stats = CountInCopy(backend.region());
+  CHECK(stats.capacity_bytes_ < kBytes);
+  REQUIRE(stats.live_bytes_ <= stats.capacity_bytes_);
+}
+
+}  // namespace
+}  // namespace hshm::ipc::test
