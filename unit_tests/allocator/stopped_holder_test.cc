@@ -5,6 +5,7 @@
 #include <csignal>
 #include <ctime>
 #include <string>
+#include <vector>
 
 #include "backend/error_code.h"
 #include "backend/test_segment.h"
@@ -63,14 +64,18 @@ Header* CoreOf(const MemoryBackend& backend) {
   return backend.region().At<Header>(HeaderOf(backend)->core_offset_);
 }
 
-/** A process that joins, takes the lock that `lock_of(backend)` finds, and stops. */
+/** A process that joins, leaves a block under a name if one is given, takes the lock that
+ * `lock_of(backend)` finds, and stops. */
 template <typename AllocT, typename LockOf>
-ChildProcess StoppedHolder(const std::string& url, LockOf lock_of) {
+ChildProcess StoppedHolder(const std::string& url, LockOf lock_of, const char* left = nullptr) {
   ChildProcess child([&] {
     PosixShmMmap backend;
     backend.shm_attach(url);
     auto* alloc = backend.AttachAlloc<AllocT>();
     const LockIdentity me = alloc->GetMembership().identity();
+    if (left != nullptr) {
+      alloc->SetRoot(left, alloc->template Allocate<char>(HSHM_DEFAULT_MEM_CTX, 100));
+    }
     Mutex& lock = *lock_of(backend);
     if (lock.Lock(me, 1'000'000) != LockResult::kLocked) return 1;
     raise(SIGSTOP);
@@ -126,6 +131,80 @@ TEST_CASE("Joining a heap whose root a stopped process holds is HolderStopped, a
   const AllocatorStats stats = heap.alloc_->GetStats();
   REQUIRE(stats.is_complete_);
   REQUIRE(stats.ranks_.size() == 2);  // what was refused has left nothing
+  REQUIRE(heap.alloc_->Check());
+}
+
+using HeapOfStopped = BasicMultiProcessAllocator<multi_process::LargePages>;
+
+/** The lock of the heap of the process that joined second. */
+Mutex* HeapLock(const PosixShmMmap& backend) {
+  using Config = multi_process::LargePages;
+  using Record = multi_process::HeapRecord<Config>;
+  const Region region = backend.region();
+  const multi_process::RootTier<Config> root(region, HeaderOf(backend)->core_offset_, nullptr);
+  Mutex* found = nullptr;
+  root.ForEachSpan([&](uint32_t page, uint32_t) {
+    if (multi_process::KindOf(root.pages().Entry(page)->shape_.Get()) !=
+        multi_process::kKindHeaps) {
+      return;
+    }
+    auto* const records = region.At<Record>(uint64_t{page} << Config::kPageShift);
+    for (size_t i = 0; i < Config::kPageBytes / sizeof(Record); ++i) {
+      const multi_process::HeapId id = records[i].id_.Get();
+      if (id != 0 && multi_process::SlotOf(id) == 1) found = &records[i].lock_;
+    }
+  });
+  return found;
+}
+
+/** Frees what the stopped one has left, and allocates and frees of its own: nobody is asked. */
+void WorkBeside(HeapOfStopped* alloc) {
+  const uint64_t start_us = MonotonicUs();
+  alloc->Free(HSHM_DEFAULT_MEM_CTX, alloc->FindRoot<char>("theirs"));
+  for (int round = 0; round < 3; ++round) {
+    std::vector<FullPtr<char>> blocks;
+    for (int i = 0; i < 2000; ++i) {
+      blocks.push_back(alloc->Allocate<char>(HSHM_DEFAULT_MEM_CTX, i % 7 * 50));
+      REQUIRE_FALSE(blocks.back().IsNull());
+    }
+    for (const auto& block : blocks) alloc->Free(HSHM_DEFAULT_MEM_CTX, block);
+  }
+  REQUIRE(MonotonicUs() - start_us < 2'000'000);
+}
+
+TEST_CASE("A rank whose peer is stopped with the root's lock goes on with what it has, at once") {
+  Heap<HeapOfStopped> heap;
+  // What the rounds below need: its process has the unit, and its thread the pages.
+  const auto first = heap.alloc_->Allocate<char>(HSHM_DEFAULT_MEM_CTX, 900'000);
+  heap.alloc_->Free(HSHM_DEFAULT_MEM_CTX, first);
+  ChildProcess holder = StoppedHolder<HeapOfStopped>(
+      heap.segment_.url(),
+      [](PosixShmMmap& backend) { return &CoreOf<multi_process::RootHeader>(backend)->lock_; },
+      "theirs");
+  WorkBeside(heap.alloc_);
+  REQUIRE(Continue(&holder) == 0);
+  REQUIRE(heap.alloc_->Check());
+}
+
+TEST_CASE("A rank whose peer is stopped inside of its heap waits for nothing, not even for null") {
+  Heap<HeapOfStopped> heap;
+  ChildProcess holder = StoppedHolder<HeapOfStopped>(heap.segment_.url(), HeapLock, "theirs");
+  WorkBeside(heap.alloc_);
+  const uint64_t start_us = MonotonicUs();
+  const auto fill = [&] {
+    std::vector<FullPtr<char>> blocks;
+    do {
+      blocks.push_back(heap.alloc_->Allocate<char>(HSHM_DEFAULT_MEM_CTX, 60'000));
+    } while (!blocks.back().IsNull());
+    blocks.pop_back();
+    for (const auto& block : blocks) heap.alloc_->Free(HSHM_DEFAULT_MEM_CTX, block);
+    return blocks.size();
+  };
+  const size_t beside = fill();
+  REQUIRE(beside > 0);
+  REQUIRE(MonotonicUs() - start_us < 2'000'000);
+  REQUIRE(Continue(&holder) == 0);
+  REQUIRE(fill() >= beside);
   REQUIRE(heap.alloc_->Check());
 }
 
