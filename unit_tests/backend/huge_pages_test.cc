@@ -9,7 +9,6 @@
 #include "backend/child.h"
 #include "backend/error_code.h"
 #include "backend/probe_allocator.h"
-#include "backend/test_file.h"
 #include "backend/test_segment.h"
 #include "hermes_shm/base/units.h"
 #include "hermes_shm/memory/allocator/multi_process_allocator.h"
@@ -18,10 +17,13 @@
 #include "hermes_shm/memory/backend/posix_shm_mmap.h"
 #include "hermes_shm/platform/huge_pages.h"
 #include "support/catch.h"
+#include "support/own_directory.h"
 #include "support/own_mounts.h"
 
 namespace hshm::ipc::test {
 namespace {
+
+using hshm::test::DiskDirectory;
 
 const MemoryBackendId kId(6);
 constexpr int kNotPermitted = 77;
@@ -179,7 +181,7 @@ TEST_CASE("A segment without a name has huge pages where the system gives them t
 }
 
 TEST_CASE("A hugetlbfs gives huge pages from its pool, and says when that is empty") {
-  TestDirectory directory;
+  DiskDirectory directory;
   const int result = RunInChild([&] {
     if (unshare(CLONE_NEWNS) != 0) return kNotPermitted;
     if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return kNotPermitted;

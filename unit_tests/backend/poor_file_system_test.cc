@@ -14,10 +14,10 @@
 
 #include "backend/child.h"
 #include "backend/error_code.h"
-#include "backend/test_file.h"
 #include "hermes_shm/memory/backend/posix_mmap.h"
 #include "support/catch.h"
 #include "support/instead_of_system.h"
+#include "support/own_directory.h"
 
 /**
  * File systems that can do less, made of one that can: some of the library's system calls come here
@@ -77,11 +77,14 @@ HSHM_TEST_INSTEAD int fallocate(int fd, int mode, off_t offset, off_t length) {
 namespace hshm::ipc::test {
 namespace {
 
+using hshm::test::DiskDirectory;
+using hshm::test::StatusOf;
+
 constexpr size_t kBytes = 1 << 20;
 
 /** Creates, attaches, refuses a second one and replaces it, and leaves one file. */
 void UseFileSystem() {
-  TestDirectory directory;
+  DiskDirectory directory;
   const std::string path = directory.File("heap");
   {
     PosixMmap creator;
@@ -122,7 +125,7 @@ TEST_CASE("A file system without hard links gets files by a rename that replaces
 TEST_CASE("A file system that can name no file without replacing another is refused, cleanly") {
   const Restore restore;
   lacks.unnamed_files_ = lacks.hard_links_ = lacks.renames_that_keep_ = true;
-  TestDirectory directory;
+  DiskDirectory directory;
   const Thrown thrown =
       ThrownBy([&] { PosixMmap().shm_init(MemoryBackendId(1), kBytes, directory.File("heap")); });
   REQUIRE(thrown.code_ == ErrorCode::kUnsupported);
@@ -133,7 +136,7 @@ TEST_CASE("A file system that can name no file without replacing another is refu
 TEST_CASE("A file system that cannot reserve memory is refused, cleanly") {
   const Restore restore;
   lacks.reserving_ = true;
-  TestDirectory directory;
+  DiskDirectory directory;
   const Thrown thrown =
       ThrownBy([&] { PosixMmap().shm_init(MemoryBackendId(1), kBytes, directory.File("heap")); });
   REQUIRE(thrown.code_ == ErrorCode::kUnsupported);
@@ -144,7 +147,7 @@ TEST_CASE("A file system that cannot reserve memory is refused, cleanly") {
 TEST_CASE("What a killed creator has left under a hidden name goes with the next creation") {
   const Restore restore;
   lacks.unnamed_files_ = true;
-  TestDirectory directory;
+  DiskDirectory directory;
   REQUIRE(RunInChild([&] {
             lacks.dies_before_link_ = true;
             PosixMmap().shm_init(MemoryBackendId(1), kBytes, directory.File("heap"));
@@ -161,7 +164,7 @@ TEST_CASE("What a killed creator has left under a hidden name goes with the next
 TEST_CASE("A user's own files stay, however much their names look like those of dead creators") {
   const Restore restore;
   lacks.unnamed_files_ = true;
-  TestDirectory directory;
+  DiskDirectory directory;
   const std::vector<std::string> names = {".heap.new",        ".heap.notes.new", ".heap.-1.new",
                                           ".heap.12-.new",    ".heap.12-ag.new", ".heap.12-3-4.new",
                                           ".heap.12-3.new.x", ".other.12-3.new", ".heap.12-ab.new"};

@@ -12,16 +12,18 @@
 #include "backend/child.h"
 #include "backend/error_code.h"
 #include "backend/probe_allocator.h"
-#include "backend/test_file.h"
 #include "backend/test_segment.h"
 #include "hermes_shm/base/crc32c.h"
 #include "hermes_shm/memory/backend/posix_mmap.h"
 #include "hermes_shm/memory/backend/posix_shm_mmap.h"
 #include "support/catch.h"
+#include "support/own_directory.h"
 
 /** Every reason for which a file is refused, in the order in which attaching looks for them. */
 namespace hshm::ipc::test {
 namespace {
+
+using hshm::test::DiskDirectory;
 
 constexpr uid_t kNobody = 65534;
 constexpr size_t kBytes = 1 << 20;
@@ -55,12 +57,12 @@ struct LeftBehind {
     return thrown;
   }
 
-  TestDirectory directory_;
+  DiskDirectory directory_;
   std::string path_ = directory_.File("heap");
 };
 
 TEST_CASE("A file is refused by its path: BadName, NotFound, IsSymlink, NotRegularFile") {
-  TestDirectory directory;
+  DiskDirectory directory;
   for (const std::string& path :
        {std::string(), std::string("."), std::string("/"), directory.path() + "/",
         directory.File(".."), directory.File(std::string("a\0b", 3)),
@@ -162,7 +164,7 @@ TEST_CASE("A segment is no file and a file is no segment: WrongBackend") {
 }
 
 TEST_CASE("An allocator in a file is refused for its class, and when every slot is taken") {
-  TestDirectory directory;
+  DiskDirectory directory;
   PosixMmap backend;
   backend.shm_init(MemoryBackendId(6), kMinRegionBytes, directory.File("heap"));
   backend.MakeAlloc<ProbeAllocator>(AllocatorId(1, 0));

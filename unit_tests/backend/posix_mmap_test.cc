@@ -11,14 +11,17 @@
 #include "backend/child.h"
 #include "backend/error_code.h"
 #include "backend/probe_allocator.h"
-#include "backend/test_file.h"
 #include "hermes_shm/base/units.h"
 #include "hermes_shm/memory/allocator/multi_process_allocator.h"
 #include "hermes_shm/memory/memory_manager.h"
 #include "support/catch.h"
+#include "support/own_directory.h"
 
 namespace hshm::ipc::test {
 namespace {
+
+using hshm::test::DiskDirectory;
+using hshm::test::StatusOf;
 
 constexpr size_t kBytes = 1 << 20;
 const MemoryBackendId kId(6);
@@ -119,7 +122,7 @@ TEST_CASE("A forked child goes on in its own copy of a private heap, and the par
 // ---- file-backed
 
 TEST_CASE("A file is private to its user, sparse, and appears finished under its path") {
-  TestDirectory directory;
+  DiskDirectory directory;
   PosixMmap backend;
   backend.shm_init(kId, size_t{64} << 30 | 1, directory.File("heap"), {.allow_overcommit_ = true});
   const struct stat status = StatusOf(directory.File("heap"));
@@ -133,7 +136,7 @@ TEST_CASE("A file is private to its user, sparse, and appears finished under its
 }
 
 TEST_CASE("What was written is there after detaching, and after all processes have died") {
-  TestDirectory directory;
+  DiskDirectory directory;
   const std::string path = directory.File("heap");
   {
     PosixMmap backend;
@@ -163,7 +166,7 @@ TEST_CASE("What was written is there after detaching, and after all processes ha
 }
 
 TEST_CASE("A file is kept by everybody but a creator that destroys it") {
-  TestDirectory directory;
+  DiskDirectory directory;
   PosixMmap creator;
   creator.shm_init(kId, kBytes, directory.File("heap"));
   PosixMmap follower;
@@ -176,7 +179,7 @@ TEST_CASE("A file is kept by everybody but a creator that destroys it") {
 
 TEST_CASE(
     "Creating a file replaces nothing unless asked, and then only what is dead and a segment") {
-  TestDirectory directory;
+  DiskDirectory directory;
   const std::string path = directory.File("heap");
   const auto create = [&](IfExists if_exists) {
     return CodeOf([&] {
@@ -205,7 +208,7 @@ TEST_CASE(
 }
 
 TEST_CASE("A relative path means the same file after the working directory has changed") {
-  TestDirectory directory;
+  DiskDirectory directory;
   const int result = RunInChild([&] {
     if (chdir(directory.path().c_str()) != 0) return 1;
     PosixMmap backend;
@@ -219,7 +222,7 @@ TEST_CASE("A relative path means the same file after the working directory has c
 }
 
 TEST_CASE("The manager joins a file by its path") {
-  TestDirectory directory;
+  DiskDirectory directory;
   {
     PosixMmap backend;
     backend.shm_init(kId, kBytes, directory.File("heap"));

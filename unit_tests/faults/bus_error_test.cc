@@ -8,18 +8,18 @@
 #include <cstring>
 #include <string>
 
-#include "faults/own_directory.h"
 #include "hermes_shm/memory/backend/posix_shm_mmap.h"
 #include "hermes_shm/platform/bus_error_report.h"
 #include "support/catch.h"
 #include "support/child_process.h"
+#include "support/own_directory.h"
 #include "support/own_mounts.h"
 
 namespace hshm::ipc::test {
 namespace {
 
 using hshm::test::Ending;
-using hshm::test::OwnDirectory;
+using hshm::test::SegmentDirectory;
 
 constexpr size_t kBytes = 1 << 20;
 constexpr size_t kLeft = 8192;
@@ -36,7 +36,7 @@ Ending Die(Body body) {
 }
 
 /** Makes a segment, lets another process cut it, and touches what was cut away. */
-void TouchCutSegment(const OwnDirectory& directory) {
+void TouchCutSegment(const SegmentDirectory& directory) {
   PosixShmMmap backend;
   backend.shm_init(MemoryBackendId(1), kBytes, "heap");
   if (!backend.region().services_->Commit(0, kBytes)) std::abort();
@@ -55,7 +55,7 @@ void TouchBehindFile(const std::string& path, int flags) {
 }
 
 TEST_CASE("A process that dies of a segment that was cut says which, where, and what is left") {
-  const OwnDirectory directory;
+  const SegmentDirectory directory;
   const Ending ending = Die([&] {
     if (ReportBusErrors() != 0 || ReportBusErrors() != 0) std::abort();
     TouchCutSegment(directory);
@@ -68,7 +68,7 @@ TEST_CASE("A process that dies of a segment that was cut says which, where, and 
 }
 
 TEST_CASE("Of a cut segment that has lost its name, the size of another file is not told") {
-  const OwnDirectory directory;
+  const SegmentDirectory directory;
   const Ending ending = Die([&] {
     if (ReportBusErrors() != 0) std::abort();
     PosixShmMmap backend;
@@ -85,14 +85,14 @@ TEST_CASE("Of a cut segment that has lost its name, the size of another file is 
 }
 
 TEST_CASE("Who did not ask for a report of SIGBUS gets none") {
-  const OwnDirectory directory;
+  const SegmentDirectory directory;
   const Ending ending = Die([&] { TouchCutSegment(directory); });
   REQUIRE(ending.status_ == -SIGBUS);
   REQUIRE(ending.errors_.empty());
 }
 
 TEST_CASE("The handler of SIGBUS that was there before has the last word") {
-  const OwnDirectory directory;
+  const SegmentDirectory directory;
   const Ending with_info = Die([&] {
     struct sigaction action = {};
     action.sa_sigaction = [](int, siginfo_t* info, void*) {
@@ -112,7 +112,7 @@ TEST_CASE("The handler of SIGBUS that was there before has the last word") {
 }
 
 TEST_CASE("A SIGBUS that is no shared file's is passed on without a word") {
-  const OwnDirectory directory;
+  const SegmentDirectory directory;
   const Ending private_mapping = Die([&] {
     if (ReportBusErrors() == 0) TouchBehindFile(directory.File("file"), MAP_PRIVATE);
   });
@@ -126,7 +126,7 @@ TEST_CASE("A SIGBUS that is no shared file's is passed on without a word") {
 }
 
 TEST_CASE("A page that a full file system has no room for is told from one that was cut") {
-  const OwnDirectory directory;
+  const SegmentDirectory directory;
   const Ending ending = Die([&] {
     if (!hshm::test::MountOwnTmpfs(directory.path().c_str(), "size=64k")) _exit(77);
     if (ReportBusErrors() != 0) std::abort();

@@ -19,7 +19,6 @@
 #include <vector>
 
 #include "backend/error_code.h"
-#include "faults/own_directory.h"
 #include "hermes_shm/memory/allocator/allocator_header.h"
 #include "hermes_shm/memory/allocator/buddy_allocator.h"
 #include "hermes_shm/memory/allocator/multi_process_allocator.h"
@@ -30,12 +29,13 @@
 #include "support/catch.h"
 #include "support/child_process.h"
 #include "support/full_run.h"
+#include "support/own_directory.h"
 #include "support/seed.h"
 
 namespace hshm::ipc::test {
 namespace {
 
-using hshm::test::OwnDirectory;
+using hshm::test::SegmentDirectory;
 
 constexpr size_t kBytes = 512 * 1024;
 constexpr Offset kSlotsTried = 4;    // of the slots all of which are alike
@@ -53,7 +53,8 @@ struct Progress {
 /** A segment left by a dead job, with a few blocks in it, and its bytes. */
 template <typename AllocT>
 struct LeftBehind {
-  LeftBehind(const OwnDirectory& directory, size_t first_bytes) : path_(directory.File("heap")) {
+  LeftBehind(const SegmentDirectory& directory, size_t first_bytes)
+      : path_(directory.File("heap")) {
     PosixShmMmap backend;
     backend.shm_init(MemoryBackendId(6), first_bytes, "heap", {.max_size_bytes_ = kBytes});
     auto* const alloc = backend.MakeAlloc<AllocT>(AllocatorId(1, 0));
@@ -164,7 +165,7 @@ bool IsChanging(uint64_t bit, Offset core) { return bit / 8 >= core; }
 /** The file has first_bytes at first, and grows to kBytes. */
 template <typename AllocT>
 void FlipEachBit(const char* name, size_t first_bytes = kBytes) {
-  const OwnDirectory directory;
+  const SegmentDirectory directory;
   const LeftBehind<AllocT> segment(directory, first_bytes);
   std::vector<uint64_t> bits = segment.Bits();
   const uint64_t every = hshm::test::TimesOf(16, 1);
@@ -216,7 +217,7 @@ TEST_CASE("A growing segment with any bit wrong is refused, or harms nobody") {
 }
 
 TEST_CASE("A growing segment cut at any page is Truncated, but for what nobody has used") {
-  const OwnDirectory directory;
+  const SegmentDirectory directory;
   const LeftBehind<SmallMultiProcessAllocator> segment(directory, kMinRegionBytes);
   const auto* header = reinterpret_cast<const BackendHeader*>(segment.image_.data());
   // relaxed: a private copy

@@ -11,17 +11,17 @@
 
 #include "backend/child.h"
 #include "backend/error_code.h"
-#include "faults/own_directory.h"
 #include "hermes_shm/memory/allocator/multi_process_allocator.h"
 #include "hermes_shm/memory/backend/posix_mmap.h"
 #include "hermes_shm/memory/backend/posix_shm_mmap.h"
 #include "support/catch.h"
+#include "support/own_directory.h"
 #include "support/own_mounts.h"
 
 namespace hshm::ipc::test {
 namespace {
 
-using hshm::test::OwnDirectory;
+using hshm::test::SegmentDirectory;
 
 constexpr size_t kBytes = 16 << 20;
 constexpr int kWorked = 100;
@@ -52,7 +52,7 @@ int LiveOnce(const PosixShmOptions& options) {
 }
 
 TEST_CASE("However few descriptors there are, a heap is set up or refused with FdLimit") {
-  const OwnDirectory directory;
+  const SegmentDirectory directory;
   for (const Naming naming : {Naming::kNamed, Naming::kUnnamed}) {
     int worked_from = -1;
     for (rlim_t descriptors = 3; descriptors < 40; ++descriptors) {
@@ -75,7 +75,7 @@ TEST_CASE("However few addresses there are, a heap is set up or refused, and no 
 #if HSHM_TEST_HAS_SANITIZER
   WARN("skipped: a sanitizer needs its addresses");
 #else
-  const OwnDirectory directory;
+  const SegmentDirectory directory;
   std::ifstream statm("/proc/self/statm");
   rlim_t pages = 0;
   statm >> pages;
@@ -97,7 +97,7 @@ TEST_CASE("However few addresses there are, a heap is set up or refused, and no 
 }
 
 TEST_CASE("A shared-memory directory that is read-only is Permission, one that is gone NotFound") {
-  const OwnDirectory directory;
+  const SegmentDirectory directory;
   const int result = RunInChild([&] {
     if (!hshm::test::MountOwnTmpfs(directory.path().c_str(), "size=1m")) return 77;
     if (mount(nullptr, directory.path().c_str(), nullptr, MS_REMOUNT | MS_RDONLY, nullptr) != 0) {
@@ -135,7 +135,7 @@ bool IsLeftOut(const void* address) {
 }
 
 TEST_CASE("Core dumps leave a segment out of every process that did not ask for it") {
-  const OwnDirectory directory;
+  const SegmentDirectory directory;
   for (const bool is_asked : {false, true}) {
     for (const Naming naming : {Naming::kNamed, Naming::kUnnamed}) {
       PosixShmMmap creator;

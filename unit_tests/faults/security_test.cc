@@ -20,17 +20,17 @@
 
 #include "backend/child.h"
 #include "backend/error_code.h"
-#include "faults/own_directory.h"
 #include "hermes_shm/memory/allocator/multi_process_allocator.h"
 #include "hermes_shm/memory/backend/posix_mmap.h"
 #include "hermes_shm/memory/backend/posix_shm_mmap.h"
 #include "hermes_shm/platform/futex.h"
 #include "support/catch.h"
+#include "support/own_directory.h"
 
 namespace hshm::ipc::test {
 namespace {
 
-using hshm::test::OwnDirectory;
+using hshm::test::SegmentDirectory;
 
 constexpr uid_t kVictim = 65531;
 constexpr uid_t kFriend = 65532;
@@ -64,7 +64,7 @@ bool IsRoot() {
 }
 
 /** Everybody may make files in it, and remove only his own. */
-struct PublicDirectory : OwnDirectory {
+struct PublicDirectory : SegmentDirectory {
   PublicDirectory() { REQUIRE(chmod(path().c_str(), 01777) == 0); }
 };
 

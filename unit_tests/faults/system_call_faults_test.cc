@@ -21,7 +21,6 @@
 #include <vector>
 
 #include "faults/fault_supervisor.h"
-#include "faults/own_directory.h"
 #include "faults/process_state.h"
 #include "faults/system_calls.h"
 #include "hermes_shm/base/units.h"
@@ -30,15 +29,16 @@
 #include "hermes_shm/memory/backend/posix_shm_mmap.h"
 #include "support/catch.h"
 #include "support/full_run.h"
+#include "support/own_directory.h"
 #include "support/seed.h"
 
 namespace hshm::ipc::test {
 namespace {
 
 using hshm::test::FaultPlan;
-using hshm::test::OwnDirectory;
 using hshm::test::ProcessState;
 using hshm::test::SeenCall;
+using hshm::test::SegmentDirectory;
 
 constexpr size_t kBytes = 16 << 20;
 constexpr int kMaxSameCalls = 2;  // of a run of the same call, as when all slots are asked for
@@ -359,7 +359,7 @@ void TryAll(FaultPlan* plan, const Kind& kind, const std::string& directory, uin
   std::fflush(stdout);
 }
 
-void FailEachCall(const Kind& kind, const OwnDirectory& directory) {
+void FailEachCall(const Kind& kind, const SegmentDirectory& directory) {
   if (!hshm::test::CanSupervise()) {
     WARN("skipped: no seccomp notifications for this user");
     return;
@@ -386,40 +386,40 @@ std::unique_ptr<MemoryBackend> CreatedShm(const PosixShmOptions& options, size_t
 }
 
 TEST_CASE("Whichever call fails with whatever error, a named segment is whole or not there") {
-  const OwnDirectory directory;
+  const SegmentDirectory directory;
   FailEachCall({"named", [] { return CreatedShm({}); }, Attached<PosixShmMmap>}, directory);
 }
 
 TEST_CASE("Whichever call fails with whatever error, a segment that grows is whole or not there") {
-  const OwnDirectory directory;
+  const SegmentDirectory directory;
   FailEachCall({"growing", [] { return CreatedShm({.max_size_bytes_ = kBytes}, 1_MiB); },
                 Attached<PosixShmMmap>},
                directory);
 }
 
 TEST_CASE("Whichever call fails with whatever error, an unnamed segment is whole or not there") {
-  const OwnDirectory directory;
+  const SegmentDirectory directory;
   FailEachCall(
       {"unnamed", [] { return CreatedShm({.naming_ = Naming::kUnnamed}); }, Attached<PosixShmMmap>},
       directory);
 }
 
 TEST_CASE("Whichever call fails with whatever error, a dead segment is replaced whole or not") {
-  const OwnDirectory directory;
+  const SegmentDirectory directory;
   Kind kind{"replacing", [] { return CreatedShm({}); }, Attached<PosixShmMmap>};
   kind.is_replacing_ = true;
   FailEachCall(kind, directory);
 }
 
 TEST_CASE("Whichever call fails with whatever error, no hidden name of a segment stays") {
-  const OwnDirectory directory;
+  const SegmentDirectory directory;
   Kind kind{"hidden", [] { return CreatedShm({}); }, Attached<PosixShmMmap>};
   kind.has_unnamed_files_ = false;
   FailEachCall(kind, directory);
 }
 
 TEST_CASE("Whichever call fails with whatever error, a file is whole or not there") {
-  const OwnDirectory directory;
+  const SegmentDirectory directory;
   const std::string path = directory.path() + "/heap";
   const auto create = [&] {
     auto backend = std::make_unique<PosixMmap>();
@@ -431,7 +431,7 @@ TEST_CASE("Whichever call fails with whatever error, a file is whole or not ther
 }
 
 TEST_CASE("Whichever call fails with whatever error, private memory is whole or not there") {
-  const OwnDirectory directory;
+  const SegmentDirectory directory;
   for (const HugePages huge_pages : {HugePages::kNever, HugePages::kAdvise}) {
     const auto create = [&] {
       auto backend = std::make_unique<PosixMmap>();

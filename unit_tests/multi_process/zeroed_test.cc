@@ -8,7 +8,6 @@
 #include <random>
 #include <thread>
 
-#include "backend/test_file.h"
 #include "hermes_shm/base/units.h"
 #include "hermes_shm/memory/allocator/buddy_allocator.h"
 #include "hermes_shm/memory/allocator/scalable_page_allocator.h"
@@ -18,6 +17,7 @@
 #include "hermes_shm/memory/backend/posix_mmap.h"
 #include "multi_process/heap.h"
 #include "support/child_process.h"
+#include "support/own_directory.h"
 #include "support/seed.h"
 
 /** Zeroed blocks: zero on every kind of memory whatever was there before, and free where nobody
@@ -135,7 +135,7 @@ TEST_CASE("Runs over pages that had blocks of a class are zero") {
 
 TEST_CASE("A zeroed block is zero on every kind of memory, whatever had its memory before") {
   const uint64_t seed = PrintedSeed("zeroed blocks");
-  ipc::test::TestDirectory directory;
+  DiskDirectory directory;
   const std::string name = "hshm-zeroed-" + std::to_string(getpid());
   ipc::PosixShmOptions unnamed;
   unnamed.naming_ = ipc::Naming::kUnnamed;
@@ -219,7 +219,7 @@ TEST_CASE("Zeroed blocks are zero after other processes had the memory, left it,
 }
 
 TEST_CASE("Zeroed blocks are zero in a file that another process had filled before") {
-  ipc::test::TestDirectory directory;
+  DiskDirectory directory;
   const std::string path = directory.File("heap");
   ChildProcess filler([&] {
     PosixMmap backend;
