@@ -120,8 +120,9 @@ constexpr uint32_t SlotOf(HeapId id) { return id >> 20; }
 /**
  * Says to the thread that frees whose a page is and where its blocks go, without a look at the head
  * of its span: {mixed slot:32, heap id:32}, and slot 0 when they go to the page's own list. Each
- * page in which a block may begin has it before the first block is out. It is a copy: who opens a
- * page finds 0, and nobody but the owner's thread relies on what it says.
+ * page in which a block may begin has it before the first block is out. It is a copy, and who opens
+ * a page finds 0. Whose page it is and where its blocks go only the owner's thread reads from it;
+ * others ask of a run just whether it has a key at all, which a run that is free has not.
  */
 struct FreeKey {
   static constexpr uint64_t Make(HeapId id, uint32_t slot = 0) { return uint64_t{slot} << 32 | id; }
