@@ -1,16 +1,20 @@
 #include "hermes_shm/memory/allocator/multi_process/page_table.h"
 
+#include <csignal>
 #include <memory>
 #include <set>
 #include <vector>
 
 #include "hermes_shm/memory/backend/malloc_backend.h"
 #include "support/catch.h"
+#include "support/child_process.h"
 
 namespace hshm::ipc::multi_process {
 namespace {
 
 using Config = SmallPages;
+using hshm::test::Ending;
+using hshm::test::RunInChild;
 
 /** A page table and its pages at the start of a region, without any allocator. */
 class Pages {
@@ -117,6 +121,24 @@ TEST_CASE(
   pages[page]->drained_.Set(drained);
   pages->Drain(page);
   REQUIRE(pages.LocalOf(page) == std::vector<Offset>{blocks[5], blocks[4]});
+}
+
+TEST_CASE("A drain is led out of its page by no link, and says so") {
+  const uint64_t link = GENERATE(~uint64_t{0}, uint64_t{1} << 40, uint64_t{8});
+  const Ending ending = RunInChild([&] {
+    Pages pages;
+    const uint32_t page = pages.OpenClassPage();
+    HSHM_CHECK(pages->Carve(page, 4096));
+    const std::vector<Offset> blocks = pages.TakeAll(page);
+    for (size_t i = 0; i < 3; ++i) pages->Push(page, blocks[i]);
+    pages[page]->local_.Set(blocks[5]);  // so that the drain has to find the end
+    pages->SetLink(blocks[5], 0);
+    pages->SetLink(blocks[1], link);
+    pages->Drain(page);
+  });
+  CAPTURE(link, ending.errors_);
+  REQUIRE(ending.status_ == -SIGABRT);
+  REQUIRE(ending.errors_.find("Corruption") != std::string::npos);
 }
 
 TEST_CASE("A drain that was cut before its count is repeated without harm") {

@@ -1,4 +1,4 @@
-/** What the policy Checked does to pages and lists beside the rest; see BlockMarks. */
+/** What looks at the blocks of lists, and what the policy Checked does beside; see BlockMarks. */
 #include <algorithm>
 
 #include "hermes_shm/memory/allocator/multi_process/page_table.h"
@@ -6,13 +6,16 @@
 namespace hshm::ipc::multi_process {
 
 template <typename Config>
-void PageTable<Config>::StopUnlessFree(uint32_t page, Offset block) const {
+bool PageTable<Config>::IsIn(uint32_t head, Offset block) const {
+  const uint64_t span_bytes = std::max(Entry(head)->span_.Get(), 1u) * Config::kPageBytes;
+  return block % kDefaultAlignment == 0 && block - OffsetOf(head) < span_bytes;
+}
+
+template <typename Config>
+void PageTable<Config>::RequireFree(uint32_t page, Offset block) const {
+  if (!IsIn(page, block)) defect::Corruption("the link of a free block", OffsetOf(page));
   if constexpr (Config::kChecked) {
-    const uint32_t shape = Entry(page)->shape_.Get();
-    const uint64_t span_bytes = std::max(Entry(page)->span_.Get(), 1u) * Config::kPageBytes;
-    const bool is_inside = block % Marks::kUnitBytes == 0 && block - OffsetOf(page) < span_bytes;
-    if (!is_inside) defect::Corruption("the link of a free block", OffsetOf(page));
-    if (marks_.Get(block) != MarkOf(shape)) StopForListed(block);
+    if (marks_.Get(block) != MarkOf(Entry(page)->shape_.Get())) StopForListed(block);
   }
 }
 

@@ -40,6 +40,14 @@ bool PageTable<Config>::PushForeign(OwnedWord<uint64_t>* slot, HeapId heap) cons
 }
 
 template <typename Config>
+void PageTable<Config>::CutList(uint32_t slot, OwnedWord<uint64_t>* first) const {
+  Offset last = 0;  // in a circle, one of its blocks
+  const auto note = [&](uint32_t, Offset block) { last = block; };
+  if (WalkSlot(slot, first->Get(), note) != kBroken) return;
+  last != 0 ? SetLink(last, 0) : first->Set(0);
+}
+
+template <typename Config>
 void PageTable<Config>::PushMixed(OwnedWord<uint64_t>* slot) const {
   Offset block = slot->Get();
   if (block == 0) return;
@@ -110,7 +118,7 @@ void PageTable<Config>::FinishCutDrain(uint32_t page) const {
   const Offset local = entry->local_.Get();
   if (local == 0 || count > Capacity(page)) return;
   Offset block = FromRemoteHead(page, RemoteWord::Head(word));
-  for (uint32_t i = 0; i < count; ++i, block = Link(block)) {
+  for (uint32_t i = 0; i < count && IsIn(page, block); ++i, block = Link(block)) {
     if (block != local) continue;
     entry->drained_.Set(RemoteWord::Pushed(word) - i);  // the i before it came after the cut
     return;
@@ -138,6 +146,19 @@ uint32_t PageTable<Config>::Settle(OwnedWord<uint64_t>* slot) const {
   entry->local_.Set(first);
   slot->Set(0);
   return page;
+}
+
+template <typename Config>
+void PageTable<Config>::CutLocal(uint32_t page) const {
+  PageEntry* entry = Entry(page);
+  const uint32_t limit = Capacity(page) + 1;
+  Offset last = 0;
+  const uint32_t length = Walk(page, entry->local_.Get(), limit, [&](uint32_t index) {
+    last = OffsetOf(page) + index * BlockBytes(page);
+    return true;
+  });
+  if (length < limit) return;
+  last != 0 ? SetLink(last, 0) : entry->local_.Set(0);
 }
 
 template <typename Config>

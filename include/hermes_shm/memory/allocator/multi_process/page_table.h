@@ -132,6 +132,11 @@ class HSHM_API PageTable {
     }
     return next;
   }
+  /** Whoever acts for the heap, before the two below and PushForeign: of a class slot's list into
+   * which somebody has written, through a pointer to a free block, the blocks stay that come before
+   * the link that leads to no block of the class. The others are lost. A list that leads back ends.
+   */
+  void CutList(uint32_t slot, OwnedWord<uint64_t>* first) const;
   /** Whoever acts for the heap: pushes each block that a mixed slot lists onto its own page.
    * Repeatable; a death in it loses the block in its hands. */
   void PushMixed(OwnedWord<uint64_t>* slot) const;
@@ -140,6 +145,8 @@ class HSHM_API PageTable {
    * @return the page, or kNoPage when the slot was empty */
   uint32_t Settle(OwnedWord<uint64_t>* slot) const;
 
+  /** Acting for a dead owner: CutList for the page's own list. */
+  void CutLocal(uint32_t page) const;
   /** Whoever acts as owner of a page that is not used meanwhile: drains it, puts it down, makes
    * carved_ and used_ exact. */
   void Recount(uint32_t page) const;
@@ -203,10 +210,9 @@ class HSHM_API PageTable {
       if (!marks_.IsLive(block)) StopForBlock(operation, block);
     }
   }
-  /** Stops with Corruption or OverlappingBlock unless a free block of the page is there. */
-  HSHM_INLINE void RequireFree(uint32_t page, Offset block) const {
-    if constexpr (Config::kChecked) StopUnlessFree(page, block);
-  }
+  /** Before a block of a list is looked at: stops with Corruption unless it lies in the page's
+   * span; Checked: also with OverlappingBlock, unless it is a free one. */
+  void RequireFree(uint32_t page, Offset block) const;
   /** For checks: whether a block may begin there. */
   bool IsMarked(Offset block) const {
     if constexpr (Config::kChecked) {
@@ -311,10 +317,11 @@ class HSHM_API PageTable {
   bool WasBlock(const PageEntry* entry, Offset block) const;
   void NoteFormerBlocks(uint32_t head) const;
   void ClearMarks(uint32_t head) const;
-  void StopUnlessFree(uint32_t page, Offset block) const;
   /** A list has led to what is no free block: OverlappingBlock when a user has it, or Corruption.
    */
   [[noreturn]] void StopForListed(Offset block) const noexcept;
+  /** Whether that is in the memory of a span. */
+  bool IsIn(uint32_t head, Offset block) const;
   /** A drain that was cut between its two stores has pushed blocks in local_ already: they count
    * as drained from here on. Repeatable; for whoever acts for an owner that may have died in it. */
   void FinishCutDrain(uint32_t page) const;

@@ -136,6 +136,7 @@ class HSHM_API PendingFrees {
       const uint32_t shape = pages.Entry(Run::Page(run))->shape_.Get();
       if (record->free_[ClassOfShape(shape)].Get() == Run::Head(run)) word.Set(0);
     }
+    for (uint32_t c = 0; c < Config::kSlotCount; ++c) pages.CutList(c, &record->free_[c]);
     for (uint32_t c = 0; c < Config::kFirstMixedSlot; ++c) {
       if (!pages.PushForeign(&record->free_[c], record->id_.Get())) {
         pages.Settle(&record->free_[c]);
