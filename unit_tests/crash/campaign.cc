@@ -1,5 +1,6 @@
 #include "crash/campaign.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -19,8 +20,6 @@ namespace {
 constexpr uint32_t kWatchdogSeconds = 10;
 /** Seconds for one play, which nobody dies in: step by step it takes 10 on a busy machine. */
 constexpr uint32_t kPlaySeconds = 120;
-/** Blocks lie behind the headers, which take less than this. */
-constexpr uint64_t kHeaderBytes = 32 * 1024;
 /** Stores into blocks alone, one after the other, before only some of them are looked at. */
 constexpr uint32_t kLongRow = 64;
 /** Every so many images the judge looks at all there is. */
@@ -29,6 +28,19 @@ constexpr uint32_t kThoroughOneIn = 4;
 constexpr uint32_t kJudges = 8;
 /** After so many a test has said enough. */
 constexpr uint64_t kMaxViolations = 10;
+
+/** Blocks lie behind the headers, which take less than this. */
+uint64_t HeaderBytes(uint64_t region_bytes) {
+  return 32 * 1024 + region_bytes / Config::kPageBytes * sizeof(multi_process::PageEntry);
+}
+
+/** What the dead have left is looked for, and repaired, in these. */
+bool IsRecovery(const Phase& phase) {
+  for (const char* what : {"attach", "recover", "reclaim"}) {
+    if (std::strcmp(phase.what_, what) == 0) return true;
+  }
+  return false;
+}
 
 uint64_t MixWord(uint64_t word, uint64_t value) {
   uint64_t x = value + (word + 1) * 0x9e3779b97f4a7c15u;
@@ -70,8 +82,11 @@ struct Campaign::Verdicts {
   char text_[512];
 };
 
-Campaign::Campaign(const char* name)
-    : name_(name), first_seed_(test::PrintedSeed(name)), log_(kRegionBytes) {}
+Campaign::Campaign(const char* name, uint64_t region_bytes)
+    : name_(name),
+      first_seed_(test::PrintedSeed(name)),
+      region_bytes_(region_bytes),
+      log_(region_bytes) {}
 
 void Campaign::RunMany(uint32_t count, const Play& play, uint32_t cut_recoverers) {
   // For a soak: so many times the plays of the test suite.
@@ -82,13 +97,17 @@ void Campaign::RunMany(uint32_t count, const Play& play, uint32_t cut_recoverers
 }
 
 void Campaign::Run(uint64_t seed, const Play& play, uint32_t cut_recoverers) {
-  if (violations_ >= kMaxViolations) return;
   ++plays_;
-  if (!RunChild(seed, play)) return;
+  RunOne(seed, play);
+  if (log_.IsFinished()) starts_.insert(Replay(log_).hash());
+  if (cut_recoverers != 0 && violations_ < kMaxViolations) CutRecoverers(seed, cut_recoverers);
+}
+
+void Campaign::RunOne(uint64_t seed, const Play& play) {
+  if (violations_ >= kMaxViolations || !RunChild(seed, play)) return;
   SelectImages();
   CountFields();
   JudgeAll(seed);
-  if (cut_recoverers != 0) CutRecoverers(seed, cut_recoverers);
 }
 
 /** False when the play itself went wrong. */
@@ -98,17 +117,19 @@ bool Campaign::RunChild(uint64_t seed, const Play& play) {
     signal(SIGABRT, SIG_DFL);
     alarm(kPlaySeconds);
     void* memory =
-        mmap(nullptr, kRegionBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        mmap(nullptr, region_bytes_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) return 1;
-    World world(static_cast<char*>(memory), kRegionBytes, &log_, seed);
+    World world(static_cast<char*>(memory), region_bytes_, &log_, seed);
     play(world);
     world.Rest();
     log_.SetFinished();
     _exit(0);  // the world's handles are left as a death leaves them
   });
   const int status = child.Wait();
-  if (status == 0 && log_.IsFinished()) return true;
-  Complain(seed, log_.image_count(), "the play itself ended with " + std::to_string(status));
+  if (status == 0 && log_.IsFinished() && !log_.IsTruncated()) return true;
+  Complain(seed, log_.image_count(),
+           log_.IsTruncated() ? "the log is too small for the play"
+                              : "the play itself ended with " + std::to_string(status));
   return false;
 }
 
@@ -122,10 +143,11 @@ void Campaign::SelectImages() {
     replay.Apply(i);
     const uint32_t first = log_.FirstChange(i);
     const bool is_content = first != log_.image(i).change_end_ &&
-                            uint64_t{log_.change(first).word_} * 8 >= kHeaderBytes;
+                            uint64_t{log_.change(first).word_} * 8 >= HeaderBytes(region_bytes_);
     row = is_content ? row + 1 : 0;
     if (row > kLongRow && row % kLongRow != 0) continue;
     const bool is_new = hashes_.insert(replay.hash()).second;
+    if (is_new && IsRecovery(log_.phase(log_.image(i).phase_))) recoveries_.insert(replay.hash());
     const bool is_first = i == 0 || log_.image(i).phase_ != log_.image(i - 1).phase_;
     is_selected_[i] = is_new || is_first;
   }
@@ -133,8 +155,8 @@ void Campaign::SelectImages() {
 
 void Campaign::CountFields() {
   const Replay replay(log_);
-  scratch_.assign(replay.words(), replay.words() + kRegionBytes / 8);
-  const Region region = {reinterpret_cast<char*>(scratch_.data()), kRegionBytes, nullptr};
+  scratch_.assign(replay.words(), replay.words() + region_bytes_ / 8);
+  const Region region = {reinterpret_cast<char*>(scratch_.data()), region_bytes_, nullptr};
   for (uint32_t i = 0; i < log_.image_count(); ++i) {
     const uint32_t first = log_.FirstChange(i);
     const uint32_t end = log_.image(i).change_end_;
@@ -178,7 +200,7 @@ void Campaign::JudgeAll(uint64_t seed) {
 /** Judges every kJudges-th image from next_ on, up to the first fault. */
 void Campaign::JudgeFrom(Verdicts* verdicts) {
   Replay replay(log_);
-  Oracle oracle(kRegionBytes);
+  Oracle oracle(region_bytes_);
   oracle.Demands(demand_);
   uint32_t applied = 0;
   for (; verdicts->next_ < log_.image_count(); verdicts->next_ += kJudges) {
@@ -189,7 +211,7 @@ void Campaign::JudgeFrom(Verdicts* verdicts) {
     const Phase& phase = log_.phase(log_.image(image).phase_);
     const bool is_thorough = image / kJudges % kThoroughOneIn == 0;
     const std::string fault = oracle.Judge(
-        {replay.words(), kRegionBytes, log_.BlocksOf(phase), phase.unknown_allowed_, is_thorough});
+        {replay.words(), region_bytes_, log_.BlocksOf(phase), phase.unknown_allowed_, is_thorough});
     alarm(0);
     if (fault.empty()) continue;
     std::snprintf(verdicts->text_, sizeof(verdicts->text_), "%s", fault.c_str());
@@ -212,13 +234,13 @@ void Campaign::CutRecoverers(uint64_t seed, uint32_t count) {
     replay.Apply(i);
     if ((i + seed) % stride != 0) continue;
     const Phase& phase = log_.phase(log_.image(i).phase_);
-    starts.push_back({{replay.words(), replay.words() + kRegionBytes / 8},
+    starts.push_back({{replay.words(), replay.words() + region_bytes_ / 8},
                       log_.BlocksOf(phase),
                       phase.unknown_allowed_});
   }
   for (const Start& start : starts) {
-    Run(seed, [&](World& world) {
-      std::memcpy(world.Address(0), start.words_.data(), kRegionBytes);
+    RunOne(seed, [&](World& world) {
+      std::memcpy(world.Address(0), start.words_.data(), region_bytes_);
       world.Know(start.blocks_, start.unknown_);
       world.Reopen();
       world.Trace(true);
@@ -234,8 +256,8 @@ void Campaign::Complain(uint64_t seed, uint32_t image, const std::string& fault)
     place = log_.phase(log_.image(image).phase_).what_;
     Replay replay(log_);
     for (uint32_t i = 0; i <= image; ++i) replay.Apply(i);
-    scratch_.assign(replay.words(), replay.words() + kRegionBytes / 8);
-    const Region region = {reinterpret_cast<char*>(scratch_.data()), kRegionBytes, nullptr};
+    scratch_.assign(replay.words(), replay.words() + region_bytes_ / 8);
+    const Region region = {reinterpret_cast<char*>(scratch_.data()), region_bytes_, nullptr};
     for (uint32_t c = log_.FirstChange(image); c < log_.image(image).change_end_; ++c) {
       const uint64_t offset = uint64_t{log_.change(c).word_} * 8;
       place += ", stored to " + FieldAt(region, offset) + " at " + std::to_string(offset);
@@ -254,15 +276,42 @@ uint64_t Campaign::StoresTo(const std::string& field) const {
 }
 
 void Campaign::Report() const {
-  std::printf("%s: %llu plays, %llu distinct images, %llu violations; stores:", name_,
-              static_cast<unsigned long long>(plays_),
+  std::printf("%s: %llu plays, %llu distinct images, %llu of them of recoverers, %llu violations; "
+              "stores:",
+              name_, static_cast<unsigned long long>(plays_),
               static_cast<unsigned long long>(hashes_.size()),
+              static_cast<unsigned long long>(recoveries_.size()),
               static_cast<unsigned long long>(violations_));
   for (const auto& [field, count] : fields_) {
     std::printf(" %s %llu;", field.c_str(), static_cast<unsigned long long>(count));
   }
   std::printf("\n");
   std::fflush(stdout);
+  WriteTally();
+}
+
+/** Hashes, not numbers: what two campaigns or two builds have both met counts once. */
+void Campaign::WriteTally() const {
+  const char* folder = std::getenv("HSHM_CRASH_TALLY");
+  if (folder == nullptr) return;
+  std::string path =
+      std::string(folder) + "/" + program_invocation_short_name + "." + name_ + ".tally";
+  std::FILE* file = std::fopen(path.c_str(), "w");
+  if (file == nullptr) {
+    std::printf("%s: cannot write %s\n", name_, path.c_str());
+    std::abort();
+  }
+  std::fprintf(file, "campaign %llu plays %llu violations %s\n",
+               static_cast<unsigned long long>(plays_),
+               static_cast<unsigned long long>(violations_), name_);
+  for (const uint64_t hash : starts_) {
+    std::fprintf(file, "start %016llx\n", static_cast<unsigned long long>(hash));
+  }
+  for (const uint64_t hash : hashes_) {
+    std::fprintf(file, "%s %016llx\n", recoveries_.count(hash) != 0 ? "recovery" : "image",
+                 static_cast<unsigned long long>(hash));
+  }
+  if (std::fclose(file) != 0) std::abort();
 }
 
 }  // namespace hshm::ipc::crash

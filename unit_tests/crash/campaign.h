@@ -14,8 +14,10 @@
 
 namespace hshm::ipc::crash {
 
-/** The smallest region that is sure to work, and a little: some 55 data pages of 4 KiB. */
-inline constexpr uint64_t kRegionBytes = 264 * 1024;
+/** The smallest region that is sure to work, and a little: some 55 data pages. */
+inline constexpr uint64_t kRegionBytes = 66 * Config::kPageBytes;
+/** Large enough that class slots list several runs, and blocks of several pages. */
+inline constexpr uint64_t kLargerRegionBytes = Config::kPageShift == 12 ? 2 << 20 : kRegionBytes;
 
 /**
  * Runs scenarios in traced children and judges each distinct image that they make: by its hash, so
@@ -27,7 +29,9 @@ class Campaign {
   /** The play gets a world that lives in a child; what it traces is judged. */
   using Play = std::function<void(World& world)>;
 
-  explicit Campaign(const char* name);
+  explicit Campaign(const char* name, uint64_t region_bytes = kRegionBytes);
+  Campaign(const Campaign&) = delete;
+  Campaign& operator=(const Campaign&) = delete;
 
   /** Holds of every image, beside the promises. */
   void Demands(Oracle::Demand demand) { demand_ = std::move(demand); }
@@ -41,12 +45,15 @@ class Campaign {
   uint64_t violations() const { return violations_; }
   /** How many stores went to words of this kind, see FieldAt. */
   uint64_t StoresTo(const std::string& field) const;
-  /** "N distinct images, M violations", and where the cuts were. */
+  /** "N distinct images, M violations", and where the cuts were. With HSHM_CRASH_TALLY=folder also
+   * writes what it has reached to a file there, for proof.py to add up. */
   void Report() const;
 
  private:
   struct Verdicts;
 
+  void RunOne(uint64_t seed, const Play& play);
+  void WriteTally() const;
   bool RunChild(uint64_t seed, const Play& play);
   void SelectImages();
   void JudgeAll(uint64_t seed);
@@ -57,11 +64,14 @@ class Campaign {
 
   const char* name_;
   uint64_t first_seed_;
+  uint64_t region_bytes_;
   TraceLog log_;
   Oracle::Demand demand_;
   std::vector<uint64_t> scratch_;
   std::vector<bool> is_selected_;
   std::unordered_set<uint64_t> hashes_;
+  std::unordered_set<uint64_t> starts_;      // regions at which plays began to be traced
+  std::unordered_set<uint64_t> recoveries_;  // of hashes_, those that a recoverer has made
   std::map<std::string, uint64_t> fields_;
   uint64_t violations_ = 0;
   uint64_t plays_ = 0;

@@ -24,6 +24,18 @@ AllocatorHeader* HeaderOf(const Region& region) {
   return region.At<AllocatorHeader>(AllocatorOffsetFor(region.size_bytes_));
 }
 
+/** Calls visit(record) for each that a heap has. */
+template <typename Visit>
+void ForEachRecord(const Region& region, const Root& root, Visit visit) {
+  root.ForEachSpan([&](uint32_t page, uint32_t) {
+    if (KindOf(root.pages().Entry(page)->shape_.Get()) != PageKind::kKindHeaps) return;
+    const auto* records = region.At<HeapRecord<Config>>(Pages::OffsetOf(page));
+    for (uint32_t i = 0; i < kRecordsPerPage; ++i) {
+      if (records[i].id_.Get() != 0) visit(records[i]);
+    }
+  });
+}
+
 }  // namespace
 
 Offset CoreOffset(const Region& region) { return HeaderOf(region)->core_offset_; }
@@ -64,29 +76,24 @@ void HeapWalk::Complain(const char* what, uint64_t where) {
 
 /** What waits in the class slots of heaps, by the page that it belongs to. */
 void HeapWalk::CollectHeapLists() {
-  root_.ForEachSpan([&](uint32_t page, uint32_t) {
-    if (KindOf(root_.pages().Entry(page)->shape_.Get()) != PageKind::kKindHeaps) return;
-    const auto* records = region_.At<HeapRecord<Config>>(Pages::OffsetOf(page));
-    for (uint32_t i = 0; i < kRecordsPerPage; ++i) {
-      if (records[i].id_.Get() == 0) continue;
-      for (uint32_t slot = 0; slot < Config::kSlotCount; ++slot) {
-        const uint64_t first = records[i].free_[slot].Get();
-        if (first == 0) continue;
-        if (slot < Config::kFirstMixedSlot) {
-          heap_lists_[root_.pages().HeadOf(Pages::PageOf(first))].push_back(first);
-          continue;
-        }
-        uint32_t length = 0;
-        for (uint64_t block = first; block != 0; block = *region_.At<uint64_t>(block)) {
-          if (!region_.Contains(block) || ++length > Config::kMaxListLength) {
-            return Complain("the list of a mixed class slot is broken", slot);
-          }
-          heap_blocks_[root_.pages().HeadOf(Pages::PageOf(block))].push_back(block);
-        }
+  ForEachRecord(region_, root_, [&](const HeapRecord<Config>& record) {
+    for (uint32_t slot = 0; slot < Config::kSlotCount; ++slot) {
+      const uint64_t first = record.free_[slot].Get();
+      if (first == 0) continue;
+      if (slot < Config::kFirstMixedSlot) {
+        heap_lists_[root_.pages().HeadOf(Pages::PageOf(first))].push_back(first);
+        continue;
       }
-      for (const auto& word : records[i].pending_) {
-        if (word.Get() != 0) runs_[Run::Page(word.Get())].push_back(word.Get());
+      uint32_t length = 0;
+      for (uint64_t block = first; block != 0; block = *region_.At<uint64_t>(block)) {
+        if (!region_.Contains(block) || ++length > Config::kMaxListLength) {
+          return Complain("the list of a mixed class slot is broken", slot);
+        }
+        heap_blocks_[root_.pages().HeadOf(Pages::PageOf(block))].push_back(block);
       }
+    }
+    for (const auto& word : record.pending_) {
+      if (word.Get() != 0) runs_[Run::Page(word.Get())].push_back(word.Get());
     }
   });
 }
@@ -194,7 +201,8 @@ std::string PageField(uint64_t place) {
                                     {offsetof(PageEntry, drained_), "drained_/carved_"},
                                     {offsetof(PageEntry, used_), "used_/committed_"},
                                     {offsetof(PageEntry, remote_), "remote_"},
-                                    {offsetof(PageEntry, former_), "former_"}};
+                                    {offsetof(PageEntry, former_), "former_"},
+                                    {offsetof(PageEntry, key_), "key_"}};
   for (const Name& name : kNames) {
     if (place / 8 == name.offset_ / 8) return name.name_;
   }
@@ -204,7 +212,10 @@ std::string PageField(uint64_t place) {
 std::string RecordField(uint64_t place) {
   using Record = HeapRecord<Config>;
   if (place < 8) return "heap id_/lock_";
-  return place < offsetof(Record, free_) ? "heap pending_" : "heap free_";
+  if (place < offsetof(Record, free_)) return "heap pending_";
+  const uint64_t slot = (place - offsetof(Record, free_)) / sizeof(uint64_t);
+  if (slot < Config::kFirstMixedSlot) return "heap free_";
+  return slot < Config::kFirstRunSlot ? "heap mixed free_" : "heap free_ of runs";
 }
 
 std::string RootField(uint64_t place) {
@@ -215,6 +226,30 @@ std::string RootField(uint64_t place) {
 }
 
 }  // namespace
+
+std::string KeyComplaint(const Region& region, const std::vector<uint64_t>& offsets) {
+  const Root root(region, CoreOffset(region), nullptr);
+  std::string complaint;
+  ForEachRecord(region, root, [&](const HeapRecord<Config>& record) {
+    for (uint32_t slot = Config::kFirstRunSlot; slot < Config::kSlotCount; ++slot) {
+      uint64_t block = record.free_[slot].Get();
+      for (uint32_t i = 0; block != 0 && region.Contains(block) && i < Config::kMaxListLength; ++i) {
+        if (root.pages().EntryOf(block)->key_.Get() != 0) {
+          complaint = "a listed run has a key, at offset " + std::to_string(block);
+        }
+        block = *region.At<uint64_t>(block);
+      }
+    }
+  });
+  for (const uint64_t offset : offsets) {
+    const PageEntry* entry = root.pages().EntryOf(offset);
+    const bool is_large = entry->owner_.Get() == multi_process::kFreePage;
+    if (!is_large && entry->key_.Get() == 0) {
+      complaint = "a live block's page has no key, at offset " + std::to_string(offset);
+    }
+  }
+  return complaint;
+}
 
 std::string FieldAt(const Region& region, uint64_t offset) {
   const uint64_t allocator = AllocatorOffsetFor(region.size_bytes_);

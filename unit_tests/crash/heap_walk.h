@@ -12,6 +12,8 @@ namespace hshm::ipc::crash {
 
 #if HSHM_CHECKED
 using Config = multi_process::CheckedSmallPages;
+#elif HSHM_LARGE_PAGES
+using Config = multi_process::LargePages;
 #else
 using Config = multi_process::SmallPages;
 #endif
@@ -69,6 +71,13 @@ class HeapWalk {
   std::map<uint32_t, std::vector<uint64_t>> runs_;         // page -> runs of remote frees
   std::string complaint_;
 };
+
+/**
+ * What the keys of a region say that they must not, "" when all is well. Holds at every instruction:
+ * a run that a class slot lists has no key, or a second free of it would not be found; a page of
+ * which `offset` is a user's block has one. Lists that are cut are followed as far as they go.
+ */
+std::string KeyComplaint(const Region& region, const std::vector<uint64_t>& offsets);
 
 /** Names the word at an offset: "owner_", "root lists", "a link". For coverage and messages. */
 std::string FieldAt(const Region& region, uint64_t offset);

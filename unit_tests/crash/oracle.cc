@@ -63,8 +63,20 @@ Oracle::~Oracle() {
 
 Region Oracle::RegionOf(char* memory) const { return {memory, region_bytes_, nullptr}; }
 
+/** Of the image as the death left it, and of what became of it. */
+std::string Oracle::JudgeKeys(const Evidence& evidence) const {
+  std::vector<uint64_t> offsets;
+  for (const ShadowBlock& block : evidence.blocks_) {
+    if (block.is_certain_) offsets.push_back(block.offset_);
+  }
+  return KeyComplaint(RegionOf(memory_), offsets);
+}
+
 std::string Oracle::Judge(const Evidence& evidence) {
   std::memcpy(memory_, evidence.image_, region_bytes_);
+  if (IsPublished(memory_, region_bytes_)) {
+    if (const std::string fault = JudgeKeys(evidence); !fault.empty()) return fault;
+  }
   try {
     ArrayBackend backend;
     backend.shm_attach(memory_, region_bytes_);
@@ -81,6 +93,7 @@ std::string Oracle::Judge(const Evidence& evidence) {
 std::string Oracle::JudgeRecovered(const Evidence& evidence, Allocator* allocator) {
   if (!allocator->Check()) return "P1: Check() says no after recovery";
   std::string fault = demand_ ? demand_(*allocator) : std::string();
+  if (fault.empty()) fault = JudgeKeys(evidence);
   if (!fault.empty()) return fault;
   const HeapWalk walk(RegionOf(memory_));
   fault = CompareLive(evidence, walk);

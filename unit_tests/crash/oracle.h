@@ -30,6 +30,7 @@ uint32_t LossesOf(const HeapWalk& walk, const std::vector<ShadowBlock>& known);
  *
  *   P2  every certain block is live, whole, and can be freed
  *   P3  at most unknown_allowed_ blocks live that nobody knows of, or as many runs of remote frees
+ *       Runs that are listed have no key, pages of live blocks one, in the image and recovered.
  *   P4  whatever is neither live nor the recoverer's record can be allocated, to the last block
  *   P5  a death of the recoverer, right after it recovered, changes nothing
  *
@@ -49,6 +50,7 @@ class Oracle {
   void Demands(Demand demand) { demand_ = std::move(demand); }
 
  private:
+  std::string JudgeKeys(const Evidence& evidence) const;
   std::string JudgeRecovered(const Evidence& evidence, Allocator* allocator);
   std::string CompareLive(const Evidence& evidence, const HeapWalk& walk);
   std::string CheckPatterns(const Evidence& evidence) const;

@@ -81,8 +81,12 @@ class Interrupter {
  public:
   using Plot = std::function<void(World& world, bool is_traced)>;
 
-  Interrupter(const char* name, Fate fate)
-      : name_(name), fate_(fate), seed_(test::PrintedSeed(name)), log_(kRegionBytes) {
+  Interrupter(const char* name, Fate fate, uint64_t region_bytes = kRegionBytes)
+      : name_(name),
+        fate_(fate),
+        seed_(test::PrintedSeed(name)),
+        region_bytes_(region_bytes),
+        log_(region_bytes) {
     void* shared =
         mmap(nullptr, sizeof(Outcome), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED) std::abort();
@@ -117,9 +121,9 @@ class Interrupter {
       signal(SIGABRT, SIG_DFL);
       alarm(kWatchdogSeconds);
       void* memory =
-          mmap(nullptr, kRegionBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+          mmap(nullptr, region_bytes_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
       if (memory == MAP_FAILED) return 1;
-      World world(static_cast<char*>(memory), kRegionBytes, &log_, seed);
+      World world(static_cast<char*>(memory), region_bytes_, &log_, seed);
       PlayIn(world, cut, plot);
       _exit(0);
     });
@@ -159,6 +163,7 @@ class Interrupter {
   const char* name_;
   Fate fate_;
   uint64_t seed_;
+  uint64_t region_bytes_;
   TraceLog log_;
   Outcome* outcome_ = nullptr;
   uint64_t interruptions_ = 0;
@@ -207,6 +212,29 @@ void TakeFromSleeper(World& world, bool is_traced) {
   for (uint32_t i = 0; i < 3; ++i) world.Allocate(victim, world.RandomSize());
 }
 
+/** Several runs, and blocks of large classes: what the victim frees its class slots list. */
+void RunsInSlots(World& world, bool is_traced) {
+  const auto run_bytes = [&] {
+    const auto page = static_cast<uint32_t>(Config::kPageBytes);
+    return page + 1 + world.Random(4 * page);
+  };
+  if (!is_traced) {
+    world.Init();
+    world.Attach();
+    world.Attach();
+    for (uint32_t i = 0; i < 24; ++i) world.Allocate(world.Random(3), run_bytes());
+    for (uint32_t i = 0; i < 24; ++i) world.Allocate(world.Random(3), 513 + world.Random(3000));
+    for (uint32_t i = 0; i < 16; ++i) world.Free(world.Random(3), world.RandomBlock());
+    return;
+  }
+  for (uint32_t i = 0; i < 5; ++i) {
+    const uint32_t block = world.RandomBlock();
+    if (block != World::kMain) world.Free(Victim(world), block);
+    if (i % 2 == 0) world.Allocate(Victim(world), run_bytes());
+  }
+  world.Trim(Victim(world));
+}
+
 TEST_CASE("Survivors go on, adopt and lose one block at most, wherever a process dies", "[crash]") {
   Interrupter mixed("death beside survivors", Fate::kDies);
   mixed.Run(12, 40, MixedOperations);
@@ -215,6 +243,9 @@ TEST_CASE("Survivors go on, adopt and lose one block at most, wherever a process
   Interrupter taking("death in taking, beside survivors", Fate::kDies);
   taking.Run(8, 40, TakeFromSleeper);
   CHECK(taking.violations() == 0);
+  Interrupter runs("death with runs listed, beside survivors", Fate::kDies, kLargerRegionBytes);
+  runs.Run(8, 30, RunsInSlots);
+  CHECK(runs.violations() == 0);
 }
 
 TEST_CASE("An operation that stands still at any store finds its way when others worked meanwhile",
@@ -226,6 +257,9 @@ TEST_CASE("An operation that stands still at any store finds its way when others
   Interrupter taking("standing still in taking", Fate::kStandsStill);
   taking.Run(8, 60, TakeFromSleeper);
   CHECK(taking.violations() == 0);
+  Interrupter runs("standing still with runs listed", Fate::kStandsStill, kLargerRegionBytes);
+  runs.Run(8, 30, RunsInSlots);
+  CHECK(runs.violations() == 0);
 }
 
 }  // namespace

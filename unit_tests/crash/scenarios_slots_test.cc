@@ -1,0 +1,189 @@
+/** A death at every store of what class slots of many pages do: those of runs, and mixed ones. */
+#include "crash/campaign.h"
+#include "support/catch.h"
+
+namespace hshm::ipc::crash {
+namespace {
+
+constexpr auto kPage = static_cast<uint32_t>(Config::kPageBytes);
+
+/** Units of 128 pages in a process and 8 in a thread: in the larger region slots list 8 pages. */
+MultiProcessOptions Units() {
+  MultiProcessOptions options;
+  options.process_unit_bytes_ = 128 * kPage;
+  options.thread_unit_bytes_ = 8 * kPage;
+  return options;
+}
+
+/** Runs of 2 to 5 pages; of large pages 2 or 3, whose bytes take long to compare. */
+uint32_t RunBytes(World& world) {
+  return kPage + 1 + world.Random(kPage == 4096 ? 4 * kPage - 1 : 2 * kPage - 1);
+}
+
+/** Of a class whose slot is mixed. */
+uint32_t MixedBytes(World& world) {
+  constexpr uint64_t kLeast = multi_process::ClassBytes(Config::kFirstMixedSlot - 1) + 1;
+  return static_cast<uint32_t>(kLeast + world.Random(kPage / 2 - kLeast));
+}
+
+uint32_t SomeBytes(World& world) {
+  return world.Random(3) != 0 ? RunBytes(world) : MixedBytes(world);
+}
+
+void Allocate(World& world, uint32_t actor, uint32_t count) {
+  for (uint32_t i = 0; i < count; ++i) world.Allocate(actor, SomeBytes(world));
+}
+
+/** Frees some blocks that `owner` has allocated, as `actor`. */
+void FreeOf(World& world, uint32_t owner, uint32_t actor, uint32_t count) {
+  for (uint32_t i = 0; i < count; ++i) {
+    std::vector<uint32_t> owned;
+    for (uint32_t b = 0; b < world.blocks().size(); ++b) {
+      if (world.blocks()[b].handle_ == owner) owned.push_back(b);
+    }
+    if (owned.empty()) return;
+    world.Free(actor, owned[world.Random(static_cast<uint32_t>(owned.size()))]);
+  }
+}
+
+/** Handles 0 to 2, each with blocks, some of which it has freed again. */
+void ThreeWithSlots(World& world, uint32_t blocks) {
+  world.Init(Units());
+  world.Attach(Units());
+  world.Attach(Units());
+  for (uint32_t handle = 0; handle < 3; ++handle) {
+    Allocate(world, handle, blocks);
+    FreeOf(world, handle, handle, blocks / 2 + world.Random(blocks / 4));
+  }
+}
+
+uint32_t ActorOf(const World& world, uint32_t handle) {
+  uint32_t actor = 0;
+  while (world.actors()[actor].handle_ != handle) ++actor;
+  return actor;
+}
+
+/** Fewer of large pages, whose images are 16 times as large. */
+constexpr uint32_t Plays(uint32_t plays) { return kPage == 4096 ? plays : (plays + 3) / 4; }
+
+TEST_CASE("A death anywhere in listing runs, handing them out and trimming loses one block at most",
+          "[crash]") {
+  Campaign campaign("listed runs", kLargerRegionBytes);
+  campaign.RunMany(Plays(16), [](World& world) {
+    world.Init(Units());
+    const uint32_t other = world.Attach(Units());
+    Allocate(world, 0, 18);
+    FreeOf(world, 0, 0, 4 + world.Random(4));
+    world.Trace(true);
+    FreeOf(world, 0, 0, 5);
+    Allocate(world, 0, 6);
+    FreeOf(world, 0, other, 3);
+    if (!world.blocks().empty()) world.Reallocate(0, world.RandomBlock(), RunBytes(world));
+    FreeOf(world, 0, 0, 8);
+    Allocate(world, 0, 2);
+  });
+  campaign.Report();
+  CHECK(campaign.violations() == 0);
+  for (const char* field : {"heap free_ of runs", "heap mixed free_", "key_"}) {
+    INFO(field);
+    CHECK(campaign.StoresTo(field) > 0);
+  }
+}
+
+TEST_CASE("A death anywhere in sending home what class slots list loses one block at most",
+          "[crash]") {
+  Campaign campaign("sent home", kLargerRegionBytes);
+  campaign.RunMany(Plays(16), [](World& world) {
+    world.Init(Units());
+    const uint32_t thread = world.StartThread(0);
+    for (const uint32_t actor : {uint32_t{0}, thread}) {
+      Allocate(world, actor, 12);
+    }
+    for (uint32_t i = 0; i < 14; ++i) {
+      world.Free(world.Random(3) != 0 ? thread : 0, world.RandomBlock());
+    }
+    world.Trace(true);
+    world.EndThread(thread);         // all that it lists
+    world.Allocate(0, 20 * kPage);   // what is listed may be what is missing
+    world.Trim(0);
+    const uint32_t heir = world.StartThread(0);
+    Allocate(world, heir, 3);
+    FreeOf(world, 0, heir, 3);
+    world.Trim(0);
+  });
+  campaign.Report();
+  CHECK(campaign.violations() == 0);
+  CHECK(campaign.StoresTo("heap free_ of runs") > 0);
+}
+
+TEST_CASE("A death anywhere in settling class slots of the dead, and in that again, keeps blocks",
+          "[crash]") {
+  Campaign campaign("settled slots", kLargerRegionBytes);
+  campaign.RunMany(
+      Plays(6),
+      [](World& world) {
+        ThreeWithSlots(world, 12);
+        world.Kill(1);
+        world.Trace(true);
+        world.Recover(ActorOf(world, 0));
+        FreeOf(world, 1, ActorOf(world, 0), 3);  // adopted: the key is the adopter's
+        Allocate(world, ActorOf(world, 0), 2);
+        world.Trace(false);
+        FreeOf(world, 0, ActorOf(world, 0), 4);
+        world.Kill(0);
+        world.Trace(true);
+        world.Recover(ActorOf(world, 2));
+        FreeOf(world, 1, ActorOf(world, 2), 2);
+        Allocate(world, ActorOf(world, 2), 2);
+      },
+      4);
+  campaign.Report();
+  CHECK(campaign.violations() == 0);
+  CHECK(campaign.StoresTo("heap free_ of runs") > 0);
+  CHECK(campaign.StoresTo("key_") > 0);
+}
+
+TEST_CASE("A death anywhere in frees of runs by others, adopted or not, loses one block at most",
+          "[crash]") {
+  Campaign campaign("runs of others", kLargerRegionBytes);
+  campaign.RunMany(
+      Plays(8),
+      [](World& world) {
+        ThreeWithSlots(world, 10);
+        world.Trace(true);
+        FreeOf(world, 1, ActorOf(world, 0), 2);
+        FreeOf(world, 0, ActorOf(world, 1), 2);
+        Allocate(world, ActorOf(world, 1), 3);
+        world.Detach(1, multi_process::DetachMode::kKeepLive);
+        world.Attach(Units());  // adopts what is left
+        FreeOf(world, 1, world.actors().size() - 1, 3);
+        Allocate(world, world.actors().size() - 1, 3);
+        world.Trim(ActorOf(world, 0));
+      },
+      2);
+  campaign.Report();
+  CHECK(campaign.violations() == 0);
+}
+
+TEST_CASE("A death anywhere in taking remote frees back into a mixed slot loses one run at most",
+          "[crash]") {
+  Campaign campaign("mixed blocks taken back", kLargerRegionBytes);
+  campaign.RunMany(Plays(8), [](World& world) {
+    world.Init(Units());
+    const uint32_t neighbour = world.StartThread(0);
+    const uint32_t size_bytes = MixedBytes(world);
+    for (uint32_t i = 0; i < 40; ++i) world.Allocate(0, size_bytes);
+    world.Trace(true);
+    for (uint32_t i = 0; i < 12; ++i) world.Free(neighbour, world.RandomBlock());
+    for (uint32_t i = 0; i < 6; ++i) world.Allocate(neighbour, size_bytes);
+    for (uint32_t i = 0; i < 8; ++i) world.Free(neighbour, world.RandomBlock());
+    world.EndThread(neighbour);
+    for (uint32_t i = 0; i < 4; ++i) world.Allocate(0, size_bytes);
+  });
+  campaign.Report();
+  CHECK(campaign.violations() == 0);
+  CHECK(campaign.StoresTo("heap mixed free_") > 0);
+}
+
+}  // namespace
+}  // namespace hshm::ipc::crash
