@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "crash/factor.h"
 #include "support/child_process.h"
 #include "support/seed.h"
 
@@ -89,10 +90,7 @@ Campaign::Campaign(const char* name, uint64_t region_bytes)
       log_(region_bytes) {}
 
 void Campaign::RunMany(uint32_t count, const Play& play, uint32_t cut_recoverers) {
-  // For a soak: so many times the plays of the test suite.
-  if (const char* factor = std::getenv("HSHM_CRASH_FACTOR")) {
-    count *= static_cast<uint32_t>(std::strtoul(factor, nullptr, 10));
-  }
+  count *= Factor();
   for (uint32_t i = 0; i < count; ++i) Run(first_seed_ + i, play, cut_recoverers);
 }
 
@@ -276,12 +274,13 @@ uint64_t Campaign::StoresTo(const std::string& field) const {
 }
 
 void Campaign::Report() const {
-  std::printf("%s: %llu plays, %llu distinct images, %llu of them of recoverers, %llu violations; "
-              "stores:",
-              name_, static_cast<unsigned long long>(plays_),
-              static_cast<unsigned long long>(hashes_.size()),
-              static_cast<unsigned long long>(recoveries_.size()),
-              static_cast<unsigned long long>(violations_));
+  std::printf(
+      "%s: %llu plays, %llu distinct images, %llu of them of recoverers, %llu violations; "
+      "stores:",
+      name_, static_cast<unsigned long long>(plays_),
+      static_cast<unsigned long long>(hashes_.size()),
+      static_cast<unsigned long long>(recoveries_.size()),
+      static_cast<unsigned long long>(violations_));
   for (const auto& [field, count] : fields_) {
     std::printf(" %s %llu;", field.c_str(), static_cast<unsigned long long>(count));
   }

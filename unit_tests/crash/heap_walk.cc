@@ -233,7 +233,8 @@ std::string KeyComplaint(const Region& region, const std::vector<uint64_t>& offs
   ForEachRecord(region, root, [&](const HeapRecord<Config>& record) {
     for (uint32_t slot = Config::kFirstRunSlot; slot < Config::kSlotCount; ++slot) {
       uint64_t block = record.free_[slot].Get();
-      for (uint32_t i = 0; block != 0 && region.Contains(block) && i < Config::kMaxListLength; ++i) {
+      for (uint32_t i = 0; block != 0 && region.Contains(block) && i < Config::kMaxListLength;
+           ++i) {
         if (root.pages().EntryOf(block)->key_.Get() != 0) {
           complaint = "a listed run has a key, at offset " + std::to_string(block);
         }

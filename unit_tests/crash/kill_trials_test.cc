@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "crash/factor.h"
 #include "crash/world.h"
 #include "hermes_shm/memory/backend/posix_shm_mmap.h"
 #include "support/catch.h"
@@ -135,10 +136,10 @@ TEST_CASE("A process killed in an alloc/free loop costs the survivor nothing but
   const auto exchange = heap->NewObj<Exchange>(MemContext());
   Trader survivor(heap, exchange.ptr_, seed + 1);
   const uint64_t start_bytes = heap->GetCurrentlyAllocatedSize();
-  constexpr uint32_t kTrials = 200;
+  const uint32_t trials = 500 * Factor();
   // P3 of a trader: the block between the heap and a spot, or between a spot and the heap.
   uint64_t allowed = start_bytes;
-  for (uint32_t trial = 0; trial < kTrials; ++trial) {
+  for (uint32_t trial = 0; trial < trials; ++trial) {
     INFO("trial " << trial);
     WithinSeconds(kTrialSeconds, segment);
     test::Signpost begun;
@@ -146,7 +147,7 @@ TEST_CASE("A process killed in an alloc/free loop costs the survivor nothing but
       return TradeUntilKilled(segment.url(), exchange.shm_.off_.load(), seed + 100 + trial, begun);
     });
     begun.Await();
-    for (uint64_t i = 1 + rng() % 400; i > 0; --i) REQUIRE(survivor.Trade());
+    for (uint64_t i = 1 + rng() % 200; i > 0; --i) REQUIRE(survivor.Trade());
     REQUIRE(victim.Kill() == -SIGKILL);
     WithinSeconds(2, segment);  // the promise
     REQUIRE(survivor.Trade());
@@ -162,6 +163,7 @@ TEST_CASE("A process killed in an alloc/free loop costs the survivor nothing but
   REQUIRE(heap->Check());
   segment.backend().shm_destroy();
   WithinSeconds(0, segment);
+  std::printf("kill trials: %u processes of 1 thread killed\n", trials);
 }
 
 struct SizeMix {

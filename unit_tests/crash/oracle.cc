@@ -72,6 +72,22 @@ std::string Oracle::JudgeKeys(const Evidence& evidence) const {
   return KeyComplaint(RegionOf(memory_), offsets);
 }
 
+/** Nobody but the recoverer lives: what is left is its own, and its frees find that so. */
+std::string Oracle::JudgeAdoption(const Evidence& evidence) const {
+  const Region region = RegionOf(memory_);
+  const Root root(region, CoreOffset(region), nullptr);
+  for (const ShadowBlock& block : evidence.blocks_) {
+    const auto* entry = root.pages().EntryOf(block.offset_);
+    const uint32_t head = root.pages().HeadOf(root.pages().PageOf(block.offset_));
+    const uint32_t owner = root.pages().Entry(head)->owner_.Get();
+    if (!block.is_certain_ || owner == multi_process::kFreePage) continue;  // a large block
+    if (multi_process::FreeKey::Id(entry->key_.Get()) != owner) {
+      return At("an adopted page has the key of the dead", block.offset_);
+    }
+  }
+  return {};
+}
+
 std::string Oracle::Judge(const Evidence& evidence) {
   std::memcpy(memory_, evidence.image_, region_bytes_);
   if (IsPublished(memory_, region_bytes_)) {
@@ -94,6 +110,7 @@ std::string Oracle::JudgeRecovered(const Evidence& evidence, Allocator* allocato
   if (!allocator->Check()) return "P1: Check() says no after recovery";
   std::string fault = demand_ ? demand_(*allocator) : std::string();
   if (fault.empty()) fault = JudgeKeys(evidence);
+  if (fault.empty()) fault = JudgeAdoption(evidence);
   if (!fault.empty()) return fault;
   const HeapWalk walk(RegionOf(memory_));
   fault = CompareLive(evidence, walk);

@@ -51,6 +51,7 @@ class Oracle {
 
  private:
   std::string JudgeKeys(const Evidence& evidence) const;
+  std::string JudgeAdoption(const Evidence& evidence) const;
   std::string JudgeRecovered(const Evidence& evidence, Allocator* allocator);
   std::string CompareLive(const Evidence& evidence, const HeapWalk& walk);
   std::string CheckPatterns(const Evidence& evidence) const;

@@ -154,6 +154,8 @@ void World::EndThread(uint32_t actor) {
 // ---- operations ------------------------------------------------------------------------------
 
 void World::AddBlock(uint32_t handle, uint64_t offset, uint32_t size_bytes) {
+  // Of large pages the bytes of a run would take longer to compare than all else takes.
+  if (Config::kPageShift > 12) size_bytes = std::min(size_bytes, 4096u);
   const bool is_certain = handles_[handle].on_death_ == OnDeath::kKeepLive;
   blocks_.push_back({offset, size_bytes, next_seed_++, handle, is_certain});
   FillPattern(region_ + offset, size_bytes, blocks_.back().seed_);
