@@ -28,7 +28,8 @@
 namespace hshm::ipc::crash {
 namespace {
 
-constexpr uint64_t kSegmentBytes = 64 << 20;
+/** Each of 16 heaps has a page of 64 KiB of each class, and what it adopts. */
+constexpr uint64_t kSegmentBytes = 128 << 20;
 constexpr uint32_t kProcesses = 4;
 constexpr uint32_t kThreads = 4;
 constexpr uint32_t kRecordsEach = 48;
@@ -114,7 +115,7 @@ class Storming {
 
   void Allocate(uint32_t number) {
     const uint64_t dice = rng_() % 64;
-    const uint64_t most = dice == 0 ? 200'000 : dice < 8 ? 20'000 : 900;
+    const uint64_t most = dice == 0 ? 200'000 : dice < 8 ? 4'000 : 900;
     const auto size_bytes = static_cast<uint32_t>(1 + rng_() % most);
     const uint64_t offset = heap_->AllocateOffset(MemContext(), size_bytes).load();
     if (offset == 0) board_->Complain("null in a heap with room", size_bytes);
@@ -232,8 +233,10 @@ class Storm {
   }
 
   void Rest(bool is_to_rest) {
-    if ((board_->rest_.load(std::memory_order_relaxed) % 2 == 1) == is_to_rest) return;
-    // relaxed above: the only writer. pairs with the load in Run: what was changed is seen
+    // relaxed: nobody else writes it
+    const bool is_resting = board_->rest_.load(std::memory_order_relaxed) % 2 == 1;
+    if (is_resting == is_to_rest) return;
+    // pairs with the load in Run: what was changed is seen
     board_->rest_.fetch_add(1, std::memory_order_release);
     FutexWake(&board_->rest_, ~0u >> 1);
   }
