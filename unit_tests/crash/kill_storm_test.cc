@@ -34,7 +34,7 @@ constexpr uint32_t kProcesses = 4;
 constexpr uint32_t kThreads = 4;
 constexpr uint32_t kRecordsEach = 48;
 constexpr uint32_t kRecords = kProcesses * kThreads * kRecordsEach;
-constexpr uint32_t kKills = 64;
+constexpr uint32_t kKills = 32;
 /** After so many all rest, and what there is must be what is on record. */
 constexpr uint32_t kKillsBetweenChecks = 8;
 constexpr uint64_t kWatchdogUs = 2'000'000;  // the promise

@@ -52,7 +52,7 @@ void FreeBlocksOf(World& world, uint32_t handle, uint32_t actor, uint32_t keep_o
 
 TEST_CASE("A death anywhere in random allocations and frees breaks no promise", "[crash]") {
   Campaign campaign("random operations");
-  campaign.RunMany(20, [](World& world) {
+  campaign.RunMany(40, [](World& world) {
     LiveALittle(world, 120);
     world.Trace(true);
     for (uint32_t i = 0; i < 12; ++i) world.RandomOperation();
@@ -70,7 +70,7 @@ TEST_CASE("A death anywhere in random allocations and frees breaks no promise", 
 
 TEST_CASE("A death anywhere in an allocation of any kind loses one block at most", "[crash]") {
   Campaign campaign("allocate");
-  campaign.RunMany(8, [](World& world) {
+  campaign.RunMany(14, [](World& world) {
     LiveALittle(world, 60);
     world.Trace(true);
     const uint32_t actor = SomeActor(world);
@@ -88,7 +88,7 @@ TEST_CASE("A death anywhere in an allocation of any kind loses one block at most
 TEST_CASE("A death anywhere in an own free, up to the page's last block, loses one at most",
           "[crash]") {
   Campaign campaign("own free");
-  campaign.RunMany(12, [](World& world) {
+  campaign.RunMany(16, [](World& world) {
     world.Init(SomeOptions(world));
     const uint32_t actor = world.Attach(SomeOptions(world));
     const uint32_t size_bytes = world.RandomSize();
@@ -107,7 +107,7 @@ TEST_CASE("A death anywhere in an own free, up to the page's last block, loses o
 TEST_CASE("A death anywhere in remote frees, their draining and reuse loses one at most",
           "[crash]") {
   Campaign campaign("remote free, drain");
-  campaign.RunMany(8, [](World& world) {
+  campaign.RunMany(12, [](World& world) {
     world.Init(SomeOptions(world));
     const uint32_t owner = world.Attach(SomeOptions(world));
     const uint32_t size_bytes = 1 + world.Random(600);
@@ -165,7 +165,7 @@ TEST_CASE("A death anywhere in runs of remote frees, posted or taken back, loses
 TEST_CASE("A death anywhere in deleting pages of which others have remote frees waiting harms none",
           "[crash]") {
   Campaign campaign("runs of deleted pages");
-  campaign.RunMany(6, [](World& world) {
+  campaign.RunMany(10, [](World& world) {
     world.Init(SomeOptions(world));
     const uint32_t leaver = world.Attach(SomeOptions(world));
     const uint32_t other = world.Attach(SomeOptions(world));
@@ -207,7 +207,7 @@ TEST_CASE("A death anywhere in a large block's life loses one block at most", "[
 
 TEST_CASE("A death anywhere in a reallocation leaves the old block or one more", "[crash]") {
   Campaign campaign("reallocate");
-  campaign.RunMany(4, [](World& world) {
+  campaign.RunMany(8, [](World& world) {
     LiveALittle(world, 40);
     const uint32_t actor = SomeActor(world);
     for (const uint32_t size_bytes : {30u, 300u, 600u, 5000u, 9000u}) {

@@ -60,7 +60,7 @@ TEST_CASE("A death anywhere in attaching breaks no promise, nor does one in its 
 
 TEST_CASE("A death anywhere in detaching keeps what others hold", "[crash]") {
   Campaign campaign("detach");
-  campaign.RunMany(6, [](World& world) {
+  campaign.RunMany(12, [](World& world) {
     LiveALittle(world, 100);
     world.Trace(true);
     world.Detach(1, DetachMode::kKeepLive);
@@ -74,7 +74,7 @@ TEST_CASE("A death anywhere in detaching keeps what others hold", "[crash]") {
 
 TEST_CASE("A death anywhere in a thread's beginning and end breaks no promise", "[crash]") {
   Campaign campaign("threads");
-  campaign.RunMany(6, [](World& world) {
+  campaign.RunMany(12, [](World& world) {
     LiveALittle(world, 60);
     world.Trace(true);
     const uint32_t actor = world.StartThread(0);

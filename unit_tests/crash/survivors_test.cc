@@ -10,6 +10,7 @@
 #include <cstdio>
 
 #include "crash/campaign.h"
+#include "crash/factor.h"
 #include "crash/oracle.h"
 #include "support/catch.h"
 #include "support/child_process.h"
@@ -98,7 +99,7 @@ class Interrupter {
 
   /** Plots end where the victim's operation, the traced one, has ended. */
   void Run(uint32_t plays, uint32_t cuts_a_play, const Plot& plot) {
-    for (uint32_t play = 0; play < plays; ++play) {
+    for (uint32_t play = 0; play < plays * Factor(); ++play) {
       if (!Play(seed_ + play, ~uint64_t{0}, plot)) continue;
       const uint64_t stores = outcome_->stores_;
       const uint64_t stride = stores / cuts_a_play + 1;
