@@ -52,10 +52,10 @@ void FreeBlocksOf(World& world, uint32_t handle, uint32_t actor, uint32_t keep_o
 
 TEST_CASE("A death anywhere in random allocations and frees breaks no promise", "[crash]") {
   Campaign campaign("random operations");
-  campaign.RunMany(40, [](World& world) {
+  campaign.RunMany(56, [](World& world) {
     LiveALittle(world, 120);
     world.Trace(true);
-    for (uint32_t i = 0; i < 12; ++i) world.RandomOperation();
+    for (uint32_t i = 0; i < 6; ++i) world.RandomOperation();
   });
   campaign.Report();
   CHECK(campaign.violations() == 0);
@@ -155,7 +155,7 @@ TEST_CASE("A death anywhere in runs of remote frees, posted or taken back, loses
         world.EndThread(neighbour);
         world.Trim(0);
       },
-      4);
+      2);
   campaign.Report();
   CHECK(campaign.violations() == 0);
   CHECK(campaign.StoresTo("heap pending_") > 0);

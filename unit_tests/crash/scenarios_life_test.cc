@@ -52,7 +52,7 @@ TEST_CASE("A death anywhere in attaching breaks no promise, nor does one in its 
         world.Attach();
         world.Attach();
       },
-      3);
+      2);
   campaign.Report();
   CHECK(campaign.violations() == 0);
   CHECK(campaign.StoresTo("slot") > 0);
@@ -105,7 +105,7 @@ TEST_CASE("A death anywhere in sweeping the dead, and in sweeping that, breaks n
         world.Recover(ActorOf(world, 2));
         for (uint32_t i = 0; i < 4; ++i) world.RandomOperation();
       },
-      4);
+      2);
   campaign.Report();
   CHECK(campaign.violations() == 0);
   CHECK(campaign.StoresTo("owner_/shape_") > 0);
@@ -123,7 +123,7 @@ TEST_CASE("A death anywhere in sweeping after everybody died breaks no promise",
         world.Attach();
         for (uint32_t i = 0; i < 4; ++i) world.RandomOperation();
       },
-      4);
+      2);
   campaign.Report();
   CHECK(campaign.violations() == 0);
   CHECK(campaign.StoresTo("head word") > 0);
@@ -145,7 +145,7 @@ TEST_CASE("A death anywhere in deleting a dead process's blocks deletes no other
         world.Recover(0);
         for (uint32_t i = 0; i < 4; ++i) world.RandomOperation();
       },
-      3);
+      2);
   campaign.Report();
   CHECK(campaign.violations() == 0);
 }
@@ -171,7 +171,7 @@ void TakeFromSleeper(World& world, uint32_t size_bytes) {
 TEST_CASE("A death anywhere in taking pages from a sleeper breaks no promise", "[crash]") {
   Campaign campaign("take");
   campaign.RunMany(
-      6, [](World& world) { TakeFromSleeper(world, world.RandomSize()); }, 2);
+      6, [](World& world) { TakeFromSleeper(world, world.RandomSize()); }, 1);
   campaign.Report();
   CHECK(campaign.violations() == 0);
   CHECK(campaign.StoresTo("heap id_/lock_") > 0);

@@ -64,14 +64,14 @@ uint32_t ActorOf(const World& world, uint32_t handle) {
 }
 
 /** Fewer of large pages, whose images are 16 times as large. */
-constexpr uint32_t Plays(uint32_t plays) { return kPage == 4096 ? plays : (plays + 3) / 4; }
+constexpr uint32_t Plays(uint32_t plays) { return kPage == 4096 ? plays : (plays + 7) / 8; }
 /** None of large pages: clearing the page of an attacher's records would be a thousand images. */
 constexpr uint32_t CutRecoverers(uint32_t count) { return kPage == 4096 ? count : 0; }
 
 TEST_CASE("A death anywhere in listing runs, handing them out and trimming loses one block at most",
           "[crash]") {
   Campaign campaign("listed runs", kLargerRegionBytes);
-  campaign.RunMany(Plays(16), [](World& world) {
+  campaign.RunMany(Plays(10), [](World& world) {
     world.Init(Units());
     const uint32_t other = world.Attach(Units());
     Allocate(world, 0, 18);
@@ -96,7 +96,7 @@ TEST_CASE("A death anywhere in listing runs, handing them out and trimming loses
 TEST_CASE("A death anywhere in sending home what class slots list loses one block at most",
           "[crash]") {
   Campaign campaign("sent home", kLargerRegionBytes);
-  campaign.RunMany(Plays(16), [](World& world) {
+  campaign.RunMany(Plays(10), [](World& world) {
     world.Init(Units());
     const uint32_t thread = world.StartThread(0);
     for (const uint32_t actor : {uint32_t{0}, thread}) {
@@ -139,7 +139,7 @@ TEST_CASE("A death anywhere in settling class slots of the dead, and in that aga
         FreeOf(world, 1, ActorOf(world, 2), 2);
         Allocate(world, ActorOf(world, 2), 2);
       },
-      CutRecoverers(4));
+      CutRecoverers(2));
   campaign.Report();
   CHECK(campaign.violations() == 0);
   CHECK(campaign.StoresTo("heap free_ of runs") > 0);
