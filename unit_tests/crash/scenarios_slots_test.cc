@@ -65,7 +65,7 @@ uint32_t ActorOf(const World& world, uint32_t handle) {
 
 /** Fewer of large pages, whose images are 16 times as large. */
 constexpr uint32_t Plays(uint32_t plays) { return kPage == 4096 ? plays : (plays + 7) / 8; }
-/** None of large pages: clearing the page of an attacher's records would be a thousand images. */
+/** None of large pages: clearing the page of an attacher's records is thousands of stores. */
 constexpr uint32_t CutRecoverers(uint32_t count) { return kPage == 4096 ? count : 0; }
 
 TEST_CASE("A death anywhere in listing runs, handing them out and trimming loses one block at most",
@@ -158,7 +158,9 @@ TEST_CASE("A death anywhere in frees of runs by others, adopted or not, loses on
         FreeOf(world, 0, ActorOf(world, 1), 2);
         Allocate(world, ActorOf(world, 1), 3);
         world.Detach(1, multi_process::DetachMode::kKeepLive);
+        world.Trace(CutRecoverers(1) != 0);
         world.Attach(Units());  // adopts what is left
+        world.Trace(true);
         FreeOf(world, 1, world.actors().size() - 1, 3);
         Allocate(world, world.actors().size() - 1, 3);
         world.Trim(ActorOf(world, 0));
