@@ -15,9 +15,9 @@ MultiProcessOptions Units() {
   return options;
 }
 
-/** Runs of 2 to 5 pages; of large pages 2 or 3, for the region has few. */
+/** Runs of 2 to 5 pages; of large pages 2, for a region of so few lists no others. */
 uint32_t RunBytes(World& world) {
-  return kPage + 1 + world.Random(kPage == 4096 ? 4 * kPage - 1 : 2 * kPage - 1);
+  return kPage + 1 + world.Random(kPage == 4096 ? 4 * kPage - 1 : kPage - 1);
 }
 
 /** Of a class whose slot is mixed. */
@@ -64,7 +64,7 @@ uint32_t ActorOf(const World& world, uint32_t handle) {
 }
 
 /** Fewer of large pages, whose images are 16 times as large. */
-constexpr uint32_t Plays(uint32_t plays) { return kPage == 4096 ? plays : (plays + 7) / 8; }
+constexpr uint32_t Plays(uint32_t plays) { return kPage == 4096 ? plays : (plays + 3) / 4; }
 /** None of large pages: clearing the page of an attacher's records is thousands of stores. */
 constexpr uint32_t CutRecoverers(uint32_t count) { return kPage == 4096 ? count : 0; }
 
