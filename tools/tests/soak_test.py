@@ -24,12 +24,12 @@ class SoakTest(unittest.TestCase):
         self.build = pathlib.Path(folder.name) / 'build' / 'dev'
         self.build.mkdir(parents=True)
 
-    def add_test(self, name, text):
+    def add_test(self, name, text, *arguments):
         program = self.build / name
         program.write_text(text, encoding='utf-8')
         program.chmod(0o755)
         with open(self.build / 'CTestTestfile.cmake', 'a', encoding='utf-8') as file:
-            file.write(f'add_test({name} "{program}")\n')
+            file.write(f'add_test({name} "{program}" {" ".join(arguments)})\n')
 
     def add_kills(self, each, status=0):
         for name in ('crash_kill_test', 'crash_storm_test'):
@@ -66,10 +66,11 @@ class SoakTest(unittest.TestCase):
         self.assertIn('1 skipped', text)
         self.assertEqual(status, 1)
 
-    def test_libfuzzer_targets_are_counted_by_what_they_say(self):
+    def test_fuzzers_are_counted_by_what_they_say(self):
         self.add_test('cli_fuzz_test', '#!/bin/sh\necho fine\n')
-        for target in ('fuzz_attach', 'fuzz_operations'):
-            self.add_test(target, '#!/bin/sh\necho "Done ${1#-runs=} runs in 1 second(s)"\n')
+        fuzzer = '#!/bin/sh\necho "stat::number_of_executed_units: $2"\n'
+        for target in ('fuzz_attach', 'fuzz_operations', 'fuzz_checked_operations'):
+            self.add_test(target, fuzzer, 'folder', '30', target)
         status, text = self.soak('--factor', '4', 'fuzz')
         self.assertIn('1,000,000 executions of 1,000,000', text)
         self.assertEqual(status, 0, text)
