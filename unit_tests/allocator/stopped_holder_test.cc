@@ -222,6 +222,86 @@ TEST_CASE("A rank whose peer is stopped inside of its heap waits for nothing, no
   REQUIRE(heap.alloc_->Check());
 }
 
+/** A process that has a block of 100,000 bytes under the name "theirs", and dies. */
+void LeaveDead(const std::string& url, OnDeath on_death) {
+  ChildProcess child([&] {
+    PosixShmMmap backend;
+    backend.shm_attach(url);
+    MultiProcessOptions options;
+    options.on_death_ = on_death;
+    auto* alloc = backend.AttachAlloc<HeapOfStopped>(options);
+    alloc->SetRoot("theirs", alloc->Allocate<char>(HSHM_DEFAULT_MEM_CTX, 100'000));
+    raise(SIGKILL);
+    return 0;
+  });
+  REQUIRE(child.Wait() == -SIGKILL);
+}
+
+TEST_CASE("Recovery that a stopped holder of the root keeps waiting is a no, and is made up for") {
+  Heap<HeapOfStopped> heap;
+  HeapOfStopped& alloc = *heap.alloc_;
+  PosixShmMmap other;
+  other.shm_attach(heap.segment_.url());
+  auto* leaving = other.AttachAlloc<HeapOfStopped>();
+  const OffsetPtr<> kept = leaving->AllocateOffset(HSHM_DEFAULT_MEM_CTX, 200'000);
+  // It joins before the death, which a joining process would find, and has the lock afterwards.
+  ChildProcess holder([&] {
+    PosixShmMmap backend;
+    backend.shm_attach(heap.segment_.url());
+    const LockIdentity me = backend.AttachAlloc<HeapOfStopped>()->GetMembership().identity();
+    raise(SIGSTOP);
+    Mutex& lock = CoreOf<multi_process::RootHeader>(backend)->lock_;
+    if (lock.Lock(me, 1'000'000) != LockResult::kLocked) return 1;
+    raise(SIGSTOP);
+    lock.Unlock(me);
+    return 0;
+  });
+  holder.AwaitStop();
+  LeaveDead(heap.segment_.url(), OnDeath::kKeepLive);
+  const uint32_t dead = leaving->GetMembership().slot() + 2;
+  const uint32_t generation = alloc.GetMembership().entry(dead)->generation_.load();
+  const size_t held = alloc.GetCurrentlyAllocatedSize();
+  holder.Signal(SIGCONT);
+  holder.AwaitStop();
+  {
+    const FastClock fast;
+    REQUIRE(alloc.Recover() == 0);
+    REQUIRE_FALSE(alloc.Reclaim(dead, generation));
+    REQUIRE(alloc.GetCurrentlyAllocatedSize() == 0);
+    leaving->shm_detach();  // nothing of its can be deleted now: it is as after a death
+  }
+  REQUIRE(Continue(&holder) == 0);
+  REQUIRE(alloc.GetCurrentlyAllocatedSize() >= held);
+  alloc.Recover();
+  alloc.FreeOffset(HSHM_DEFAULT_MEM_CTX, kept);
+  alloc.Free(HSHM_DEFAULT_MEM_CTX, alloc.FindRoot<char>("theirs"));
+  REQUIRE(alloc.Check());
+}
+
+TEST_CASE("What a heap with a stopped holder may still name is adopted, not deleted") {
+  Heap<HeapOfStopped> heap;
+  HeapOfStopped& alloc = *heap.alloc_;
+  ChildProcess holder = StoppedHolder<HeapOfStopped>(heap.segment_.url(), HeapLock, "held");
+  const bool by_death = GENERATE(true, false);
+  const FastClock fast;
+  if (by_death) {
+    LeaveDead(heap.segment_.url(), OnDeath::kReclaim);
+    REQUIRE(alloc.Recover() == 1);
+  } else {
+    PosixShmMmap other;
+    other.shm_attach(heap.segment_.url());
+    auto* leaving = other.AttachAlloc<HeapOfStopped>();
+    leaving->SetRoot("theirs", leaving->Allocate<char>(HSHM_DEFAULT_MEM_CTX, 100'000));
+    leaving->shm_detach();
+    alloc.Recover();
+  }
+  const auto theirs = alloc.FindRoot<char>("theirs");
+  REQUIRE(alloc.GetCurrentlyAllocatedSize() >= 100'000);
+  alloc.Free(HSHM_DEFAULT_MEM_CTX, theirs);  // a live block still
+  REQUIRE(Continue(&holder) == 0);
+  REQUIRE(alloc.Check());
+}
+
 TEST_CASE("A region in which a stopped process makes an allocator is HolderStopped for others") {
   TestSegment segment;
   PosixShmMmap backend;

@@ -72,6 +72,35 @@ TEST_CASE("Blocks kept at shm_detach stay, whatever was to happen on a death") {
   REQUIRE(alloc->Check());
 }
 
+TEST_CASE(
+    "A large block of the dead belongs to nobody, through every later sweep, until its free") {
+  Shared heap(kRegion);
+  MultiProcessAllocator* alloc = heap.first();
+  const auto report = alloc->NewObj<std::atomic<uint64_t>>(kCtx, 0u);
+  for (int death = 0; death < 2; ++death) {
+    ChildProcess child([&] {
+      MultiProcessOptions options;
+      options.process_unit_bytes_ = 1 << 20;
+      options.on_death_ = death == 0 ? ipc::OnDeath::kKeepLive : ipc::OnDeath::kReclaim;
+      MultiProcessAllocator* own = heap.Attach(options);
+      const OffsetPtr<> block = own->AllocateOffset(kCtx, 3 << 20);
+      if (death == 0) FillPattern(BytesOf(own, block), 3 << 20, 5);
+      if (death == 0) report.ptr_->store(block.load());
+      raise(SIGKILL);
+      return 0;
+    });
+    REQUIRE(child.Wait() == -SIGKILL);
+    REQUIRE(alloc->Recover() == 1);
+    const OffsetPtr<> block(report.ptr_->load());
+    REQUIRE(HasPattern(BytesOf(alloc, block), 3 << 20, 3 << 20, 5));
+    REQUIRE(alloc->GetUsableSize(block) >= 3 << 20);
+  }
+  const uint64_t held = alloc->GetCurrentlyAllocatedSize();
+  alloc->FreeOffset(kCtx, OffsetPtr<>(report.ptr_->load()));
+  REQUIRE(held - alloc->GetCurrentlyAllocatedSize() >= 3 << 20);
+  REQUIRE(alloc->Check());
+}
+
 TEST_CASE("A rank inherits, from a dead one, pages that were its own before they were taken") {
   const uint64_t size = GENERATE(1024, 40 << 10, 100 << 10);
   const bool with_idle_heap = GENERATE(false, true);

@@ -1,5 +1,6 @@
 #include "hermes_shm/memory/allocator/multi_process/page_table.h"
 
+#include <algorithm>
 #include <csignal>
 #include <memory>
 #include <set>
@@ -186,6 +187,85 @@ TEST_CASE(
   REQUIRE(pages->Settle(&slot) == kNoPage);
   pages->Recount(page);
   REQUIRE(pages[page]->used_.Get() == 0);
+}
+
+TEST_CASE("Settling finishes a drain that was cut, also when more was pushed since") {
+  Pages pages;
+  const uint32_t page = pages.OpenClassPage();
+  REQUIRE(pages->Carve(page, 1024));
+  OwnedWord<uint64_t> slot;
+  pages->TakeInHand(pages[page]);
+  pages->TakeLocal(pages[page], &slot);
+  REQUIRE(pages->Carve(page, 4096));
+  const std::vector<Offset> blocks = pages.LocalOf(page);
+  REQUIRE(blocks.size() > 6);
+  pages[page]->local_.Set(blocks[6]);
+  for (size_t i = 0; i < 4; ++i) pages->Push(page, blocks[i]);
+  const uint32_t drained = pages[page]->drained_.Get();
+  pages->Drain(page);
+  pages[page]->drained_.Set(drained);  // as if cut after the store of local_
+  for (size_t i = 4; i < 6; ++i) pages->Push(page, blocks[i]);
+  REQUIRE(pages->Settle(&slot) == page);
+  REQUIRE(pages->Pending(pages[page]) == 2);
+  pages->Recount(page);
+  REQUIRE(pages.LocalOf(page).size() == pages[page]->carved_.Get());
+  REQUIRE(pages[page]->used_.Get() == 0);
+}
+
+TEST_CASE("Of a class slot that lists another heap's blocks that heap's page gets them") {
+  Pages pages;
+  const uint32_t page = pages.OpenClassPage(Pages::kOtherId);
+  REQUIRE(pages->Carve(page, 4096));
+  const std::vector<Offset> blocks = pages.TakeAll(page);
+  for (size_t i = 0; i < 3; ++i) pages->SetLink(blocks[i], i < 2 ? blocks[i + 1] : 0);
+  OwnedWord<uint64_t> slot;
+  REQUIRE_FALSE(pages->PushForeign(&slot, Pages::kId));
+  slot.Set(blocks[0]);
+  REQUIRE_FALSE(pages->PushForeign(&slot, Pages::kOtherId));
+  REQUIRE(slot.Get() == blocks[0]);
+  REQUIRE(pages->PushForeign(&slot, Pages::kId));
+  REQUIRE(slot.Get() == 0);
+  REQUIRE(pages->Pending(pages[page]) == 3);
+  pages->Drain(page);
+  REQUIRE(pages.LocalOf(page) == std::vector<Offset>{blocks[0], blocks[1], blocks[2]});
+}
+
+TEST_CASE("A list into which somebody wrote ends before the link that leads to no block") {
+  constexpr size_t kKept = 3;
+  const uint64_t wrong = GENERATE(~uint64_t{0}, Pages::kTable, uint64_t{0});  // 0: a circle
+  Pages pages;
+  const uint32_t page = pages.OpenClassPage();
+  REQUIRE(pages->Carve(page, 4096));
+  const std::vector<Offset> blocks = pages.LocalOf(page);
+  OwnedWord<uint64_t> slot;
+  slot.Set(blocks[0]);
+  const uint32_t number = ClassOf(256);
+  pages->CutList(number, &slot);
+  pages->CutLocal(page);
+  REQUIRE(pages.LocalOf(page) == blocks);  // nothing is wrong yet
+  pages->SetLink(blocks[kKept - 1], wrong == 0 ? blocks[0] : wrong);
+  SECTION("the list of a class slot") { pages->CutList(number, &slot); }
+  SECTION("the list of a page") { pages->CutLocal(page); }
+  const std::vector<Offset> left = pages.LocalOf(page);
+  if (wrong != 0) REQUIRE(left.size() == kKept);
+  REQUIRE(left.size() <= kKept);  // a circle ends at one of its blocks
+  REQUIRE_FALSE(left.empty());
+  REQUIRE(std::equal(left.begin(), left.end(), blocks.begin()));
+}
+
+TEST_CASE("A list that begins where no block does is empty") {
+  Pages pages;
+  const uint32_t page = pages.OpenClassPage();
+  REQUIRE(pages->Carve(page, 4096));
+  OwnedWord<uint64_t> slot;
+  for (uint64_t first : {~uint64_t{0}, Pages::kTable + 8, PageTable<Config>::OffsetOf(page) + 8}) {
+    slot.Set(first);
+    pages->CutList(ClassOf(256), &slot);
+    REQUIRE(slot.Get() == 0);
+    pages[page]->local_.Set(first);
+    pages->CutLocal(page);
+    REQUIRE(pages[page]->local_.Get() == 0);
+  }
 }
 
 TEST_CASE("A carve that was cut between its two stores is counted by Recount") {
