@@ -99,8 +99,9 @@ TEST_CASE("A death anywhere in sending home what class slots list loses one bloc
   campaign.RunMany(Plays(10), [](World& world) {
     world.Init(Units());
     const uint32_t thread = world.StartThread(0);
-    for (const uint32_t actor : {uint32_t{0}, thread}) {
-      Allocate(world, actor, 12);
+    // Of one length, so that a slot lists several.
+    for (uint32_t i = 0; i < 24; ++i) {
+      world.Allocate(i % 2 == 0 ? 0 : thread, i % 3 == 2 ? MixedBytes(world) : 2 * kPage);
     }
     for (uint32_t i = 0; i < 14; ++i) {
       world.Free(world.Random(3) != 0 ? thread : 0, world.RandomBlock());
