@@ -1,6 +1,5 @@
 #include <unistd.h>
 
-#include <algorithm>
 #include <csignal>
 #include <cstring>
 
@@ -12,7 +11,6 @@ namespace hshm::test {
 namespace {
 
 constexpr uint64_t kRegion = 64 << 20;
-constexpr uint64_t kSmallRegion = 16 << 20;
 constexpr uint64_t kRunBytes = 3 * 65536;
 
 /** One of each page, then the next of each: the last frees are all in different pages. */
@@ -56,48 +54,6 @@ TEST_CASE("A free run that was overwritten loses the runs behind it, and hangs n
   });
   CAPTURE(ending.errors_);
   REQUIRE(ending.status_ == 0);
-}
-
-/** Writes into a free block while its class slot lists it, or its page does, and dies. */
-int WriteAndDie(MultiProcessAllocator* alloc, uint64_t size, bool is_in_slot, uint64_t written) {
-  std::vector<uint64_t> blocks;
-  for (int i = 0; i < 30; ++i) blocks.push_back(alloc->AllocateOffset(kCtx, size).load());
-  blocks.resize(20);
-  for (uint64_t block : blocks) alloc->FreeOffset(kCtx, OffsetPtr<>(block));
-  const auto is_one = [&](uint64_t block) {
-    return std::find(blocks.begin(), blocks.end(), block) != blocks.end();
-  };
-  bool is_waiting = is_in_slot;  // for the list of the page to become the slot's
-  while (is_waiting) is_waiting = !is_one(alloc->AllocateOffset(kCtx, size).load());
-  const uint64_t link = written != 0 ? written : blocks[10];
-  std::memcpy(alloc->GetRegion().AddressOf(blocks[10]), &link, sizeof link);
-  raise(SIGKILL);
-  return 0;
-}
-
-TEST_CASE("A process that wrote into what it had freed, and died, takes no survivor with it") {
-  const uint64_t size = GENERATE(64, 2048, 9 << 10, kRunBytes);
-  const bool is_in_slot = GENERATE(false, true);
-  // Outside the region, its last byte, no block's beginning, the block itself.
-  const uint64_t written =
-      GENERATE(~uint64_t{0}, kSmallRegion - 1, kSmallRegion / 2 + 8, uint64_t{0});
-  CAPTURE(size, is_in_slot, written);
-  SharedHeap<MultiProcessAllocator> heap(kSmallRegion);
-  ChildProcess dies([&] { return WriteAndDie(heap.Attach(), size, is_in_slot, written); });
-  REQUIRE(dies.Wait() == -SIGKILL);
-  const Ending ending = RunInChild([&] {
-    alarm(20);
-    MultiProcessAllocator* alloc = heap.Attach();  // sweeps
-    const std::vector<OffsetPtr<>> blocks = FillUp(alloc, {size});
-    std::vector<uint64_t> offsets;
-    for (OffsetPtr<> block : blocks) offsets.push_back(block.load());
-    std::sort(offsets.begin(), offsets.end());
-    if (std::adjacent_find(offsets.begin(), offsets.end()) != offsets.end()) _exit(1);
-  });
-  CAPTURE(ending.errors_);
-  REQUIRE(ending.status_ == 0);
-  REQUIRE(heap.first()->Recover() == 1);
-  REQUIRE(heap.first()->Check());
 }
 
 }  // namespace

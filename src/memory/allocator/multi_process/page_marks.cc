@@ -1,4 +1,4 @@
-/** What looks at the blocks of lists, and what the policy Checked does beside; see BlockMarks. */
+/** What the policy Checked does to pages and lists beside the rest; see BlockMarks. */
 #include <algorithm>
 
 #include "hermes_shm/memory/allocator/multi_process/page_table.h"
@@ -6,16 +6,10 @@
 namespace hshm::ipc::multi_process {
 
 template <typename Config>
-bool PageTable<Config>::IsIn(uint32_t head, Offset block) const {
-  const uint64_t span_bytes = std::max(Entry(head)->span_.Get(), 1u) * Config::kPageBytes;
-  return block % kDefaultAlignment == 0 && block - OffsetOf(head) < span_bytes;
-}
-
-template <typename Config>
-void PageTable<Config>::RequireFree(uint32_t page, Offset block) const {
-  if (!IsIn(page, block)) defect::Corruption("the link of a free block", OffsetOf(page));
+void PageTable<Config>::StopUnlessFree(Offset block) const {
   if constexpr (Config::kChecked) {
-    if (marks_.Get(block) != MarkOf(Entry(page)->shape_.Get())) StopForListed(block);
+    const uint32_t shape = Entry(HeadOf(PageOf(block)))->shape_.Get();
+    if (marks_.Get(block) != MarkOf(shape)) StopForListed(block);
   }
 }
 

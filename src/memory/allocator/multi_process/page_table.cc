@@ -40,14 +40,6 @@ bool PageTable<Config>::PushForeign(OwnedWord<uint64_t>* slot, HeapId heap) cons
 }
 
 template <typename Config>
-void PageTable<Config>::CutList(uint32_t slot, OwnedWord<uint64_t>* first) const {
-  Offset last = 0;  // in a circle, one of its blocks
-  const auto note = [&](uint32_t, Offset block) { last = block; };
-  if (WalkSlot(slot, first->Get(), note) != kBroken) return;
-  last != 0 ? SetLink(last, 0) : first->Set(0);
-}
-
-template <typename Config>
 void PageTable<Config>::PushMixed(OwnedWord<uint64_t>* slot) const {
   Offset block = slot->Get();
   if (block == 0) return;
@@ -146,19 +138,6 @@ uint32_t PageTable<Config>::Settle(OwnedWord<uint64_t>* slot) const {
   entry->local_.Set(first);
   slot->Set(0);
   return page;
-}
-
-template <typename Config>
-void PageTable<Config>::CutLocal(uint32_t page) const {
-  PageEntry* entry = Entry(page);
-  const uint32_t limit = Capacity(page) + 1;
-  Offset last = 0;
-  const uint32_t length = Walk(page, entry->local_.Get(), limit, [&](uint32_t index) {
-    last = OffsetOf(page) + index * BlockBytes(page);
-    return true;
-  });
-  if (length < limit) return;
-  last != 0 ? SetLink(last, 0) : entry->local_.Set(0);
 }
 
 template <typename Config>

@@ -161,8 +161,7 @@ void Sweeper<Config>::SweepPage(uint32_t page, uint32_t unit_end) noexcept {
     pages_.Delete(page);
     return;
   }
-  pages_.CutLocal(page);  // it may have died of what it wrote there
-  pages_.Recount(page);
+  pages_.RecountOfDead(page);
   if (entry->used_.Get() == 0) {
     pages_.Retire(page);
     return;

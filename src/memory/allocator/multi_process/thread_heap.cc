@@ -416,9 +416,6 @@ template <typename Config>
 void ThreadHeap<Config>::SettleAll() noexcept {
   const SlowPath lock(*this);
   if (!lock.IsHeld()) return;
-  for (uint32_t slot = 0; slot < Config::kSlotCount; ++slot) {
-    pages_.CutList(slot, &record_->free_[slot]);
-  }
   for (uint32_t slot = Config::kFirstMixedSlot; slot < Config::kSlotCount; ++slot) {
     pages_.PushMixed(&record_->free_[slot]);
     ResetRoom(slot);

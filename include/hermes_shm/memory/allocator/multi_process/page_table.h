@@ -132,11 +132,6 @@ class HSHM_API PageTable {
     }
     return next;
   }
-  /** Whoever acts for the heap, before the two below and PushForeign: of a class slot's list into
-   * which somebody has written, through a pointer to a free block, the blocks stay that come before
-   * the link that leads to no block of the class. The others are lost. A list that leads back ends.
-   */
-  void CutList(uint32_t slot, OwnedWord<uint64_t>* first) const;
   /** Whoever acts for the heap: pushes each block that a mixed slot lists onto its own page.
    * Repeatable; a death in it loses the block in its hands. */
   void PushMixed(OwnedWord<uint64_t>* slot) const;
@@ -145,11 +140,21 @@ class HSHM_API PageTable {
    * @return the page, or kNoPage when the slot was empty */
   uint32_t Settle(OwnedWord<uint64_t>* slot) const;
 
-  /** Acting for a dead owner: CutList for the page's own list. */
-  void CutLocal(uint32_t page) const;
   /** Whoever acts as owner of a page that is not used meanwhile: drains it, puts it down, makes
    * carved_ and used_ exact. */
   void Recount(uint32_t page) const;
+
+  // ---- lists of the dead -----------------------------------------------------------------------
+  // They may have written through a pointer to a free block, and have died of it: a list ends
+  // before the block whose link leads to none that the list can have. It is lost, as are those
+  // behind it.
+
+  /** Acting for a dead heap, before its class slots are settled. A list that leads back ends. */
+  void CutList(uint32_t slot, OwnedWord<uint64_t>* first, HeapId heap) const;
+  /** Whether a heap's run of remote frees, which it has not posted, may be: its links are right. */
+  bool IsWhole(uint64_t run) const;
+  /** Recount for a dead owner. */
+  void RecountOfDead(uint32_t page) const;
 
   // ---- what Checked does beside; nothing in Fast ---------------------------------------------
 
@@ -210,9 +215,13 @@ class HSHM_API PageTable {
       if (!marks_.IsLive(block)) StopForBlock(operation, block);
     }
   }
-  /** Before a block of a list is looked at: stops with Corruption unless it lies in the page's
-   * span; Checked: also with OverlappingBlock, unless it is a free one. */
-  void RequireFree(uint32_t page, Offset block) const;
+  /** Stops with Corruption or OverlappingBlock unless a free block of the page is there. */
+  HSHM_INLINE void RequireFree(uint32_t page, Offset block) const {
+    if (HSHM_UNLIKELY(!IsIn(page, block))) {
+      defect::Corruption("the link of a free block", OffsetOf(page));
+    }
+    if constexpr (Config::kChecked) StopUnlessFree(block);
+  }
   /** For checks: whether a block may begin there. */
   bool IsMarked(Offset block) const {
     if constexpr (Config::kChecked) {
@@ -320,8 +329,23 @@ class HSHM_API PageTable {
   /** A list has led to what is no free block: OverlappingBlock when a user has it, or Corruption.
    */
   [[noreturn]] void StopForListed(Offset block) const noexcept;
+  void StopUnlessFree(Offset block) const;
   /** Whether that is in the memory of a span. */
-  bool IsIn(uint32_t head, Offset block) const;
+  HSHM_INLINE bool IsIn(uint32_t head, Offset block) const {
+    const uint32_t span = Entry(head)->span_.Get();
+    return block % kDefaultAlignment == 0 &&
+           block - OffsetOf(head) < uint64_t{span == 0 ? 1 : span} * Config::kPageBytes;
+  }
+  /** Whether one of the page's blocks begins there, which nobody has. */
+  bool IsFreeBlock(uint32_t page, Offset block) const;
+  /** Whether a class slot of a heap may list a block: one of its process's pages. */
+  bool IsListable(uint32_t slot, Offset block, HeapId heap) const;
+  /** Ends a list before the first block that is_good(block, its place) does not find good, and
+   * that which leads there; or when it has so many. */
+  template <typename IsGood>
+  void EndList(OwnedWord<uint64_t>* first, uint32_t most, IsGood is_good) const;
+  /** Drain for a dead owner, but for used_. */
+  void DrainOfDead(uint32_t page) const;
   /** A drain that was cut between its two stores has pushed blocks in local_ already: they count
    * as drained from here on. Repeatable; for whoever acts for an owner that may have died in it. */
   void FinishCutDrain(uint32_t page) const;

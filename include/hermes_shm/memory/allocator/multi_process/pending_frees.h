@@ -136,7 +136,9 @@ class HSHM_API PendingFrees {
       const uint32_t shape = pages.Entry(Run::Page(run))->shape_.Get();
       if (record->free_[ClassOfShape(shape)].Get() == Run::Head(run)) word.Set(0);
     }
-    for (uint32_t c = 0; c < Config::kSlotCount; ++c) pages.CutList(c, &record->free_[c]);
+    for (uint32_t c = 0; c < Config::kSlotCount; ++c) {
+      pages.CutList(c, &record->free_[c], record->id_.Get());
+    }
     for (uint32_t c = 0; c < Config::kFirstMixedSlot; ++c) {
       if (!pages.PushForeign(&record->free_[c], record->id_.Get())) {
         pages.Settle(&record->free_[c]);
@@ -145,7 +147,10 @@ class HSHM_API PendingFrees {
     for (uint32_t c = Config::kFirstMixedSlot; c < Config::kSlotCount; ++c) {
       pages.PushMixed(&record->free_[c]);
     }
-    for (OwnedWord<uint64_t>& word : record->pending_) Take(pages, &word);
+    for (OwnedWord<uint64_t>& word : record->pending_) {
+      if (word.Get() != 0 && !pages.IsWhole(word.Get())) word.Set(0);
+      Take(pages, &word);
+    }
   }
 
   /** The heap's lock held: posts the runs of pages that is_deleted(page). */

@@ -1,0 +1,148 @@
+/** What a process wrote into what it had freed, before it died of it. */
+#include <algorithm>
+#include <csignal>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "multi_process/heap.h"
+#include "support/child_process.h"
+
+namespace hshm::test {
+namespace {
+
+constexpr uint64_t kRegion = 16 << 20;
+constexpr uint64_t kRunBytes = 3 * 65536;
+constexpr size_t kFreed = 20;
+constexpr uint64_t kPattern = 0x5a5a5a5a5a5a5a51;  // no block begins there
+
+/** The list that has the block. */
+enum class Place { kClassSlot, kPage, kPosted, kWaitingToBePosted };
+/** What was written over its link. */
+enum class Link { kOutside, kLastByte, kNoBlock, kItself, kOtherPage, kOfTheLiving };
+
+/** What both processes know, in a block of the heap. */
+struct Known {
+  uint64_t of_the_living_;
+  uint64_t count_;
+  uint64_t of_the_dead_[2048];  // what it did not free
+};
+
+class Writer {
+ public:
+  Writer(SharedHeap<MultiProcessAllocator>* heap, Known* known, uint64_t size)
+      : heap_(heap), known_(known), size_(size) {}
+
+  void WriteAndDie(Place place, Link link) {
+    MultiProcessAllocator* alloc = heap_->Attach();
+    Allocate(alloc);
+    const std::vector<uint64_t> freed(blocks_.begin(), blocks_.begin() + kFreed);
+    const bool is_remote = place == Place::kPosted || place == Place::kWaitingToBePosted;
+    MultiProcessAllocator* frees = is_remote ? heap_->Attach() : alloc;
+    for (uint64_t block : freed) frees->FreeOffset(kCtx, OffsetPtr<>(block));
+    bool is_on_its_way = place == Place::kClassSlot;  // the list of the page becomes the slot's
+    while (is_on_its_way) {
+      const uint64_t block = alloc->AllocateOffset(kCtx, size_).load();
+      is_on_its_way = std::find(freed.begin(), freed.end(), block) == freed.end();
+    }
+    const uint64_t block = freed[place == Place::kWaitingToBePosted ? kFreed - 2 : kFreed / 2];
+    const uint64_t word = WordFor(link, block);
+    std::memcpy(alloc->GetRegion().AddressOf(block), &word, sizeof word);
+    raise(SIGKILL);
+  }
+
+ private:
+  /** More than a page or a span has. */
+  void Allocate(MultiProcessAllocator* alloc) {
+    const size_t count = size_ <= 2048 ? 65536 / size_ + 40 : size_ < kRunBytes ? 70 : 40;
+    for (size_t i = 0; i < count; ++i) {
+      blocks_.push_back(alloc->AllocateOffset(kCtx, size_).load());
+      if (i < kFreed) continue;
+      std::memcpy(alloc->GetRegion().AddressOf(blocks_[i]), &kPattern, sizeof kPattern);
+      known_->of_the_dead_[known_->count_++] = blocks_[i];
+    }
+  }
+  uint64_t WordFor(Link link, uint64_t block) const {
+    switch (link) {
+      case Link::kOutside:
+        return ~uint64_t{0};
+      case Link::kLastByte:
+        return kRegion - 1;
+      case Link::kNoBlock:
+        return kRegion / 2 + 8;
+      case Link::kItself:
+        return block;
+      case Link::kOtherPage:
+        return blocks_.back();
+      case Link::kOfTheLiving:
+        return known_->of_the_living_;
+    }
+    return 0;
+  }
+
+  SharedHeap<MultiProcessAllocator>* heap_;
+  Known* known_;
+  uint64_t size_;
+  std::vector<uint64_t> blocks_;
+};
+
+/** Sweeps, takes all there is, and finds nothing twice, nor what others have. */
+int Survive(MultiProcessAllocator* alloc, const Known& known, uint64_t size) {
+  std::vector<uint64_t> offsets(known.of_the_dead_, known.of_the_dead_ + known.count_);
+  offsets.push_back(known.of_the_living_);
+  for (OffsetPtr<> block : FillUp(alloc, {size})) offsets.push_back(block.load());
+  std::sort(offsets.begin(), offsets.end());
+  return std::adjacent_find(offsets.begin(), offsets.end()) != offsets.end() ? 1 : 0;
+}
+
+void Try(uint64_t size, Place place, Link link) {
+  CAPTURE(size, static_cast<int>(place), static_cast<int>(link));
+  SharedHeap<MultiProcessAllocator> heap(kRegion);
+  MultiProcessAllocator* first = heap.first();
+  auto* known = reinterpret_cast<Known*>(
+      first->GetRegion().AddressOf(first->AllocateOffset(kCtx, sizeof(Known)).load()));
+  known->count_ = 0;
+  known->of_the_living_ = first->AllocateOffset(kCtx, size).load();
+  char* living = first->GetRegion().AddressOf(known->of_the_living_);
+  std::memcpy(living, &kPattern, sizeof kPattern);
+  ChildProcess dies([&] {
+    Writer(&heap, known, size).WriteAndDie(place, link);
+    return 0;
+  });
+  REQUIRE(dies.Wait() == -SIGKILL);
+  const Ending ending = RunInChild([&] {
+    alarm(20);
+    if (const int status = Survive(heap.Attach(), *known, size); status != 0) _exit(status);
+  });
+  CAPTURE(ending.errors_);
+  REQUIRE(ending.status_ == 0);
+  REQUIRE(std::memcmp(living, &kPattern, sizeof kPattern) == 0);
+  first->Recover();
+  REQUIRE(first->Check());
+}
+
+TEST_CASE("A process that wrote into what it had freed, and died, takes no survivor with it") {
+  const uint64_t size = GENERATE(64, 2048, 9 << 10, kRunBytes);
+  const Link link =
+      GENERATE(Link::kOutside, Link::kLastByte, Link::kNoBlock, Link::kItself, Link::kOfTheLiving);
+  if (size == 64) Try(size, Place::kPage, link);  // the others' are in a class slot at once
+  Try(size, Place::kClassSlot, link);
+}
+
+TEST_CASE(
+    "A process that wrote into what was freed for it, or by it for another, and died, takes "
+    "no survivor with it") {
+  const uint64_t size = GENERATE(64, 2048, 9 << 10);
+  const Link link = GENERATE(Link::kOutside, Link::kLastByte, Link::kNoBlock, Link::kItself,
+                             Link::kOtherPage, Link::kOfTheLiving);
+  Try(size, Place::kPosted, link);
+  Try(size, Place::kWaitingToBePosted, link);
+}
+
+TEST_CASE(
+    "A free block that its dead user made lead into another page of its class leads nowhere") {
+  Try(64, GENERATE(Place::kPage, Place::kClassSlot), Link::kOtherPage);
+}
+
+}  // namespace
+}  // namespace hshm::test
