@@ -35,6 +35,7 @@ class Pages {
   uint32_t OpenClassPage(HeapId id = kId, uint32_t page = kFirst) const {
     REQUIRE(table_.OpenSpan(page, 1, id));
     table_.Entry(page)->shape_.Set(MakeShape(kKindClass, ClassOf(256)));
+    table_.Entry(page)->committed_.Set(kCommitted);
     return page;
   }
   std::vector<Offset> LocalOf(uint32_t page) const {
@@ -230,7 +231,7 @@ TEST_CASE("Of a class slot that lists another heap's blocks that heap's page get
   REQUIRE(pages.LocalOf(page) == std::vector<Offset>{blocks[0], blocks[1], blocks[2]});
 }
 
-TEST_CASE("A list into which somebody wrote ends before the link that leads to no block") {
+TEST_CASE("A list into which somebody wrote ends before the block that leads to none") {
   constexpr size_t kKept = 3;
   const uint64_t wrong = GENERATE(~uint64_t{0}, Pages::kTable, uint64_t{0});  // 0: a circle
   Pages pages;
@@ -240,14 +241,15 @@ TEST_CASE("A list into which somebody wrote ends before the link that leads to n
   OwnedWord<uint64_t> slot;
   slot.Set(blocks[0]);
   const uint32_t number = ClassOf(256);
-  pages->CutList(number, &slot);
-  pages->CutLocal(page);
+  pages->CutList(number, &slot, Pages::kId);
+  pages->RecountOfDead(page);
+  REQUIRE(slot.Get() == blocks[0]);
   REQUIRE(pages.LocalOf(page) == blocks);  // nothing is wrong yet
   pages->SetLink(blocks[kKept - 1], wrong == 0 ? blocks[0] : wrong);
-  SECTION("the list of a class slot") { pages->CutList(number, &slot); }
-  SECTION("the list of a page") { pages->CutLocal(page); }
+  SECTION("the list of a class slot") { pages->CutList(number, &slot, Pages::kId); }
+  SECTION("the list of a page") { pages->RecountOfDead(page); }
   const std::vector<Offset> left = pages.LocalOf(page);
-  if (wrong != 0) REQUIRE(left.size() == kKept);
+  if (wrong != 0) REQUIRE(left.size() == kKept - 1);
   REQUIRE(left.size() <= kKept);  // a circle ends at one of its blocks
   REQUIRE_FALSE(left.empty());
   REQUIRE(std::equal(left.begin(), left.end(), blocks.begin()));
@@ -260,10 +262,10 @@ TEST_CASE("A list that begins where no block does is empty") {
   OwnedWord<uint64_t> slot;
   for (uint64_t first : {~uint64_t{0}, Pages::kTable + 8, PageTable<Config>::OffsetOf(page) + 8}) {
     slot.Set(first);
-    pages->CutList(ClassOf(256), &slot);
+    pages->CutList(ClassOf(256), &slot, Pages::kId);
     REQUIRE(slot.Get() == 0);
     pages[page]->local_.Set(first);
-    pages->CutLocal(page);
+    pages->RecountOfDead(page);
     REQUIRE(pages[page]->local_.Get() == 0);
   }
 }
