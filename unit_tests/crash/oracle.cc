@@ -7,6 +7,7 @@
 #include <map>
 
 #include "crash/world.h"
+#include "hermes_shm/memory/allocator/allocator_report.h"
 #include "hermes_shm/memory/backend/array_backend.h"
 
 namespace hshm::ipc::crash {
@@ -92,6 +93,7 @@ std::string Oracle::Judge(const Evidence& evidence) {
   std::memcpy(memory_, evidence.image_, region_bytes_);
   if (IsPublished(memory_, region_bytes_)) {
     if (const std::string fault = JudgeKeys(evidence); !fault.empty()) return fault;
+    if (!CheckDeadCopy(RegionOf(memory_))) return "a look at what a death left finds it broken";
   }
   try {
     ArrayBackend backend;

@@ -162,6 +162,14 @@ std::optional<CopyVerdict> CheckChangingCopy(const Region& region, RegionCopy* c
   return verdict;
 }
 
+bool CheckDeadCopy(const Region& copy) {
+  bool is_good = true;
+  WithConfig(TypeIn(copy), [&]<typename Config>(std::type_identity<Config>) {
+    is_good = multi_process::CheckDead<Config>(copy, CoreIn<Config>(copy));
+  });
+  return is_good;
+}
+
 RecoveryVerdict RecoverCopy(const Region& copy) {
   const AllocatorType type = TypeIn(copy);
   RecoveryVerdict verdict;
@@ -171,12 +179,13 @@ RecoveryVerdict RecoverCopy(const Region& copy) {
   WithConfig(type, [&]<typename Config>(std::type_identity<Config>) {
     root = copy.At<RootHeader>(CoreIn<Config>(copy));
   });
+  verdict.is_good_ = CheckDeadCopy(copy);
   const uint64_t adopted_before = root != nullptr ? root->adopted_pages_ : 0;
   WithAllocator(type, [&]<typename AllocT>(std::type_identity<AllocT>) {
     AllocT handle;
     handle.shm_attach(copy);
     if constexpr (requires { handle.Recover(); }) static_cast<void>(handle.Recover());
-    verdict.is_good_ = handle.Check();
+    verdict.is_good_ = handle.Check() && verdict.is_good_;
     verdict.after_ = handle.GetStats();
   });
   if (root != nullptr) verdict.adopted_pages_ = root->adopted_pages_ - adopted_before;

@@ -55,17 +55,23 @@ struct CopyVerdict {
  */
 HSHM_API std::optional<CopyVerdict> CheckChangingCopy(const Region& region, RegionCopy* copy);
 
+/** Walks a copy in which nobody lives for what no death leaves, at whatever moment it came; says on
+ * standard error what is wrong. Recovery ends lists that lead astray, so it is asked before. True
+ * for an allocator that leaves its words to the next who takes its lock. @throws Error as
+ * CountInCopy */
+HSHM_API bool CheckDeadCopy(const Region& copy);
+
 /** What recovery makes of a copy in which nobody lives. */
 struct RecoveryVerdict {
-  bool is_good_ = true;            // Check() after recovery
+  bool is_good_ = true;            // CheckDeadCopy(), and Check() after recovery
   AllocatorStats before_;          // of CountInCopy
   AllocatorStats after_;           // of GetStats, the recoverer in it
   uint64_t adopted_pages_ = 0;     // taken over from the dead, their blocks living on in them
   uint64_t blocks_in_flight_ = 0;  // at most so many are lost: one a heap of the dead
 };
 
-/** Joins the copy, which recovers it, and checks everything; Check() says on standard error what is
- * wrong. @throws Error as CountInCopy */
+/** Looks for what no death leaves, joins the copy, which recovers it, and checks everything; says
+ * on standard error what is wrong. @throws Error as CountInCopy */
 HSHM_API RecoveryVerdict RecoverCopy(const Region& copy);
 
 }  // namespace hshm::ipc

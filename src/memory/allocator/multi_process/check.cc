@@ -14,9 +14,18 @@ namespace {
 template <typename Config>
 class Checker {
  public:
-  /** Without members it looks on: everybody may be in the middle of something, as if dead. */
-  Checker(const Region& region, const RootTier<Config>& root, Membership* members)
-      : region_(region), root_(root), pages_(root.pages()), members_(members) {}
+  /** Whom the region has beside the one who looks. */
+  enum class Others {
+    kQuiet,  // those that are alive do nothing meanwhile
+    kAtWork,
+    kDead,
+  };
+
+  /** Members are needed where others are quiet. Others at work may be in the middle of something,
+   * as if dead. */
+  Checker(const Region& region, const RootTier<Config>& root, Others others,
+          Membership* members = nullptr)
+      : region_(region), root_(root), pages_(root.pages()), others_(others), members_(members) {}
 
   /** What is wrong with the span, or the free page, that begins here; its length in pages. */
   uint32_t LookAt(uint32_t page) {
@@ -62,7 +71,10 @@ class Checker {
   void Expect(bool condition, const char* what, uint32_t page) {
     if (!condition) findings_.push_back({what, page});
   }
-  bool IsOnlooker() const { return members_ == nullptr; }
+  bool IsOnlooker() const { return others_ == Others::kAtWork; }
+  bool IsDead(HeapId owner) const {
+    return others_ != Others::kQuiet || !members_->IsAlive(SlotOf(owner));
+  }
 
   void Interior(uint32_t page) {
     Expect(pages_.Entry(page)->owner_.Get() == kSpanInterior,
@@ -87,7 +99,7 @@ class Checker {
     // opened since an onlooker saw its head free.
     is_cut_ = is_cut_ || IsOnlooker();
     Expect(owner != kSpanInterior || is_cut_, "a page is marked as interior of no span", page);
-    is_cut_ = IsOnlooker() || (owner != kSpanInterior && !members_->IsAlive(SlotOf(owner)));
+    is_cut_ = IsOnlooker() || (owner != kSpanInterior && IsDead(owner));
     if (owner == kSpanInterior) return 1;
     const uint32_t span = std::max(entry->span_.Get(), 1u);
     Expect(page + span <= root_.header().page_count_, "a span ends behind the region", page);
@@ -259,6 +271,7 @@ class Checker {
   const Region& region_;
   const RootTier<Config>& root_;
   const PageTable<Config>& pages_;
+  Others others_;
   Membership* members_;
   bool is_cut_ = false;  // the owner of the span seen last is dead
   std::vector<Finding> findings_;
@@ -277,7 +290,10 @@ template <typename Config>
 class Onlooker {
  public:
   Onlooker(const Region& region, const RootTier<Config>& root, RegionCopy* copy)
-      : region_(region), root_(root), copy_(copy), checker_(region, root, nullptr) {}
+      : region_(region),
+        root_(root),
+        copy_(copy),
+        checker_(region, root, Checker<Config>::Others::kAtWork) {}
 
   void Unit(uint32_t granule, uint32_t granules) {
     const uint32_t end =
@@ -340,6 +356,17 @@ CopyVerdict CheckChanging(const Region& region, Offset core, RegionCopy* copy) {
   return onlooker.verdict();
 }
 
+template <typename Config>
+bool CheckDead(const Region& copy, Offset core) {
+  const RootTier<Config> root(copy, core, nullptr);
+  return Checker<Config>(copy, root, Checker<Config>::Others::kDead).Run();
+}
+
+template bool CheckDead<LargePages>(const Region&, Offset);
+template bool CheckDead<SmallPages>(const Region&, Offset);
+template bool CheckDead<CheckedLargePages>(const Region&, Offset);
+template bool CheckDead<CheckedSmallPages>(const Region&, Offset);
+
 template CopyVerdict CheckChanging<LargePages>(const Region&, Offset, RegionCopy*);
 template CopyVerdict CheckChanging<SmallPages>(const Region&, Offset, RegionCopy*);
 template CopyVerdict CheckChanging<CheckedLargePages>(const Region&, Offset, RegionCopy*);
@@ -373,7 +400,8 @@ bool ProcessBlock<Config>::Check() noexcept {
     is_good = false;
     std::fprintf(stderr, "hshm: Check: the process's free lists are broken\n");
   }
-  return Checker<Config>(region_, root_, membership_).Run() && is_good;
+  using Others = typename Checker<Config>::Others;
+  return Checker<Config>(region_, root_, Others::kQuiet, membership_).Run() && is_good;
 }
 
 template class ProcessBlock<LargePages>;

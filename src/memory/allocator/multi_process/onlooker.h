@@ -6,7 +6,7 @@
 
 /**
  * A multi-process allocator as one sees it who is no member: in a copy of the region, without its
- * locks. Both need RootTier::FitsRegion, and trust nothing behind that header more than they must:
+ * locks. All need RootTier::FitsRegion, and trust nothing behind that header more than they must:
  * what is broken makes wrong numbers, or leads out of the region, where the caller is on its own.
  */
 namespace hshm::ipc::multi_process {
@@ -14,6 +14,11 @@ namespace hshm::ipc::multi_process {
 /** Adds up what GetStats does. ranks_ are by slot. */
 template <typename Config>
 void CountInCopy(const Region& copy, Offset core, AllocatorStats* stats);
+
+/** What Check does, of a copy in which nobody lives, before anybody mends what a death may leave:
+ * recovery ends lists that lead astray, and says nothing of it. */
+template <typename Config>
+bool CheckDead(const Region& copy, Offset core);
 
 /**
  * Looks at each span of pages for what no process may leave behind at any moment. What seems wrong
