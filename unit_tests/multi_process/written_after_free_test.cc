@@ -39,6 +39,8 @@ class Writer {
     const std::vector<uint64_t> freed(blocks_.begin(), blocks_.begin() + kFreed);
     const bool is_remote = place == Place::kPosted || place == Place::kWaitingToBePosted;
     MultiProcessAllocator* frees = is_remote ? heap_->Attach() : alloc;
+    // The page's own list is not empty.
+    if (is_remote) alloc->FreeOffset(kCtx, OffsetPtr<>(blocks_[kFreed]));
     for (uint64_t block : freed) frees->FreeOffset(kCtx, OffsetPtr<>(block));
     bool is_on_its_way = place == Place::kClassSlot;  // the list of the page becomes the slot's
     while (is_on_its_way) {
@@ -57,7 +59,7 @@ class Writer {
     const size_t count = size_ <= 2048 ? 65536 / size_ + 40 : size_ < kRunBytes ? 70 : 40;
     for (size_t i = 0; i < count; ++i) {
       blocks_.push_back(alloc->AllocateOffset(kCtx, size_).load());
-      if (i < kFreed) continue;
+      if (i <= kFreed) continue;
       std::memcpy(alloc->GetRegion().AddressOf(blocks_[i]), &kPattern, sizeof kPattern);
       known_->of_the_dead_[known_->count_++] = blocks_[i];
     }
@@ -104,7 +106,9 @@ void Try(uint64_t size, Place place, Link link) {
   known->count_ = 0;
   known->of_the_living_ = first->AllocateOffset(kCtx, size).load();
   char* living = first->GetRegion().AddressOf(known->of_the_living_);
-  std::memcpy(living, &kPattern, sizeof kPattern);
+  // As a link its first word would be the end of a list.
+  const uint64_t content[] = {0, kPattern};
+  std::memcpy(living, content, sizeof content);
   ChildProcess dies([&] {
     Writer(&heap, known, size).WriteAndDie(place, link);
     return 0;
@@ -116,9 +120,14 @@ void Try(uint64_t size, Place place, Link link) {
   });
   CAPTURE(ending.errors_);
   REQUIRE(ending.status_ == 0);
-  REQUIRE(std::memcmp(living, &kPattern, sizeof kPattern) == 0);
+  REQUIRE(std::memcmp(living, content, sizeof content) == 0);
   first->Recover();
   REQUIRE(first->Check());
+  bool is_handed_out = false;  // what it has, and the dead have not freed for it
+  for (OffsetPtr<> block : FillUp(first, {size})) {
+    is_handed_out = is_handed_out || block.load() == known->of_the_living_;
+  }
+  REQUIRE_FALSE(is_handed_out);
 }
 
 TEST_CASE("A process that wrote into what it had freed, and died, takes no survivor with it") {
