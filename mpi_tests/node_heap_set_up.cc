@@ -135,6 +135,36 @@ void TestUnits(const World& world) {
   MPI_CHECK(said_without.find("placed") == std::string::npos);
 }
 
+/** Ranks that name a node know of each other: all of them on node 0, or the first alone on 3. */
+void TestNamedNodes(const World& world) {
+#if HSHM_HAVE_HWLOC
+  setenv("HWLOC_SYNTHETIC", "node:4 core:2 pu:1", 1);
+  const auto ranks = static_cast<uint32_t>(world.size());
+  NodeHeapOptions options;
+  options.capacity_bytes_ = 64_MiB;
+  options.numa_node_ = 0;
+  options.is_verbose_ = true;
+  ipc::UnitChoice units;
+  const std::string said = SaidDuringSetUp(options, &units);
+  MPI_CHECK(said.find(": node 0 of 4 (as asked), ") != std::string::npos);
+  MPI_CHECK(units.node_ == 0);
+  MPI_CHECK(units.ranks_on_node_ == ranks);
+
+  options.numa_node_ = world.rank() == 0 ? 3 : 0;
+  options.is_verbose_ = false;
+  static_cast<void>(SaidDuringSetUp(options, &units));
+  unsetenv("HWLOC_SYNTHETIC");
+  MPI_CHECK(units.node_ == options.numa_node_);
+  MPI_CHECK(units.ranks_on_node_ == (world.rank() == 0 ? 1 : ranks - 1));
+  // 56 MiB on two nodes: no rank has more than its share of the whole, or of its node.
+  const uint64_t share = 56_MiB / std::max(ranks, 2 * units.ranks_on_node_);
+  MPI_CHECK(units.options_.process_unit_bytes_ <= share);
+  MPI_CHECK(units.options_.process_unit_bytes_ > share / 2);
+#else
+  static_cast<void>(world);  // one node, which every rank gets
+#endif
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -143,6 +173,7 @@ int main(int argc, char** argv) {
   TestDefaults(world, segments);
   TestKeptName(world, segments);
   TestUnits(world);
+  TestNamedNodes(world);
   MPI_CHECK(segments.Count() == 0);
   Done(world, "node_heap_set_up");
 }

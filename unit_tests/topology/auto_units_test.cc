@@ -106,10 +106,25 @@ TEST_CASE("AutoUnits describes its choice in one line") {
         "rank 3 of 8: node 1 of 4 (bound), process unit 64 MiB, thread unit 4 MiB");
   const auto alone = Choose(Request(256_KiB, 1), {Nodes({0})});
   CHECK(alone[0].Describe() ==
-        "rank 0 of 1: node 0 of 1 (bound), process unit 128 KiB, thread unit 64 KiB");
+        "rank 0 of 1: node 0 of 1, process unit 128 KiB, thread unit 64 KiB");
   const auto spread = Choose(Request(1_GiB, 2), {Nodes({0, 1}), Nodes({0, 1})});
   CHECK(spread[1].Describe() ==
         "rank 1 of 2: node 1 of 2 (by rank), process unit 256 MiB, thread unit 16 MiB");
+  UnitRequest request = Request(1_GiB, 2);
+  request.asked_.numa_node_ = 1;
+  const auto named = Choose(request, {Nodes({1}), Nodes({1})});
+  CHECK(named[0].Describe() ==
+        "rank 0 of 2: node 1 of 2 (as asked), process unit 256 MiB, thread unit 16 MiB");
+}
+
+TEST_CASE("AutoUnits calls no rank bound that runs on the one node of a machine, or named its own") {
+  CHECK_FALSE(Choose(Request(1_GiB, 1), {Nodes({0})})[0].is_bound_);
+  UnitRequest request = Request(1_GiB, 2);
+  CHECK(Choose(request, {Nodes({0})})[0].is_bound_);
+  CHECK_FALSE(Choose(request, {Nodes({0})})[0].is_named_);
+  request.asked_.numa_node_ = 0;
+  CHECK_FALSE(Choose(request, {Nodes({0})})[0].is_bound_);
+  CHECK(Choose(request, {Nodes({0})})[0].is_named_);
 }
 
 TEST_CASE("AutoUnits gives no more than was asked for and passes the rest on") {
@@ -144,6 +159,17 @@ TEST_CASE("AutoUnits follows a rank that asks for a node of the machine, and ref
   CHECK(choice.options_.numa_node_ == 1);
   request.asked_.numa_node_ = 2;
   CHECK(CodeOf(request) == ErrorCode::kOutOfRange);
+}
+
+TEST_CASE("AutoUnits shares a node among all ranks that named it") {
+  const std::vector<NodeSet> usable(8, Nodes({0}));
+  UnitRequest request = Request(1_GiB, 4);
+  request.asked_.numa_node_ = 0;
+  for (const UnitChoice& choice : Choose(request, usable)) {
+    CHECK(choice.node_ == 0);
+    CHECK(choice.ranks_on_node_ == 8);
+    CHECK(choice.options_.process_unit_bytes_ == 64_MiB);  // 7/8 GiB / 8 ranks
+  }
 }
 
 TEST_CASE("AutoUnits refuses a rank that is none of the ranks, and no nodes at all") {

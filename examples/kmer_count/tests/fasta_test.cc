@@ -118,7 +118,7 @@ TEST_CASE("A scan stops at the first byte that FASTA has no place for") {
   CHECK(stop(std::string(">r\nA\0C\n", 7)) == 4);
   CHECK(stop(">r\nAC>G\n") == 5);                     // a header begins a line
   CHECK(stop(">r \x01\xff 1\nACG\n") == kNoBadByte);  // a header may hold anything
-  CHECK_THAT(DescribeBadByte(">r\nAC1\n", 5, "x.fa"), Catch::Matchers::Contains("'1' at byte 5"));
+  CHECK_THAT(DescribeBadByte(">r\nAC1\n", 5, "x.fa"), ContainsSubstring("'1' at byte 5"));
 }
 
 TEST_CASE("A header of more than 64 KiB is refused, one of 64 KiB is read") {

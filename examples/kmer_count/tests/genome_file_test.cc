@@ -83,7 +83,7 @@ TEST_CASE("A compressed file that was cut anywhere is called truncated") {
   for (const std::string& whole : {Gzip(Text()), Xz(Text())}) {
     for (const size_t size : {size_t{7}, whole.size() / 2, whole.size() - 5, whole.size() - 1}) {
       CAPTURE(size, whole.size());
-      CHECK_THROWS_WITH(Unpacked(whole.substr(0, size)), Catch::Matchers::Contains("truncated"));
+      CHECK_THROWS_WITH(Unpacked(whole.substr(0, size)), ContainsSubstring("truncated"));
     }
   }
 }
@@ -93,7 +93,7 @@ TEST_CASE("A compressed file with a wrong byte is called damaged") {
     bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 0x55);
     CHECK_THROWS_AS(Unpacked(bytes), InputError);
   }
-  CHECK_THROWS_WITH(Unpacked(Gzip(Text()) + "junk"), Catch::Matchers::Contains("damaged"));
+  CHECK_THROWS_WITH(Unpacked(Gzip(Text()) + "junk"), ContainsSubstring("damaged"));
 }
 
 TEST_CASE("A file that is missing, empty or no file is refused in one sentence") {
@@ -103,7 +103,7 @@ TEST_CASE("A file that is missing, empty or no file is refused in one sentence")
   CHECK_THROWS_AS(GenomeFile("/dev/null"), InputError);
   const TemporaryFile empty("");
   CHECK_THROWS_WITH(GenomeFile(empty.path()), empty.path() + " is empty.");
-  CHECK_THROWS_WITH(Unpacked(Gzip("")), Catch::Matchers::Contains("is empty."));
+  CHECK_THROWS_WITH(Unpacked(Gzip("")), ContainsSubstring("is empty."));
 }
 
 TEST_CASE("Counting in private gives the spectrum known by hand, packed or not") {

@@ -88,13 +88,14 @@ class NodeHeap {
   struct Facts {
     const NodeHeapOptions& options_;
     Topology topology_;                  // as this rank sees it
-    std::vector<NodeSet> usable_nodes_;  // of each rank of the node
+    std::vector<NodeSet> usable_nodes_;  // of each rank of the node, see NodesFor
   };
 
   Failure SetUp(MPI_Comm whole, const NodeHeapOptions& options);
   void Create(const Facts& facts, SegmentAnnouncement* announcement);
   bool Reopen(const Facts& facts);
   void Attach(const Facts& facts, const SegmentAnnouncement& announcement);
+  static NodeSet NodesFor(const NodeHeapOptions& options, const Topology& topology);
   void ChooseUnits(const Facts& facts, uint64_t region_bytes);
   void PrintUnits(const Facts& facts) const;
 
@@ -146,7 +147,8 @@ inline Failure NodeHeap::SetUp(MPI_Comm whole, const NodeHeapOptions& options) {
   });
   if (const Failure failure = Agree(whole, outcome)) return failure;
 
-  CheckMpi(MPI_Allgather(&facts.topology_.usable_nodes_, sizeof(NodeSet), MPI_BYTE,
+  const NodeSet own_nodes = NodesFor(options, facts.topology_);
+  CheckMpi(MPI_Allgather(&own_nodes, sizeof(NodeSet), MPI_BYTE,
                          facts.usable_nodes_.data(), sizeof(NodeSet), MPI_BYTE, comms_.node()),
            "MPI_Allgather");
   SegmentAnnouncement announcement;
@@ -213,6 +215,15 @@ inline void NodeHeap::Attach(const Facts& facts, const SegmentAnnouncement& anno
   backend_ = AttachHeapBackend(announcement, facts.options_);
   ChooseUnits(facts, backend_->size_bytes());
   allocator_ = backend_->AttachAlloc<ipc::MultiProcessAllocator>(units_.options_);
+}
+
+/** Where this rank's units may lie: on the node that it names, or on those whose CPUs it may use. */
+inline NodeSet NodeHeap::NodesFor(const NodeHeapOptions& options, const Topology& topology) {
+  // It names none, or one that is not there: that is for AutoUnits to refuse.
+  if (options.numa_node_ >= topology.node_count_) return topology.usable_nodes_;
+  NodeSet named;
+  named.Add(options.numa_node_);
+  return named;
 }
 
 inline void NodeHeap::ChooseUnits(const Facts& facts, uint64_t region_bytes) {

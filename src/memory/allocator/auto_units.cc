@@ -52,7 +52,9 @@ UnitChoice AutoUnits(const UnitRequest& request) {
   choice.node_count_ = request.node_count_;
   choice.local_rank_ = request.local_rank_;
   choice.local_size_ = ranks;
-  choice.is_bound_ = request.usable_nodes_[request.local_rank_].Count() == 1;
+  choice.is_named_ = request.asked_.numa_node_ != kAnyNode;
+  choice.is_bound_ = !choice.is_named_ && request.node_count_ > 1 &&
+                     request.usable_nodes_[request.local_rank_].Count() == 1;
 
   NodeSet nodes_in_use;
   choice.ranks_on_node_ = 0;
@@ -78,9 +80,10 @@ UnitChoice AutoUnits(const UnitRequest& request) {
 }
 
 std::string UnitChoice::Describe() const {
+  const char* why = is_named_ ? " (as asked)" : is_bound_ ? " (bound)" : " (by rank)";
   return "rank " + std::to_string(local_rank_) + " of " + std::to_string(local_size_) + ": node " +
          std::to_string(node_) + " of " + std::to_string(node_count_) +
-         (is_bound_ ? " (bound)" : " (by rank)") + ", process unit " +
+         (node_count_ > 1 ? why : "") + ", process unit " +
          SizeText(options_.process_unit_bytes_) + ", thread unit " +
          SizeText(options_.thread_unit_bytes_);
 }

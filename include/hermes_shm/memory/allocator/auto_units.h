@@ -23,7 +23,8 @@ struct UnitRequest {
   uint64_t region_bytes_ = 0;
   uint32_t local_rank_ = 0;                // among the ranks that share the region
   uint32_t node_count_ = 1;                // NUMA nodes of the machine
-  std::span<const NodeSet> usable_nodes_;  // one set a rank: the nodes whose CPUs it may use
+  std::span<const NodeSet> usable_nodes_;  // one set a rank: the nodes whose CPUs it may use; of a
+                                           // rank that names a node, that node alone
   MultiProcessOptions asked_;              // upper limits, and what AutoUnits has no say in; a
                                            // numa_node_ is this rank's, whatever CPUs it may use
 };
@@ -35,16 +36,18 @@ struct UnitChoice {
   uint32_t local_rank_ = 0;      // whose choice this is
   uint32_t local_size_ = 1;      // ranks that share the region
   uint32_t ranks_on_node_ = 1;   // of them those that got the same node
-  bool is_bound_ = false;        // the rank may run on this node only
+  bool is_named_ = false;        // the rank asked for this node
+  bool is_bound_ = false;        // it did not, and may run on this one of several nodes only
   MultiProcessOptions options_;  // for MakeAlloc and AttachAlloc
 
-  /** "rank 3 of 8: node 1 of 4 (bound), process unit 64 MiB, thread unit 4 MiB". */
+  /** "rank 3 of 8: node 1 of 4 (bound), process unit 64 MiB, thread unit 4 MiB"; in the brackets
+   * stands why it is that node: bound, as asked, or by rank. On a machine with one there are none. */
   HSHM_API std::string Describe() const;
 };
 
 /**
- * Chooses the NUMA node and the units of one rank. A rank that may run inside one node only gets
- * that node; any other gets number local_rank * n / local_size of the n nodes that it may use. The
+ * Chooses the NUMA node and the units of one rank. A rank that names a node gets it, and one that
+ * may run inside one node only that node; any other gets number local_rank * n / local_size of the n nodes that it may use. The
  * units are placed there (numa_node_) if the machine has more than one node.
  *
  * The region, less an eighth for headers and page table, is divided evenly among the nodes that
