@@ -1,5 +1,7 @@
-/** Heaps that outlive MPI_Finalize: destroyed or closed afterwards, used between. */
+/** Heaps that outlive MPI_Finalize: destroyed or closed afterwards, used between. Before MPI_Init and
+ * after MPI_Finalize none is set up. */
 #include <optional>
+#include <string_view>
 
 #include "hermes_shm/mpi/node_heap.h"
 #include "support.h"
@@ -19,9 +21,25 @@ void Use(NodeHeap& heap) {
   heap->Free(HSHM_DEFAULT_MEM_CTX, block);
 }
 
+/** Neither World nor Fail is there to help: MPI is not running. */
+void ExpectRefused(const char* when) {
+  const char* said = "nothing";
+  try {
+    const NodeHeap heap(MPI_COMM_WORLD);
+  } catch (const hshm::Error& error) {
+    const bool is_told = std::string_view(error.what()).find("MPI is not running") !=
+                         std::string_view::npos;
+    if (error.code() == hshm::ErrorCode::kUnsupported && is_told) return;
+    said = hshm::ErrorCodeName(error.code());
+  }
+  std::fprintf(stderr, "after_finalize: %s a heap was asked for, and %s was thrown\n", when, said);
+  std::exit(1);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  ExpectRefused("before MPI_Init");
   std::optional<World> world(std::in_place, &argc, &argv);
   const Segments segments;
   NodeHeapOptions options;
@@ -35,6 +53,7 @@ int main(int argc, char** argv) {
   Done(*world, "after_finalize");
   world.reset();
 
+  ExpectRefused("after MPI_Finalize");
   Use(*destroyed_at_exit);
   Use(closed_late);
   Use(destroyed_late);

@@ -73,6 +73,29 @@ void TestLeaderHasBadArguments(const World& world, const Segments& segments) {
   ExpectFailure(world, segments, Attempt(options), ErrorCode::kOutOfRange, 0, "");
 }
 
+/** Sizes that no heap can have, and a file where no directory is. */
+void TestLeaderHasBadSizeOrPlace(const World& world, const Segments& segments) {
+  NodeHeapOptions options = Options(segments, "small");
+  options.capacity_bytes_ = 4_KiB;
+  ExpectFailure(world, segments, Attempt(options), ErrorCode::kOutOfRange, 0, "the smallest is 262144 bytes");
+  options = Options(segments, "shrinking");
+  options.max_capacity_bytes_ = 32_MiB;
+  ExpectFailure(world, segments, Attempt(options), ErrorCode::kOutOfRange, 0,
+                "max_size_bytes_ must be 0 or at least the size");
+  options = Options(segments, "");
+  const std::string missing = "/tmp/" + segments.Name("missing");
+  options.url_ = missing + "/heap";
+  ExpectFailure(world, segments, Attempt(options), ErrorCode::kNotFound, 0, missing);
+}
+
+/** One follower names a NUMA node that no machine has. */
+void TestFollowerNamesNoNode(const World& world, const Segments& segments, int victim) {
+  NodeHeapOptions options = Options(segments, "node");
+  if (world.rank() == victim) options.numa_node_ = hshm::kMaxNumaNodes;
+  ExpectFailure(world, segments, Attempt(options), ErrorCode::kOutOfRange, victim,
+                "Units on NUMA node 1024 were asked for");
+}
+
 /** A living segment of the same name is left alone. */
 void TestNameIsTaken(const World& world, const Segments& segments) {
   NodeHeapOptions options = Options(segments, "taken");
@@ -151,13 +174,30 @@ void TestFollowerSeesOtherDirectory(const World& world, const Segments& segments
   }
 }
 
-void TestUnusableCommunicator() {
+void ExpectRefused(MPI_Comm comm, ErrorCode expected, const std::string& part) {
   try {
-    const NodeHeap heap(MPI_COMM_NULL);
-    MPI_CHECK(!"MPI_COMM_NULL was accepted");
+    const NodeHeap heap(comm);
+    MPI_CHECK(!"the communicator was accepted");
   } catch (const Error& error) {
-    MPI_CHECK(error.code() == ErrorCode::kOutOfRange);
+    MPI_CHECK(error.code() == expected);
+    MPI_CHECK(std::string(error.what()).find(part) != std::string::npos);
   }
+}
+
+void TestUnusableCommunicator(const World& world, const Segments& segments) {
+  ExpectRefused(MPI_COMM_NULL, ErrorCode::kOutOfRange, "MPI_COMM_NULL");
+
+  // Rank 0 and all others, as two groups.
+  MPI_Comm group = MPI_COMM_NULL;
+  MPI_Comm inter = MPI_COMM_NULL;
+  const bool is_first = world.rank() == 0;
+  MPI_Comm_split(MPI_COMM_WORLD, is_first ? 0 : 1, world.rank(), &group);
+  MPI_Intercomm_create(group, 0, MPI_COMM_WORLD, is_first ? 1 : 0, 0, &inter);
+  ExpectRefused(inter, ErrorCode::kUnsupported, "MPI_Intercomm_merge");
+  MPI_Comm_free(&inter);
+  MPI_Comm_free(&group);
+  MPI_CHECK(segments.Count() == 0);
+  world.Barrier();
 }
 
 }  // namespace
@@ -168,12 +208,14 @@ int main(int argc, char** argv) {
   const int last = world.size() - 1;
   TestLeaderHasNoSpace(world, segments);
   TestLeaderHasBadArguments(world, segments);
+  TestLeaderHasBadSizeOrPlace(world, segments);
   TestNameIsTaken(world, segments);
   TestFollowerCannotMap(world, segments, 1);
   TestFollowerCannotMap(world, segments, last);
   TestFollowerCannotOpen(world, segments, last);
   TestFollowerSeesOtherDirectory(world, segments, last);
-  TestUnusableCommunicator();
+  TestFollowerNamesNoNode(world, segments, last);
+  TestUnusableCommunicator(world, segments);
 
   NodeHeap heap(MPI_COMM_WORLD, Options(segments, "afterwards"));  // nothing was spoilt
   MPI_CHECK(!heap->Allocate(HSHM_DEFAULT_MEM_CTX, 100).IsNull());
