@@ -5,9 +5,9 @@
 #include <span>
 #include <string>
 
+#include "iterated.h"
 #include "options.h"
 #include "shared_matrix.h"
-#include "solvers.h"
 #include "team.h"
 
 namespace spmv {

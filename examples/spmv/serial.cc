@@ -4,14 +4,21 @@
 #include <cmath>
 #include <tuple>
 
+#include "row_split.h"
 #include "start_vector.h"
 
 namespace spmv {
 namespace {
 
 double Dot(const std::vector<double>& a, const std::vector<double>& b) {
+  const uint64_t block_rows = BlockRows(a.size());
   double sum = 0;
-  for (uint64_t i = 0; i < a.size(); ++i) sum += a[i] * b[i];
+  for (uint64_t begin = 0; begin < a.size(); begin += block_rows) {
+    const uint64_t end = std::min<uint64_t>(begin + block_rows, a.size());
+    double block = 0;
+    for (uint64_t i = begin; i < end; ++i) block += a[i] * b[i];
+    sum += block;
+  }
   return sum;
 }
 
@@ -32,11 +39,8 @@ std::vector<double> StartVector(uint64_t size) {
 }
 
 SerialMatrix::SerialMatrix(const MatrixSource& source, double shift)
-    : rows_(source.rows()), columns_(source.columns()) {
+    : rows_(source.rows()), columns_(source.columns()), shift_(shift) {
   source.CheckStored(source.ForEach(0, 1, [&](const Entry& entry) { entries_.push_back(entry); }));
-  if (shift != 0) {
-    for (uint32_t i = 0; i < rows_; ++i) entries_.push_back({i, i, shift});
-  }
   std::sort(entries_.begin(), entries_.end(), [](const Entry& a, const Entry& b) {
     return std::tie(a.row_, a.column_, a.value_) < std::tie(b.row_, b.column_, b.value_);
   });
@@ -54,6 +58,9 @@ SerialMatrix::SerialMatrix(const MatrixSource& source, double shift)
 std::vector<double> SerialMatrix::Times(const std::vector<double>& x) const {
   std::vector<double> y(rows_);
   for (const Entry& entry : entries_) y[entry.row_] += entry.value_ * x[entry.column_];
+  if (shift_ != 0) {
+    for (uint64_t i = 0; i < rows_; ++i) y[i] += shift_ * x[i];
+  }
   return y;
 }
 
@@ -61,6 +68,9 @@ std::vector<double> SerialMatrix::Magnitudes(const std::vector<double>& x) const
   std::vector<double> sums(rows_);
   for (const Entry& entry : entries_) {
     sums[entry.row_] += std::abs(entry.value_ * x[entry.column_]);
+  }
+  if (shift_ != 0) {
+    for (uint64_t i = 0; i < rows_; ++i) sums[i] += std::abs(shift_ * x[i]);
   }
   return sums;
 }

@@ -6,17 +6,21 @@
 
 #include "matrix_source.h"
 
-/** What the ranks' results are compared with: one process, its own memory, the plainest loops. */
+/**
+ * What the ranks' results are compared with: one process, its own memory, the plainest loops. Only
+ * the order in which numbers are added up is that of the ranks: a row by its columns and then the
+ * shift, scalar products by BlockRows. So both round alike, and no tolerance has to allow for what
+ * an ill-conditioned matrix makes of rounding.
+ */
 namespace spmv {
 
 class SerialMatrix {
  public:
-  /** Adds shift on the diagonal. @throws InputError */
+  /** The operator is the matrix plus shift times the identity. @throws InputError */
   SerialMatrix(const MatrixSource& source, double shift);
 
   uint64_t rows() const { return rows_; }
   uint64_t columns() const { return columns_; }
-  uint64_t EntryCount() const { return entries_.size(); }  // the shift's included
 
   std::vector<double> Times(const std::vector<double>& x) const;
   /** For each row the sum of |element * x|: what an error of rounding is relative to. */
@@ -25,6 +29,7 @@ class SerialMatrix {
  private:
   uint64_t rows_;
   uint64_t columns_;
+  double shift_;
   std::vector<Entry> entries_;  // by row and column
 };
 

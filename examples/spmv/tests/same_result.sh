@@ -28,7 +28,8 @@ same() {  # RANKS...: as run gives out and vector the same as those that are exp
 expect() { run "$@"; mv out expected; mv vector expected_vector; }  # same as run
 
 right() {  # TASK MATRIX [SHIFT [TOLERANCE]]: as python computes it
-  python3 "$here/matrices.py" "$1" "$2" expected_vector "${@:3}" >&2 || fail "$1 of $2 is wrong"
+  python3 "$here/matrices.py" "$1" "$2" expected_vector expected "${@:3}" >&2 ||
+    fail "$1 of $2 is wrong"
 }
 
 python3 "$here/matrices.py" make
@@ -47,6 +48,10 @@ grep -q '^ranks: 5 on 2 nodes' err || fail "not on 2 nodes"
 gzip -k made_general.mtx
 run 3 -- made_general.mtx.gz
 cmp vector expected_vector >&2 || fail "gzip: another vector"
+
+expect 4 -- made_positive.mtx --power --shift 0.5 --tolerance 1e-10 --verify
+right power made_positive.mtx 0.5 1e-10
+same 3 LD_PRELOAD="$two_nodes" -- made_positive.mtx --power --shift 0.5 --tolerance 1e-10 --verify
 
 for task in power cg; do
   expect 1 -- made_poisson10.mtx --$task --tolerance 1e-6 --verify
