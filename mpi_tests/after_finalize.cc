@@ -1,5 +1,7 @@
-/** Heaps that outlive MPI_Finalize: destroyed or closed afterwards, used between. Before MPI_Init and
- * after MPI_Finalize none is set up. */
+/**
+ * Heaps that outlive MPI_Finalize: destroyed or closed afterwards, used between. None is set up
+ * before MPI_Init or after MPI_Finalize.
+ */
 #include <optional>
 #include <string_view>
 
@@ -27,8 +29,8 @@ void ExpectRefused(const char* when) {
   try {
     const NodeHeap heap(MPI_COMM_WORLD);
   } catch (const hshm::Error& error) {
-    const bool is_told = std::string_view(error.what()).find("MPI is not running") !=
-                         std::string_view::npos;
+    const bool is_told =
+        std::string_view(error.what()).find("MPI is not running") != std::string_view::npos;
     if (error.code() == hshm::ErrorCode::kUnsupported && is_told) return;
     said = hshm::ErrorCodeName(error.code());
   }

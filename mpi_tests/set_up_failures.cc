@@ -77,7 +77,8 @@ void TestLeaderHasBadArguments(const World& world, const Segments& segments) {
 void TestLeaderHasBadSizeOrPlace(const World& world, const Segments& segments) {
   NodeHeapOptions options = Options(segments, "small");
   options.capacity_bytes_ = 4_KiB;
-  ExpectFailure(world, segments, Attempt(options), ErrorCode::kOutOfRange, 0, "the smallest is 262144 bytes");
+  ExpectFailure(world, segments, Attempt(options), ErrorCode::kOutOfRange, 0,
+                "the smallest is 262144 bytes");
   options = Options(segments, "shrinking");
   options.max_capacity_bytes_ = 32_MiB;
   ExpectFailure(world, segments, Attempt(options), ErrorCode::kOutOfRange, 0,

@@ -59,7 +59,7 @@ void Check(Team& team, const Options& options, const Outcome& outcome) {
   Together(team.all(), [&] {
     if (!team.IsFirst() || !options.verify_) return;
     WithPrivateSource(options, [&](const MatrixSource& source) {
-      std::fprintf(stderr, "verified: %s\n", 
+      std::fprintf(stderr, "verified: %s\n",
                    Verify(source, options, outcome.iterated_, outcome.vector_).c_str());
     });
   });

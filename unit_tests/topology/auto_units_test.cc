@@ -117,7 +117,7 @@ TEST_CASE("AutoUnits describes its choice in one line") {
         "rank 0 of 2: node 1 of 2 (as asked), process unit 256 MiB, thread unit 16 MiB");
 }
 
-TEST_CASE("AutoUnits calls no rank bound that runs on the one node of a machine, or named its own") {
+TEST_CASE("AutoUnits calls no rank bound that named its node, or whose machine has one") {
   CHECK_FALSE(Choose(Request(1_GiB, 1), {Nodes({0})})[0].is_bound_);
   UnitRequest request = Request(1_GiB, 2);
   CHECK(Choose(request, {Nodes({0})})[0].is_bound_);

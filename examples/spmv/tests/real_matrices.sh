@@ -9,10 +9,13 @@ source "$(dirname "${BASH_SOURCE[0]}")/mpi_env.sh"
 count=0
 
 check() {  # TASK MATRIX [SHIFT TOLERANCE]
-  local task=$1 matrix=$folder/$2.mtx shift=${3:-0} tolerance=${4:-1e-8} flags=()
+  local task=$1 matrix=$folder/$2.mtx shift=${3:-0} tolerance=${4:-1e-8} flags=() several=4
   [ -r "$matrix" ] || return 0
-  if [ "$task" != product ]; then flags=("--$task" --shift "$shift" --tolerance "$tolerance"); fi
-  for ranks in 1 4; do
+  if [ "$task" != product ]; then
+    flags=("--$task" --shift "$shift" --tolerance "$tolerance")
+    several=2  # they wait for each other in each iteration, and MPICH's ranks poll
+  fi
+  for ranks in 1 "$several"; do
     run_ranks "$ranks" "$program" "$matrix" "${flags[@]}" --verify --output "vector$ranks" \
       >"said$ranks" 2>err || { cat err >&2; fail "$task of $2 on $ranks ranks: exit status $?"; }
     grep -q '^verified: ' err || fail "$task of $2 on $ranks ranks: not verified"
@@ -34,4 +37,4 @@ if [ "$count" -eq 0 ]; then
   exit 77
 fi
 no_shared_memory_left || fail "left something in shared memory"
-echo "real_matrices: $count tasks on 1 and 4 ranks"
+echo "real_matrices: $count tasks, on one rank and on several"

@@ -87,7 +87,7 @@ TEST_CASE("A solution is refused when it is off by more than 1e-12 of its length
   CHECK_THROWS_WITH(found.Said(), "The solution differs from a serial one by 2.0e+00.");
 }
 
-TEST_CASE("A product is refused when one element is off by more than 1e-12 of its row, or no number") {
+TEST_CASE("A product is refused when one element is off by more than 1e-12 of its row, or is nan") {
   Found found(Task::kProduct, 0);
   found.vector_[35] += 1e-11 * (4 * StartValue(35) + StartValue(34) + StartValue(29));
   CHECK_THROWS_WITH(found.Said(), "The product differs from a serial one by 1.0e-11.");

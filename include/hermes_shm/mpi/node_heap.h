@@ -148,8 +148,8 @@ inline Failure NodeHeap::SetUp(MPI_Comm whole, const NodeHeapOptions& options) {
   if (const Failure failure = Agree(whole, outcome)) return failure;
 
   const NodeSet own_nodes = NodesFor(options, facts.topology_);
-  CheckMpi(MPI_Allgather(&own_nodes, sizeof(NodeSet), MPI_BYTE,
-                         facts.usable_nodes_.data(), sizeof(NodeSet), MPI_BYTE, comms_.node()),
+  CheckMpi(MPI_Allgather(&own_nodes, sizeof(NodeSet), MPI_BYTE, facts.usable_nodes_.data(),
+                         sizeof(NodeSet), MPI_BYTE, comms_.node()),
            "MPI_Allgather");
   SegmentAnnouncement announcement;
   if (is_leader()) announcement.node_count_ = SizeOf(comms_.leaders());
@@ -217,7 +217,7 @@ inline void NodeHeap::Attach(const Facts& facts, const SegmentAnnouncement& anno
   allocator_ = backend_->AttachAlloc<ipc::MultiProcessAllocator>(units_.options_);
 }
 
-/** Where this rank's units may lie: on the node that it names, or on those whose CPUs it may use. */
+/** Where this rank's units may lie: the node that it names, or those whose CPUs it may use. */
 inline NodeSet NodeHeap::NodesFor(const NodeHeapOptions& options, const Topology& topology) {
   // It names none, or one that is not there: that is for AutoUnits to refuse.
   if (options.numa_node_ >= topology.node_count_) return topology.usable_nodes_;

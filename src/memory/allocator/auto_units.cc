@@ -83,9 +83,8 @@ std::string UnitChoice::Describe() const {
   const char* why = is_named_ ? " (as asked)" : is_bound_ ? " (bound)" : " (by rank)";
   return "rank " + std::to_string(local_rank_) + " of " + std::to_string(local_size_) + ": node " +
          std::to_string(node_) + " of " + std::to_string(node_count_) +
-         (node_count_ > 1 ? why : "") + ", process unit " +
-         SizeText(options_.process_unit_bytes_) + ", thread unit " +
-         SizeText(options_.thread_unit_bytes_);
+         (node_count_ > 1 ? why : "") + ", process unit " + SizeText(options_.process_unit_bytes_) +
+         ", thread unit " + SizeText(options_.thread_unit_bytes_);
 }
 
 }  // namespace hshm::ipc

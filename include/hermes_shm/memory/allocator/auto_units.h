@@ -40,15 +40,18 @@ struct UnitChoice {
   bool is_bound_ = false;        // it did not, and may run on this one of several nodes only
   MultiProcessOptions options_;  // for MakeAlloc and AttachAlloc
 
-  /** "rank 3 of 8: node 1 of 4 (bound), process unit 64 MiB, thread unit 4 MiB"; in the brackets
-   * stands why it is that node: bound, as asked, or by rank. On a machine with one there are none. */
+  /**
+   * "rank 3 of 8: node 1 of 4 (bound), process unit 64 MiB, thread unit 4 MiB". The brackets say
+   * why it is that node: bound, as asked, or by rank. Where there is one node there are none.
+   */
   HSHM_API std::string Describe() const;
 };
 
 /**
  * Chooses the NUMA node and the units of one rank. A rank that names a node gets it, and one that
- * may run inside one node only that node; any other gets number local_rank * n / local_size of the n nodes that it may use. The
- * units are placed there (numa_node_) if the machine has more than one node.
+ * may run inside one node only that node; any other gets number local_rank * n / local_size of the
+ * n nodes that it may use. The units are placed there (numa_node_) if the machine has more than one
+ * node.
  *
  * The region, less an eighth for headers and page table, is divided evenly among the nodes that
  * some rank got, and a node's part among its ranks: process unit = that, at most what was asked for
