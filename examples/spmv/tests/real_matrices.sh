@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Matrices of the SuiteSparse collection, symmetric and not, against Python and a serial recount:
 #   real_matrices.sh MPIRUN SPMV FOLDER
-# Those that are in the folder, or in that of the variable SPMV_MATRICES; skipped (77) without any.
+# Those that the folder has, or that of the variable SPMV_MATRICES instead; skipped (77) without any.
 set -euo pipefail
-mpirun=$1 program=$2 folder=${3:-${SPMV_MATRICES:-}}
+mpirun=$1 program=$2 folder=${SPMV_MATRICES:-${3:-}}
 source "$(dirname "${BASH_SOURCE[0]}")/mpi_env.sh"
 
 count=0
