@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Matrices of the SuiteSparse collection, symmetric and not, against Python and a serial recount:
 #   real_matrices.sh MPIRUN SPMV FOLDER
-# Those that the folder has, or that of the variable SPMV_MATRICES instead; skipped (77) without any.
+# Those that the folder has, or the one that SPMV_MATRICES names instead; skipped (77) without any.
 set -euo pipefail
 mpirun=$1 program=$2 folder=${SPMV_MATRICES:-${3:-}}
 source "$(dirname "${BASH_SOURCE[0]}")/mpi_env.sh"
