@@ -32,6 +32,8 @@ class Hshm(CMakePackage, CudaPackage, ROCmPackage):
     variant("tools", default=True, description="Build bin/hshm, the command line")
     variant("checked", default=False, description="Find every misuse of a block at the call")
     variant("tests", default=False, description="Build the unit and MPI tests")
+    # With +cuda or +rocm, of the build systems: what kernels may use is compiled for these GPUs, and
+    # the build fails where it cannot be. Memory of GPUs is not in this release.
 
     depends_on("c", type="build")
     depends_on("cxx", type="build")
@@ -43,6 +45,8 @@ class Hshm(CMakePackage, CudaPackage, ROCmPackage):
     depends_on("nlohmann-json@3:", type="build", when="+tools")
     depends_on("catch2@2.13.10:", type=("build", "test"), when="+tests")
     depends_on("python@3.8:", type=("build", "test"), when="+tests")
+    depends_on("cuda@12.4:", when="+cuda")
+    depends_on("hip@5.2:", when="+rocm")
 
     conflicts("%gcc@:10", msg="hshm is written in C++20: GCC 11 or newer")
     conflicts("%clang@:13", msg="hshm is written in C++20: Clang 14 or newer")
@@ -50,6 +54,7 @@ class Hshm(CMakePackage, CudaPackage, ROCmPackage):
     conflicts("platform=darwin", msg="hshm runs on Linux")
     conflicts("+cuda", when="+rocm", msg="a build is for CUDA or for ROCm, not for both")
     conflicts("cuda_arch=none", when="+cuda", msg="name the GPUs, such as cuda_arch=80,90")
+    conflicts("amdgpu_target=none", when="+rocm", msg="name the GPUs: amdgpu_target=gfx90a")
 
     def cmake_args(self):
         args = [
@@ -78,8 +83,16 @@ class Hshm(CMakePackage, CudaPackage, ROCmPackage):
     def test_minimal(self):
         """build examples/minimal against the installed package and run it"""
         source = join_path(self.test_suite.current_test_cache_dir, "examples", "minimal")
+        prefixes = [self.prefix]
+        if self.spec.satisfies("+hwloc") and self.spec.satisfies("~shared"):
+            prefixes.append(self.spec["hwloc"].prefix)  # a static library leaves it to who links
         cmake = Executable(self.spec["cmake"].prefix.bin.cmake)
-        cmake("-S", source, "-B", "minimal", self.define("CMAKE_PREFIX_PATH", self.prefix))
+        cmake(
+            "-S", source, "-B", "minimal",
+            self.define("CMAKE_PREFIX_PATH", prefixes),
+            # Compilers are build dependencies: a stand-alone test has none in its environment.
+            self.define("CMAKE_CXX_COMPILER", self.compiler.cxx),
+        )
         cmake("--build", "minimal")
         output = Executable(join_path("minimal", "minimal"))(output=str.split, error=str.split)
         check_outputs("100 squares in one heap, the last is 9801", output)

@@ -1,7 +1,8 @@
 # What a user may choose. Values that the code must know go into hermes_shm/base/config.h as 0 or 1.
 
-option(BUILD_SHARED_LIBS "Build libhshm as a shared library" ${PROJECT_IS_TOP_LEVEL})
-option(HSHM_BUILD_TESTS "Build the unit, MPI and style tests" ${PROJECT_IS_TOP_LEVEL})
+if(PROJECT_IS_TOP_LEVEL)  # else it is the parent's, who may have none
+  option(BUILD_SHARED_LIBS "Build libhshm as a shared library" ON)
+endif()
 option(HSHM_BUILD_BENCHMARKS "Build the benchmarks of ./dev bench" OFF)
 option(HSHM_BUILD_EXAMPLES "Build the examples against the build tree" OFF)
 if(CMAKE_SYSTEM_NAME STREQUAL "Linux")
@@ -13,15 +14,18 @@ option(HSHM_INSTALL "Generate the install rules" ${PROJECT_IS_TOP_LEVEL})
 option(HSHM_WERROR "Treat warnings in hshm's own code as errors" OFF)
 option(HSHM_ENABLE_ASSERTS "Compile HSHM_ASSERT in; HSHM_CHECK always is" OFF)
 option(HSHM_CHECKED "MultiProcessAllocator finds every misuse of a block (policy Checked)" OFF)
-option(HSHM_ENABLE_CUDA "Build the CUDA parts" OFF)
-option(HSHM_ENABLE_ROCM "Build the ROCm parts" OFF)
+# What kernels may use is compiled with the rest, for the GPUs of CMAKE_CUDA_ARCHITECTURES or
+# CMAKE_HIP_ARCHITECTURES: see unit_tests/gpu.
+option(HSHM_ENABLE_CUDA "Check the device code with nvcc while building" OFF)
+option(HSHM_ENABLE_ROCM "Check the device code with hipcc while building" OFF)
 
 # AUTO takes what it needs where it is found; ON fails without it; OFF does not look. The tools are the
-# command line, bin/hshm, which needs CLI11 and nlohmann_json.
+# command line, bin/hshm, which needs CLI11 and nlohmann_json; the tests need Catch2.
 if(NOT PROJECT_IS_TOP_LEVEL)
   set(HSHM_BUILD_TOOLS OFF CACHE STRING "Build bin/hshm: AUTO, ON or OFF")
+  set(HSHM_BUILD_TESTS OFF CACHE STRING "Build the unit, MPI and style tests: AUTO, ON or OFF")
 endif()
-foreach(package IN ITEMS ENABLE_MPI ENABLE_HWLOC BUILD_TOOLS)
+foreach(package IN ITEMS ENABLE_MPI ENABLE_HWLOC BUILD_TOOLS BUILD_TESTS)
   set(HSHM_${package} AUTO CACHE STRING "${package}: AUTO, ON or OFF")
   set_property(CACHE HSHM_${package} PROPERTY STRINGS AUTO ON OFF)
   if(NOT HSHM_${package} MATCHES "^(AUTO|ON|OFF|TRUE|FALSE|YES|NO|1|0)$")
@@ -42,18 +46,14 @@ endif()
 if(HSHM_ENABLE_CUDA AND HSHM_ENABLE_ROCM)
   message(FATAL_ERROR "HSHM_ENABLE_CUDA and HSHM_ENABLE_ROCM exclude each other; choose one")
 endif()
+if(HSHM_SANITIZE AND (HSHM_ENABLE_CUDA OR HSHM_ENABLE_ROCM))
+  message(FATAL_ERROR "Code for GPUs is not instrumented: choose HSHM_SANITIZE, or HSHM_ENABLE_CUDA or "
+    "HSHM_ENABLE_ROCM")
+endif()
 
 if(PROJECT_IS_TOP_LEVEL)
   get_property(multi_config GLOBAL PROPERTY GENERATOR_IS_MULTI_CONFIG)
   if(NOT multi_config AND NOT CMAKE_BUILD_TYPE)
     set(CMAKE_BUILD_TYPE RelWithDebInfo CACHE STRING "Build type" FORCE)
-  endif()
-  find_program(HSHM_CCACHE ccache)
-  if(HSHM_CCACHE)
-    foreach(language IN ITEMS C CXX)
-      if(NOT CMAKE_${language}_COMPILER_LAUNCHER)
-        set(CMAKE_${language}_COMPILER_LAUNCHER "${HSHM_CCACHE}")
-      endif()
-    endforeach()
   endif()
 endif()

@@ -7,9 +7,9 @@
 #include "malloc/settings.h"
 
 /**
- * The library has a C++ runtime of its own inside, of which programs know nothing. What throws and
- * what handlers there are belongs to the program's runtime, so that is looked up when no memory is
- * left: std::get_new_handler, std::__throw_bad_alloc, and the nothrow forms, which call operator
+ * The library may have a C++ runtime of its own inside, of which programs know nothing. What throws
+ * and what handlers there are belongs to the program's runtime, so that is looked up when no memory
+ * is left: std::get_new_handler, std::__throw_bad_alloc, and the nothrow forms, which call operator
  * new and catch what it throws.
  */
 #define HSHM_OPERATOR __attribute__((visibility("default")))

@@ -3,7 +3,8 @@
  * linker's --wrap (see CMakeLists.txt) makes each of their references to malloc, operator new and
  * kin one to the functions here. So no slow path of the heap ever calls the heap.
  *
- * Blocks may also come from the system's library, which calls the exported functions.
+ * Blocks may also come from the system's libraries, a shared C++ runtime among them, which call the
+ * exported functions.
  */
 #include <cstddef>
 #include <cstring>

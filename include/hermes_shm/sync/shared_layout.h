@@ -20,10 +20,10 @@ concept SharedLayout = std::is_standard_layout_v<T> && !std::is_pointer_v<T>;
  */
 class PrivateOnly {
  private:
-  [[maybe_unused]] char private_mark_ = 0;
+  char private_mark_ = 0;
 
  protected:
-  [[maybe_unused]] char protected_mark_ = 0;
+  char protected_mark_ = private_mark_;  // which so is used, and no compiler warns
 };
 static_assert(!SharedLayout<PrivateOnly>);
 
