@@ -1,5 +1,5 @@
-"""What package.py takes from Spack, as far as it does: directives that are written down, and a spec,
-a test suite and executables that a test of the recipe can look at afterwards."""
+"""What package.py takes from Spack, as far as it does: directives that are written down, and a
+spec, a test suite and executables that a test of the recipe can look at afterwards."""
 
 import importlib.util
 import os

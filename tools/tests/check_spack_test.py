@@ -90,13 +90,13 @@ class CheckSpackTest(MadeUpTree):
             self.run_tool()
 
     def test_the_sources_of_the_stand_alone_test_must_exist(self):
-        self.change('package.py', 'cache_extra_test_sources(self, join_path("examples", "minimal"))',
-                    'cache_extra_test_sources(self, join_path("examples", "smallest"))')
+        self.change('package.py', 'sources(self, join_path("examples", "minimal"))',
+                    'sources(self, join_path("examples", "smallest"))')
         self.assert_found("keeps 'examples/smallest', which does not exist")
         self.assert_found("builds 'examples/minimal', which it does not keep")
 
     def test_the_stand_alone_test_must_run_what_it_builds(self):
-        self.change('examples/minimal/CMakeLists.txt', 'add_executable(minimal', 'add_executable(least')
+        self.change('examples/minimal/CMakeLists.txt', 'executable(minimal', 'executable(least')
         self.assert_found("runs 'minimal', which examples/minimal does not build")
 
     def test_the_stand_alone_test_must_expect_what_is_printed(self):
