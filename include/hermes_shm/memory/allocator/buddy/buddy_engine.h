@@ -174,11 +174,15 @@ class HSHM_API BuddyEngine {
   }
   /** As it stands there. */
   HSHM_CROSS_FUN uint32_t MarkedOrder(uint32_t head) const noexcept { return MarkOf(head) & 0xff; }
-  /** One that a block can have. */
+  /** Whether a block of this order could begin there: what was overwritten leads nobody out. */
+  HSHM_CROSS_FUN bool CouldBe(uint32_t head, uint32_t order) const noexcept {
+    return order <= max_order_ && uint64_t{head} + Granules(order) <= end_;
+  }
+  /** One that the block can have. */
   HSHM_CROSS_FUN uint32_t OrderOf(uint32_t head) const noexcept {
     const uint32_t order = MarkedOrder(head);
 #if HSHM_IS_HOST  // as in NodeAt
-    HSHM_CHECK(order < kBuddyOrders);
+    HSHM_CHECK(CouldBe(head, order));
 #endif
     return order;
   }

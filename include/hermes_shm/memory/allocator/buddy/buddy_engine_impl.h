@@ -158,7 +158,7 @@ HSHM_KERNEL_COPY uint32_t BuddyEngine::FreeBlockAt(uint32_t granule,
     if (head < first_) break;
     if (!IsHead(head)) continue;
     *order = MarkedOrder(head);
-    return *order >= k && *order < kBuddyOrders ? head : kNone;
+    return *order >= k && CouldBe(head, *order) ? head : kNone;
   }
   return kNone;
 }

@@ -109,11 +109,14 @@ class HSHM_API RootTier {
     }
   }
 
-  /** Root mutex held: whether the head words end where the region does; else ForEachHead stops. */
+  /** Root mutex held: whether the head words end where the region does and name slots that there
+   * can be; else ForEachHead stops. */
   bool HeadsFit() const noexcept {
     uint64_t granule = header_->first_granule_;
     while (granule < header_->granule_end_) {
-      granule += HeadWord::Granules(Head(static_cast<uint32_t>(granule)));
+      const uint32_t word = Head(static_cast<uint32_t>(granule));
+      if (HeadWord::SlotPlusOne(word) > kMaxSlots) return false;
+      granule += HeadWord::Granules(word);
     }
     return granule == header_->granule_end_;
   }
