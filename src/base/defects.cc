@@ -45,6 +45,12 @@ void ForeignPointer(const char* operation, uint64_t offset, uint64_t region_byte
        operation, static_cast<int64_t>(offset), region_bytes);
 }
 
+void ForeignPointer(const char* operation, ipc::AllocatorId named, ipc::AllocatorId here) noexcept {
+  Stop("hshm: ForeignPointer: %s of allocator %" PRIu32 ".%" PRIu32
+       " was given a pointer of allocator %" PRIu32 ".%" PRIu32 ".\n",
+       operation, here.major_, here.minor_, named.major_, named.minor_);
+}
+
 void InvalidFree(const char* operation, uint64_t offset) noexcept {
   Stop("hshm: InvalidFree: %s was given offset %" PRIu64 ", where no allocated block begins.\n",
        operation, offset);

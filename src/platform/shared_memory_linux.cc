@@ -13,6 +13,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <system_error>
 
 #include "hermes_shm/platform/cancellation.h"
 #include "hermes_shm/platform/page.h"
@@ -86,6 +88,9 @@ char* FindAligned(uint64_t size_bytes, uint64_t alignment) noexcept {
 std::string SharedMemoryDirectory() {
   const char* chosen = std::getenv("HSHM_SHM_DIR");
   std::string directory = chosen != nullptr && *chosen != '\0' ? chosen : "/dev/shm";
+  std::error_code error;
+  const std::string absolute = std::filesystem::absolute(directory, error).string();
+  if (!error) directory = absolute;  // so that a segment is found again from another directory
   while (directory.size() > 1 && directory.back() == '/') directory.pop_back();
   return directory;
 }

@@ -41,6 +41,7 @@ class ProbeAllocatorOf : public BaseAllocator<ProbeAllocatorOf<kAllocatorType>> 
     return AllocateOffset(ctx, n);
   }
   void FreeOffsetNoNullCheck(const MemContext&, OffsetPtr<>) noexcept {}
+  size_t GetUsableBytes(OffsetPtr<>) noexcept { return 0; }
   size_t GetCurrentlyAllocatedSize() noexcept { return mark_->load(); }
   MemContext CreateTls(const MemContext& ctx) noexcept { return ctx; }
   void FreeTls(const MemContext&) noexcept {}

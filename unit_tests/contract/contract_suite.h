@@ -22,5 +22,6 @@
 #include "contract/shared_arena_claims.h"
 #include "contract/shared_claims.h"
 #include "contract/stats_claims.h"
+#include "contract/typed_claims.h"
 
 #endif  // HSHM_UNIT_TESTS_CONTRACT_CONTRACT_SUITE_H_

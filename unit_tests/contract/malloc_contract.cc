@@ -20,3 +20,4 @@ struct Traits : contract::Defaults {
 #include "contract/refusal_claims.h"
 #include "contract/stats_claims.h"
 #include "contract/thread_claims.h"
+#include "contract/typed_claims.h"

@@ -19,3 +19,4 @@ struct Traits : contract::Defaults {
 #include "contract/region_claims.h"
 #include "contract/stats_claims.h"
 #include "contract/thread_claims.h"
+#include "contract/typed_claims.h"

@@ -14,6 +14,8 @@ void AtomicCases();
 void AllocatorCases();
 /** Ring buffers: kernel to kernel, kernel to host, host to kernel. */
 void RingCases();
+/** The program of docs/kernels.md. */
+void DocumentedCase();
 
 }  // namespace hshm::test
 

@@ -24,6 +24,7 @@ int main() {
   hshm::test::AtomicCases();
   hshm::test::AllocatorCases();
   hshm::test::RingCases();
+  hshm::test::DocumentedCase();
   std::printf("%d claims do not hold\n", hshm::test::failures);
   return hshm::test::failures == 0 ? 0 : 1;
 }

@@ -258,6 +258,43 @@ TEST_CASE("A process that attached with on_death kReclaim leaves nothing when it
   REQUIRE(alloc->Check());
 }
 
+TEST_CASE("Names of blocks go with them when their process's are deleted, and others stay") {
+  Shared heap(kRegion);
+  MultiProcessAllocator* alloc = heap.first();
+  const auto mine = alloc->NewObj<int>(kCtx, 5);
+  REQUIRE(alloc->SetRoot("mine", mine));
+  const int way = GENERATE(0, 1, 2);  // it detaches, dies, or is reclaimed after its death
+  CAPTURE(way);
+  ChildProcess child([&] {
+    MultiProcessOptions options;
+    options.process_unit_bytes_ = 1 << 20;
+    if (way == 1) options.on_death_ = ipc::OnDeath::kReclaim;
+    MultiProcessAllocator* own = heap.Attach(options);
+    own->SetRoot("small", own->NewObj<int>(kCtx, 7));
+    own->SetRoot("inside", OffsetPtr<>(own->AllocateOffset(kCtx, 50'000).load() + 40'000));
+    own->SetRoot("large", own->Allocate(kCtx, 3 << 20));  // not of a unit
+    own->SetRoot("of the other", mine);
+    if (way == 0) own->shm_detach();
+    raise(SIGKILL);
+    return 0;
+  });
+  const uint32_t slot = alloc->GetMembership().slot() + 1;
+  REQUIRE(child.Wait() == -SIGKILL);
+  if (way == 2) {
+    REQUIRE(alloc->Reclaim(slot, alloc->GetMembership().entry(slot)->generation_.load()));
+  } else {
+    REQUIRE(alloc->Recover() == (way == 0 ? 0u : 1u));
+  }
+  for (const char* name : {"small", "inside", "large"}) {
+    CAPTURE(name);
+    REQUIRE(alloc->FindRoot<char>(name).IsNull());
+    REQUIRE(alloc->SetRoot(name, mine));  // the entry can be had again
+  }
+  REQUIRE(alloc->FindRoot<int>("mine") == mine);
+  REQUIRE(alloc->FindRoot<int>("of the other") == mine);
+  REQUIRE(alloc->Check());
+}
+
 TEST_CASE("shm_detach deletes a process's own blocks and keeps those it adopted") {
   Shared heap(kRegion);
   MultiProcessAllocator* keeper = heap.first();

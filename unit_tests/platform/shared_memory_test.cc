@@ -50,7 +50,7 @@ FileStatus StatusOf(const FileDescriptor& file) {
 
 }  // namespace
 
-TEST_CASE("SharedMemoryDirectory is HSHM_SHM_DIR without its slash, or /dev/shm") {
+TEST_CASE("SharedMemoryDirectory is HSHM_SHM_DIR, absolute and without its slash, or /dev/shm") {
   ChildProcess child([] {
     unsetenv("HSHM_SHM_DIR");
     if (hshm::SharedMemoryDirectory() != "/dev/shm") return 1;
@@ -59,7 +59,10 @@ TEST_CASE("SharedMemoryDirectory is HSHM_SHM_DIR without its slash, or /dev/shm"
     setenv("HSHM_SHM_DIR", "/tmp//", 1);
     if (hshm::SharedMemoryDirectory() != "/tmp") return 3;
     setenv("HSHM_SHM_DIR", "/", 1);
-    return hshm::SharedMemoryDirectory() == "/" ? 0 : 4;
+    if (hshm::SharedMemoryDirectory() != "/") return 4;
+    if (chdir("/dev") != 0) return 5;
+    setenv("HSHM_SHM_DIR", "shm/", 1);
+    return hshm::SharedMemoryDirectory() == "/dev/shm" ? 0 : 6;
   });
   CHECK(child.Wait() == 0);
 }

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "hermes_shm/base/macros.h"
+#include "hermes_shm/base/types.h"
 
 /**
  * The end of a program that broke a rule of an allocator: one function per defect, each prints one
@@ -18,6 +19,10 @@ namespace hshm::defect {
 /** A pointer or offset that lies outside of the region, or in its headers. */
 [[noreturn]] HSHM_API HSHM_CROSS_FUN void ForeignPointer(const char* operation, uint64_t offset,
                                                          uint64_t region_bytes) noexcept;
+/** A typed pointer that names another allocator than the one it was given to. */
+[[noreturn]] HSHM_API HSHM_CROSS_FUN void ForeignPointer(const char* operation,
+                                                         ipc::AllocatorId named,
+                                                         ipc::AllocatorId here) noexcept;
 
 /** An offset inside the region where no block that could be freed begins. */
 [[noreturn]] HSHM_API HSHM_CROSS_FUN void InvalidFree(const char* operation,
@@ -46,6 +51,11 @@ HSHM_CROSS_FUN inline void NullFree(const char* operation) noexcept {
 }
 HSHM_CROSS_FUN inline void ForeignPointer(const char* operation, uint64_t, uint64_t) noexcept {
   HSHM_STOP_KERNEL("ForeignPointer: it was given an offset outside of the region's data", "hshm", 0,
+                   operation);
+}
+HSHM_CROSS_FUN inline void ForeignPointer(const char* operation, ipc::AllocatorId,
+                                          ipc::AllocatorId) noexcept {
+  HSHM_STOP_KERNEL("ForeignPointer: it was given a pointer of another allocator", "hshm", 0,
                    operation);
 }
 HSHM_CROSS_FUN inline void InvalidFree(const char* operation, uint64_t) noexcept {

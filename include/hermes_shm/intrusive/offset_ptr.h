@@ -59,6 +59,11 @@ struct OffsetPtrBase {
   template <bool kOther>
   requires(kOther != kAtomic) HSHM_CROSS_FUN OffsetPtrBase(const OffsetPtrBase<T, kOther>& other)
   noexcept : off_(other.load()) {}
+  /** As T* becomes void*. */
+  template <typename U, bool kOther>
+  requires(std::is_void_v<T> && !std::is_void_v<U>) HSHM_CROSS_FUN
+      OffsetPtrBase(const OffsetPtrBase<U, kOther>& other)
+  noexcept : off_(other.load()) {}
 
   HSHM_CROSS_FUN static OffsetPtrBase GetNull() { return OffsetPtrBase(); }
 
@@ -104,6 +109,11 @@ struct ShmPtrBase {
 
   ShmPtrBase() = default;
   HSHM_CROSS_FUN ShmPtrBase(AllocatorId id, uint64_t offset) : alloc_id_(id), off_(offset) {}
+  /** As T* becomes void*. */
+  template <typename U, bool kOther>
+  requires(std::is_void_v<T> && !std::is_void_v<U>) HSHM_CROSS_FUN
+      ShmPtrBase(const ShmPtrBase<U, kOther>& other)
+      : alloc_id_(other.alloc_id_), off_(other.off_.load()) {}
   HSHM_CROSS_FUN static ShmPtrBase GetNull() { return ShmPtrBase(); }
 
   HSHM_CROSS_FUN bool IsNull() const { return off_.IsNull(); }
@@ -133,11 +143,18 @@ struct FullPtr {
   FullPtr() = default;
   HSHM_CROSS_FUN FullPtr(AllocatorId id, T* ptr, uint64_t offset) : ptr_(ptr), shm_(id, offset) {}
   /** What lies at an offset of the region of alloc (any class with GetId and Convert). */
+  HSHM_ANY_SIDE
   template <typename AllocT>
   HSHM_CROSS_FUN FullPtr(const AllocT* alloc, uint64_t offset)
       : ptr_(alloc->template Convert<T>(OffsetPtr<T>(offset))), shm_(alloc->GetId(), offset) {}
+  HSHM_ANY_SIDE
   template <typename AllocT>
   HSHM_CROSS_FUN FullPtr(const AllocT* alloc, OffsetPtr<T> offset)
+      : FullPtr(alloc, offset.load()) {}
+  /** What AllocateOffset returned, as a T. */
+  HSHM_ANY_SIDE
+  template <typename AllocT>
+  requires(!std::is_void_v<T>) HSHM_CROSS_FUN FullPtr(const AllocT* alloc, OffsetPtr<void> offset)
       : FullPtr(alloc, offset.load()) {}
   HSHM_CROSS_FUN static FullPtr GetNull() { return FullPtr(); }
 

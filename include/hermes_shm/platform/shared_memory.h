@@ -13,7 +13,8 @@
  */
 namespace hshm {
 
-/** Where segments lie: the environment variable HSHM_SHM_DIR, or /dev/shm. No slash at the end. */
+/** Where segments lie: the environment variable HSHM_SHM_DIR, or /dev/shm. An absolute path,
+ * without a slash at the end. */
 HSHM_API std::string SharedMemoryDirectory();
 
 /** Which file it is, under any name and none. Not reused while any process has it open. */

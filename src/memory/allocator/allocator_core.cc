@@ -236,6 +236,11 @@ void AllocatorCore::EndAttachment() noexcept {
   region_ = Region{};
 }
 
+void AllocatorCore::CheckForeign(const char* operation, AllocatorId named) const noexcept {
+  if (!IsAttached()) defect::NotAttached(operation);
+  if (!named.IsNull()) defect::ForeignPointer(operation, named, id_);
+}
+
 void* AllocatorCore::CustomHeader(size_t size_bytes) {
   if (!IsAttached()) defect::NotAttached("GetCustomHeader");
   if (size_bytes > header_->custom_header_bytes_) {

@@ -328,4 +328,9 @@ void ArenaTable::Free(ArenaHost& host, const MemContext& ctx, Offset block) noex
   if (arena.IsOurs(host)) arena.Free(host, block, word);
 }
 
+uint64_t ArenaTable::UsableBytes(ArenaHost& host, const MemContext& ctx,
+                                 Offset block) const noexcept {
+  return BlockWord::Bytes(Open("GetUsableSize", ctx).LivingWord(host, "GetUsableSize", block));
+}
+
 }  // namespace hshm::ipc

@@ -146,6 +146,10 @@ OffsetPtr<> BuddyAllocator::ReallocateBlock(OffsetPtr<> offset, size_t size) noe
   return OffsetPtr<>(Core().Reallocate(offset.load(), size));
 }
 
+size_t BuddyAllocator::GetUsableBytes(OffsetPtr<> offset) noexcept {
+  return Core().UsableBytes(offset.load());
+}
+
 size_t BuddyAllocator::GetCurrentlyAllocatedSize() noexcept { return Core().AllocatedBytes(); }
 
 void BuddyAllocator::AddStats(AllocatorStats* stats) {

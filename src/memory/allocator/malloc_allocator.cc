@@ -168,6 +168,10 @@ OffsetPtr<> MallocAllocator::ReallocateBlock(OffsetPtr<> offset, size_t size) no
   return OffsetPtr<>(Note(resized, after));
 }
 
+size_t MallocAllocator::GetUsableBytes(OffsetPtr<> offset) noexcept {
+  return SystemUsableBytes(BlockAt("GetUsableSize", offset.load()));
+}
+
 size_t MallocAllocator::GetCurrentlyAllocatedSize() noexcept {
   Require("GetCurrentlyAllocatedSize");
   uint64_t sum = 0;

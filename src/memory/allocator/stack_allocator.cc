@@ -68,6 +68,10 @@ OffsetPtr<> StackAllocator::ReallocateBlock(OffsetPtr<> offset, size_t size) noe
   return OffsetPtr<>(Core().Reallocate(offset.load(), size));
 }
 
+size_t StackAllocator::GetUsableBytes(OffsetPtr<> offset) noexcept {
+  return Core().UsableBytes(offset.load());
+}
+
 size_t StackAllocator::GetCurrentlyAllocatedSize() noexcept { return Core().AllocatedBytes(); }
 
 void StackAllocator::AddStats(AllocatorStats* stats) {

@@ -1,6 +1,7 @@
 #ifndef HSHM_MEMORY_ALLOCATOR_ALLOCATOR_CORE_H_
 #define HSHM_MEMORY_ALLOCATOR_ALLOCATOR_CORE_H_
 
+#include <bit>
 #include <cstddef>
 #include <memory>
 #include <string_view>
@@ -73,8 +74,15 @@ class HSHM_API AllocatorCore {
   T* Convert(OffsetPtr<T> offset) const noexcept {
     return offset.IsNull() ? nullptr : reinterpret_cast<T*>(region_.AddressOf(offset.load()));
   }
+  /** What AllocateOffset returned, as a T. */
+  template <typename T>
+  requires(!std::is_void_v<T>) T* Convert(OffsetPtr<> offset) const noexcept {
+    return Convert(offset.Cast<T>());
+  }
+  /** Stops with ForeignPointer when the pointer names another allocator. */
   template <typename T>
   T* Convert(const ShmPtr<T>& ptr) const noexcept {
+    RequireOurs("Convert", ptr.alloc_id_);
     return Convert(OffsetPtr<T>(ptr.off_.load()));
   }
 
@@ -83,6 +91,15 @@ class HSHM_API AllocatorCore {
 
  protected:
   ~AllocatorCore() = default;
+
+  /** Of a typed pointer: that it does not name another allocator. One whose id is null names none,
+   * and is taken for one of this. */
+  HSHM_INLINE void RequireOurs(const char* operation, AllocatorId named) const noexcept {
+    // One comparison of 8 bytes, as this stands in the path of each free.
+    if (HSHM_UNLIKELY(std::bit_cast<uint64_t>(named) != std::bit_cast<uint64_t>(id_))) {
+      CheckForeign(operation, named);
+    }
+  }
 
   /** Lays out the common header. @return where the allocator's own header begins (64-aligned) */
   Offset BeginInit(AllocatorId id, size_t custom_header_size, const Region& region);
@@ -102,12 +119,16 @@ class HSHM_API AllocatorCore {
    * name away; a name that is there already gets the new offset. False when the name is bad, all 63
    * entries are taken, or another process has been stopped in here for 10 s.
    *
-   * Invariant  An entry with offset_ != 0 has its whole name, which changes while it is 0.
-   * Ordering   The version is raised before a change, offset_ is released last. Readers hold no
-   *            lock: they acquire the offset, then the name, and look for another version.
-   * ABA        While the version stays, at most one change is under way: offset and name belong
-   *            together.
-   * Crash      Between name and offset: the entry is free.
+   * A name goes with its block when that is deleted because its process detached or died; it stays
+   * when somebody frees the block: take it away before (SetRoot with a null offset).
+   *
+   * Invariant  An entry with offset_ != 0 has its whole name, which changes while it is 0. Under
+   * the lock only, but for a deleter's step from the deleted block's offset to 0: the entry is free
+   * then, or gets the offset that a holder of the lock is about to set. Ordering   The version is
+   * raised before a change, offset_ is released last. Readers hold no lock: they acquire the
+   * offset, then the name, and look for another version. ABA        While the version stays, at
+   * most one change is under way: offset and name belong together. A deleter's step needs no
+   * version: the name stays. Crash      Between name and offset: the entry is free.
    */
   bool SetRootOffset(std::string_view name, OffsetPtr<> offset) noexcept;
 
@@ -121,6 +142,7 @@ class HSHM_API AllocatorCore {
   AttachedAllocator attached_;  // shown from FinishInit or FinishAttach to BeginDetach
 
   void* CustomHeader(size_t size_bytes);
+  HSHM_NOINLINE void CheckForeign(const char* operation, AllocatorId named) const noexcept;
 };
 
 }  // namespace hshm::ipc

@@ -55,8 +55,15 @@ class AllocatorView {
   HSHM_CROSS_FUN T* Convert(OffsetPtr<T> offset) const noexcept {
     return offset.IsNull() ? nullptr : reinterpret_cast<T*>(GetRegion().AddressOf(offset.load()));
   }
+  /** What AllocateOffset returned, as a T. */
+  template <typename T>
+  requires(!std::is_void_v<T>) HSHM_CROSS_FUN T* Convert(OffsetPtr<> offset) const noexcept {
+    return Convert(offset.Cast<T>());
+  }
+  /** Traps with ForeignPointer when the pointer names another allocator. */
   template <typename T>
   HSHM_CROSS_FUN T* Convert(const ShmPtr<T>& ptr) const noexcept {
+    RequireOurs("Convert", ptr.alloc_id_);
     return Convert(OffsetPtr<T>(ptr.off_.load()));
   }
 
@@ -98,14 +105,16 @@ class AllocatorView {
   template <typename T>
   [[nodiscard]] HSHM_CROSS_FUN FullPtr<T> Reallocate(const MemContext& ctx, const FullPtr<T>& ptr,
                                                      size_t new_size) const noexcept {
+    RequireOurs("Reallocate", ptr.shm_.alloc_id_);
     return ToFullPtr<T>(ReallocateOffset(ctx, OffsetPtr<>(ptr.shm_.off_.load()), new_size));
   }
   template <typename T>
   HSHM_CROSS_FUN void Free(const MemContext& ctx, const FullPtr<T>& ptr) const noexcept {
-    FreeOffset(ctx, OffsetPtr<>(ptr.shm_.off_.load()));
+    Free(ctx, ptr.shm_);
   }
   template <typename T>
   HSHM_CROSS_FUN void Free(const MemContext& ctx, const ShmPtr<T>& ptr) const noexcept {
+    RequireOurs("Free", ptr.alloc_id_);
     FreeOffset(ctx, OffsetPtr<>(ptr.off_.load()));
   }
   template <typename T>
@@ -126,7 +135,10 @@ class AllocatorView {
   template <typename T, typename... Args>
   [[nodiscard]] HSHM_CROSS_FUN FullPtr<T> NewObj(const MemContext& ctx,
                                                  Args&&... args) const noexcept {
-    return NewObjs<T>(ctx, 1, std::forward<Args>(args)...);
+    static_assert(std::is_nothrow_constructible_v<T, Args&&...>);
+    const FullPtr<T> obj = AllocateObjs<T>(ctx, 1);
+    if (!obj.IsNull()) new (obj.ptr_) T(std::forward<Args>(args)...);
+    return obj;
   }
   /** Constructs count objects from the same arguments. Kernels cannot throw, nor may T. */
   template <typename T, typename... Args>
@@ -146,11 +158,18 @@ class AllocatorView {
   HSHM_CROSS_FUN void DelObjs(const MemContext& ctx, const FullPtr<T>& ptr,
                               size_t count) const noexcept {
     if (ptr.IsNull()) defect::NullFree("DelObjs");
+    RequireOurs("DelObjs", ptr.shm_.alloc_id_);
     for (size_t i = 0; i < count; ++i) ptr.ptr_[i].~T();
     Free(ctx, ptr);
   }
 
  private:
+  /** As of a handle: a null id names no allocator. */
+  HSHM_CROSS_FUN void RequireOurs(const char* operation, AllocatorId named) const noexcept {
+    if (HSHM_UNLIKELY(!(named == id_)) && !named.IsNull()) {
+      defect::ForeignPointer(operation, named, id_);
+    }
+  }
   template <typename T>
   HSHM_CROSS_FUN FullPtr<T> ToFullPtr(OffsetPtr<> offset) const noexcept {
     if (HSHM_UNLIKELY(offset.IsNull())) return FullPtr<T>();

@@ -97,6 +97,8 @@ class HSHM_API ArenaTable {
   Offset Reallocate(ArenaHost& host, const MemContext& ctx, Offset block,
                     uint64_t new_bytes) noexcept;
   void Free(ArenaHost& host, const MemContext& ctx, Offset block) noexcept;
+  /** Of a living block: its size in whole words. */
+  uint64_t UsableBytes(ArenaHost& host, const MemContext& ctx, Offset block) const noexcept;
 
  private:
   struct Arena;

@@ -21,7 +21,7 @@ namespace hshm::ipc {
  * 0 and means "no room". All but Init, Attach and Detach are noexcept and safe to call from any
  * thread of any process that is attached. A call whose context IsArena() goes on to
  * AllocateInArena, ReallocateInArena or FreeInArena; where that is asked, ordinary calls must not
- * pay for it.
+ * pay for it. GetUsableBytes is 0 when a lock that it needs cannot be had.
  */
 template <typename A>
 concept CoreAllocator = requires(A a, const MemContext& ctx, Offset off, uint64_t n) {
@@ -34,6 +34,8 @@ concept CoreAllocator = requires(A a, const MemContext& ctx, Offset off, uint64_
   noexcept->std::same_as<OffsetPtr<>>;
   { a.FreeOffsetNoNullCheck(ctx, OffsetPtr<>(off)) }
   noexcept;
+  { a.GetUsableBytes(OffsetPtr<>(off)) }
+  noexcept->std::same_as<size_t>;
   { a.GetCurrentlyAllocatedSize() }
   noexcept->std::same_as<size_t>;
   { a.CreateTls(ctx) }
@@ -162,6 +164,18 @@ class BaseAllocator : public AllocatorCore {
     self().FreeOffsetNoNullCheck(ctx, offset);
   }
 
+  /** Bytes that the block can hold: at least what was asked for; no block of an arena. Stops like a
+   * free of what is no block. 0 when that cannot be found out: there is no room for the thread's
+   * heap, or the holder of the lock is stopped. */
+  size_t GetUsableSize(OffsetPtr<> offset) noexcept {
+    RequireOwn("GetUsableSize", offset);
+    return self().GetUsableBytes(offset);
+  }
+  /** The same of any block, with the context that it was allocated with. */
+  size_t GetUsableSize(const MemContext& ctx, OffsetPtr<> offset) noexcept {
+    return ctx.IsArena() ? UsableBytesInArena(ctx, offset) : GetUsableSize(offset);
+  }
+
   /** A block that is zero. Where an allocator knows that its memory is, it says so on its page and
    * spares the writing; others write all of it. */
   OffsetPtr<> AllocateZeroedOffset(const MemContext& ctx, size_t size) noexcept {
@@ -191,14 +205,17 @@ class BaseAllocator : public AllocatorCore {
   template <typename T>
   [[nodiscard]] FullPtr<T> Reallocate(const MemContext& ctx, const FullPtr<T>& ptr,
                                       size_t new_size) noexcept {
+    RequireOurs("Reallocate", ptr.shm_.alloc_id_);
     return ToFullPtr<T>(ReallocateOffset(ctx, OffsetPtr<>(ptr.shm_.off_.load()), new_size));
   }
+  /** Stops with ForeignPointer when the pointer names another allocator. */
   template <typename T>
   HSHM_INLINE void Free(const MemContext& ctx, const FullPtr<T>& ptr) noexcept {
-    FreeOffset(ctx, OffsetPtr<>(ptr.shm_.off_.load()));
+    Free(ctx, ptr.shm_);
   }
   template <typename T>
-  void Free(const MemContext& ctx, const ShmPtr<T>& ptr) noexcept {
+  HSHM_INLINE void Free(const MemContext& ctx, const ShmPtr<T>& ptr) noexcept {
+    RequireOurs("Free", ptr.alloc_id_);
     FreeOffset(ctx, OffsetPtr<>(ptr.off_.load()));
   }
   template <typename T>
@@ -214,17 +231,30 @@ class BaseAllocator : public AllocatorCore {
     if (count > std::numeric_limits<size_t>::max() / sizeof(T)) return FullPtr<T>();
     return AllocateFor<T>(ctx, count * sizeof(T));
   }
-  /** Only for types whose bytes may be moved. */
+  /** Only for types whose bytes may be moved. On null the old objects are untouched. */
   template <typename T>
   requires std::is_trivially_copyable_v<T>
   [[nodiscard]] FullPtr<T> ReallocateObjs(const MemContext& ctx, const FullPtr<T>& ptr,
                                           size_t new_count) noexcept {
     if (new_count > std::numeric_limits<size_t>::max() / sizeof(T)) return FullPtr<T>();
-    return Reallocate<T>(ctx, ptr, new_count * sizeof(T));
+    if constexpr (alignof(T) > kDefaultAlignment) {
+      return ReallocateAligned<T>(ctx, ptr, new_count * sizeof(T));
+    } else {
+      return Reallocate<T>(ctx, ptr, new_count * sizeof(T));
+    }
   }
+  /** When the constructor throws, the block is freed, and the exception goes on. */
   template <typename T, typename... Args>
   [[nodiscard]] FullPtr<T> NewObj(const MemContext& ctx, Args&&... args) {
-    return NewObjs<T>(ctx, 1, std::forward<Args>(args)...);
+    FullPtr<T> obj = AllocateObjs<T>(ctx, 1);
+    if (obj.IsNull()) return obj;
+    try {
+      new (obj.ptr_) T(std::forward<Args>(args)...);
+    } catch (...) {
+      Free(ctx, obj);
+      throw;
+    }
+    return obj;
   }
   /** Constructs count objects from the same arguments. When a constructor throws, the objects made
    * so far are destroyed, the block is freed, and the exception goes on. */
@@ -249,6 +279,7 @@ class BaseAllocator : public AllocatorCore {
   template <typename T>
   void DelObjs(const MemContext& ctx, const FullPtr<T>& ptr, size_t count) noexcept {
     if (ptr.IsNull()) defect::NullFree("DelObjs");
+    RequireOurs("DelObjs", ptr.shm_.alloc_id_);
     std::destroy_n(ptr.ptr_, count);
     Free(ctx, ptr);
   }
@@ -273,6 +304,7 @@ class BaseAllocator : public AllocatorCore {
   /** Leaves an object for other ranks to find. See AllocatorCore::SetRootOffset. */
   template <typename T>
   bool SetRoot(std::string_view name, const FullPtr<T>& ptr) noexcept {
+    RequireOurs("SetRoot", ptr.shm_.alloc_id_);
     return SetRoot(name, OffsetPtr<>(ptr.shm_.off_.load()));
   }
   bool SetRoot(std::string_view name, OffsetPtr<> offset) noexcept {
@@ -305,6 +337,11 @@ class BaseAllocator : public AllocatorCore {
     RequireOwn("Reallocate", offset);
     Host host(&self());
     return OffsetPtr<>(arenas_->Reallocate(host, arena, offset.load(), size));
+  }
+  HSHM_NOINLINE size_t UsableBytesInArena(MemContext arena, OffsetPtr<> offset) noexcept {
+    RequireOwn("GetUsableSize", offset);
+    Host host(&self());
+    return arenas_->UsableBytes(host, arena, offset.load());
   }
   HSHM_NOINLINE void FreeInArena(MemContext arena, OffsetPtr<> offset) noexcept {
     if (offset.IsNull()) defect::NullFree("FreeOffset");
@@ -352,6 +389,23 @@ class BaseAllocator : public AllocatorCore {
     }
   }
 
+  /** Reallocation knows the default alignment alone, and may move the block: this moves it itself,
+   * where it does not fit or is much too large. */
+  template <typename T>
+  FullPtr<T> ReallocateAligned(const MemContext& ctx, const FullPtr<T>& ptr,
+                               size_t new_bytes) noexcept {
+    if (ptr.IsNull()) return AllocateFor<T>(ctx, new_bytes);
+    RequireOurs("Reallocate", ptr.shm_.alloc_id_);
+    const size_t present = GetUsableSize(ctx, ptr.shm_.off_);
+    if (present == 0 || (new_bytes <= present && new_bytes >= present / 2)) {
+      return present == 0 ? FullPtr<T>() : ptr;
+    }
+    const FullPtr<T> moved = AllocateFor<T>(ctx, new_bytes);
+    if (moved.IsNull()) return new_bytes <= present ? ptr : moved;  // shrinking needs no room
+    std::memcpy(static_cast<void*>(moved.ptr_), ptr.ptr_, bits::Min<size_t>(present, new_bytes));
+    Free(ctx, ptr);
+    return moved;
+  }
   template <typename T>
   FullPtr<T> AllocateFor(const MemContext& ctx, size_t bytes) noexcept {
     if constexpr (alignof(T) > kDefaultAlignment) {

@@ -57,6 +57,8 @@ class HSHM_API BuddyAllocator : public BaseAllocator<BuddyAllocator> {
   void FreeOffsetNoNullCheck(const MemContext& ctx, OffsetPtr<> offset) noexcept {
     ctx.IsArena() ? FreeInArena(ctx, offset) : FreeBlock(offset);
   }
+  /** For GetUsableSize: whole granules; 0 when the lock cannot be had. */
+  size_t GetUsableBytes(OffsetPtr<> offset) noexcept;
 
   /** Bytes of all blocks, in whole granules. */
   size_t GetCurrentlyAllocatedSize() noexcept;

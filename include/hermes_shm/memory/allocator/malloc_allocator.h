@@ -80,6 +80,8 @@ class HSHM_API MallocAllocator : public BaseAllocator<MallocAllocator> {
   void FreeOffsetNoNullCheck(const MemContext& ctx, OffsetPtr<> offset) noexcept {
     ctx.IsArena() ? FreeInArena(ctx, offset) : FreeBlock(offset);
   }
+  /** For GetUsableSize: as the system's malloc tells it. */
+  size_t GetUsableBytes(OffsetPtr<> offset) noexcept;
 
   /** Bytes that all blocks can hold: what malloc rounded the requests up to. */
   size_t GetCurrentlyAllocatedSize() noexcept;

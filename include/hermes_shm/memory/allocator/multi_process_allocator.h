@@ -132,8 +132,8 @@ class HSHM_API BasicMultiProcessAllocator
     FreeRare(NumberOf(ctx), offset);
   }
 
-  /** Bytes that the block can hold: at least what was asked for. Not for blocks of an arena. */
-  size_t GetUsableSize(OffsetPtr<> offset) noexcept;
+  /** For GetUsableSize. */
+  size_t GetUsableBytes(OffsetPtr<> offset) noexcept;
 
   /** Bytes in blocks that some process holds, size classes rounded up. Exact while no one works. */
   size_t GetCurrentlyAllocatedSize() noexcept;

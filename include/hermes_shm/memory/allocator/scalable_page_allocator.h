@@ -62,8 +62,8 @@ class HSHM_API BasicScalablePageAllocator
     ctx.IsArena() ? this->FreeInArena(ctx, offset) : FreeBlock(offset);
   }
 
-  /** Bytes that the block can hold: at least what was asked for. Not for blocks of an arena. */
-  size_t GetUsableSize(OffsetPtr<> offset) noexcept;
+  /** For GetUsableSize. */
+  size_t GetUsableBytes(OffsetPtr<> offset) noexcept;
 
   /** Bytes of all blocks, sizes rounded up. Takes no lock; exact while no one works. */
   size_t GetCurrentlyAllocatedSize() noexcept;

@@ -53,6 +53,8 @@ class HSHM_API StackAllocator : public BaseAllocator<StackAllocator> {
   void FreeOffsetNoNullCheck(const MemContext& ctx, OffsetPtr<> offset) noexcept {
     ctx.IsArena() ? FreeInArena(ctx, offset) : FreeBlock(offset);
   }
+  /** For GetUsableSize. */
+  size_t GetUsableBytes(OffsetPtr<> offset) noexcept;
 
   /** Bytes between bottom and top: headers, padding and blocks freed in the middle included. */
   size_t GetCurrentlyAllocatedSize() noexcept;

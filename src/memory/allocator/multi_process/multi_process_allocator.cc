@@ -313,7 +313,7 @@ void BasicMultiProcessAllocator<Config, kSharing>::FreeRare(uint64_t context,
 }
 
 template <typename Config, multi_process::Sharing kSharing>
-size_t BasicMultiProcessAllocator<Config, kSharing>::GetUsableSize(OffsetPtr<> offset) noexcept {
+size_t BasicMultiProcessAllocator<Config, kSharing>::GetUsableBytes(OffsetPtr<> offset) noexcept {
   Heap* heap = GetHeap(MemContext());
   if (heap == nullptr) return 0;
   heap->CheckBlock("GetUsableSize", offset.load());

@@ -158,6 +158,7 @@ void Sweeper<Config>::SweepPage(uint32_t page, uint32_t unit_end) noexcept {
   const bool is_deleted = deleted_[SlotOf(entry->owner_.Get())] && (shape & kAdopted) == 0;
   // No kind: opened and not used yet, or deleted half.
   if (KindOf(shape) == kKindHeaps || KindOf(shape) == kKindNone || is_deleted) {
+    DropRoots(page, std::max(entry->span_.Get(), 1u));
     pages_.Delete(page);
     return;
   }
@@ -176,6 +177,25 @@ void Sweeper<Config>::SweepPage(uint32_t page, uint32_t unit_end) noexcept {
   ++root_.header().adopted_pages_;
 }
 
+/**
+ * Names of what is about to be deleted go before it does: nobody finds another's block under them.
+ * See AllocatorCore::SetRootOffset, whose lock this needs not.
+ */
+template <typename Config>
+void Sweeper<Config>::DropRoots(uint32_t page, uint32_t pages) noexcept {
+  const Region& region = process_->region_;
+  auto* const header = region.At<AllocatorHeader>(AllocatorOffsetFor(region.size_bytes_));
+  const Offset first = PageTable<Config>::OffsetOf(page);
+  for (RootEntry& entry : header->roots_) {
+    uint64_t named = entry.offset_.load(std::memory_order_acquire);  // pairs with SetRoot
+    if (named < first || named - first >= pages * Config::kPageBytes) continue;
+    // Who has set another one meanwhile keeps it.
+    entry.offset_.compare_exchange_strong(named, 0,
+                                          std::memory_order_release,   // pairs with FindRoot
+                                          std::memory_order_relaxed);  // relaxed: not read again
+  }
+}
+
 template <typename Config>
 void Sweeper<Config>::SweepUnits() noexcept {
   root_.ForEachHead([&](uint32_t granule, uint32_t word) {
@@ -184,6 +204,8 @@ void Sweeper<Config>::SweepUnits() noexcept {
     const uint32_t granules = HeadWord::Granules(word);
     if (HeadWord::KindOf(word) == HeadWord::kLarge) {
       if (deleted_[slot_plus_one - 1]) {
+        const uint32_t first = root_.FirstPageOf(granule);
+        DropRoots(first, root_.FirstPageOf(granule + granules) - first);
         root_.GiveBack(granule);
       } else {
         root_.Relabel(granule, HeadWord::kLarge, 0);

@@ -146,7 +146,7 @@ uint64_t BasicScalablePageAllocator<Config>::BytesAt(const char* operation, uint
 }
 
 template <typename Config>
-size_t BasicScalablePageAllocator<Config>::GetUsableSize(OffsetPtr<> offset) noexcept {
+size_t BasicScalablePageAllocator<Config>::GetUsableBytes(OffsetPtr<> offset) noexcept {
   Require("GetUsableSize");
   const Offset block = offset.load();
   return BytesAt("GetUsableSize", pool_.HeadAt("GetUsableSize", block), block);

@@ -90,6 +90,15 @@ class BuddyCore {
     return moved;
   }
 
+  /** Of a block: its size in whole granules; 0 when the lock cannot be had. */
+  HSHM_CROSS_FUN uint64_t UsableBytes(Offset offset) const noexcept {
+    BuddyHeader& buddy = Buddy("GetUsableSize");
+    uint64_t granules = 0;
+    lock_.Run(buddy,
+              [&] { granules = state_.LiveGranules(state_.BlockAt("GetUsableSize", offset)); });
+    return granules * buddy.granule_bytes_;
+  }
+
   /** Bytes of all blocks, in whole granules. */
   HSHM_CROSS_FUN uint64_t AllocatedBytes() const noexcept {
     BuddyHeader& buddy = Buddy("GetCurrentlyAllocatedSize");

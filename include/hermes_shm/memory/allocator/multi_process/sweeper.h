@@ -3,6 +3,7 @@
 
 #include <bitset>
 
+#include "hermes_shm/memory/allocator/allocator_header.h"
 #include "hermes_shm/memory/allocator/multi_process/process_block.h"
 
 namespace hshm::ipc::multi_process {
@@ -55,6 +56,7 @@ class Sweeper {
   bool PostRunsOf(HeapRecord<Config>* record) noexcept;
   void SweepPages() noexcept;
   void SweepPage(uint32_t page, uint32_t unit_end) noexcept;
+  void DropRoots(uint32_t page, uint32_t pages) noexcept;
   void SweepUnits() noexcept;
   void AdoptUnit(uint32_t granule, uint32_t granules) noexcept;
   bool IsDeletedOnDeath(uint32_t slot) const noexcept;

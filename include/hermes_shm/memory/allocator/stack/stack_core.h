@@ -30,6 +30,10 @@ class StackCore {
   HSHM_CROSS_FUN Offset Reallocate(Offset offset, uint64_t size) const noexcept;
   HSHM_CROSS_FUN void Free(Offset offset) const noexcept;
 
+  /** Of a block: its size in whole units. */
+  HSHM_CROSS_FUN uint64_t UsableBytes(Offset offset) const noexcept {
+    return LivingBlock("GetUsableSize", offset)->bytes();
+  }
   /** Bytes between bottom and top. */
   HSHM_CROSS_FUN uint64_t AllocatedBytes() const noexcept {
     const StackHeader& stack = Stack("GetCurrentlyAllocatedSize");
