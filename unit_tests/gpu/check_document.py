@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The program of docs/kernels.md is the one that the gates compile: check_document.py SOURCE PAGE"""
+"""check_document.py SOURCE PAGE: the program of docs/kernels.md is what the gates compile."""
 
 import pathlib
 import sys
