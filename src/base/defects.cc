@@ -77,6 +77,12 @@ void NotTheHolder(const char* operation, uint64_t word) noexcept {
        operation, word);
 }
 
+void EmptyHandle(const char* name) noexcept {
+  Stop("hshm: EmptyHandle: The handle of %s was used while it stood for none: shm_init or "
+       "shm_attach comes first, and nothing after shm_detach or shm_destroy.\n",
+       name);
+}
+
 void NotAttached(const char* operation) noexcept {
   Stop("hshm: NotAttached: %s on an allocator that is not attached to a region.\n", operation);
 }

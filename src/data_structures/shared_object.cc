@@ -71,6 +71,14 @@ ObjectTag* FindObject(const Region& region, Offset offset, uint64_t object_bytes
   return tag;
 }
 
+void RequireEmptyHandle(const void* object, const ObjectKind& kind) {
+  if (object == nullptr) return;
+  throw Error(ErrorCode::kBackendInUse,
+              std::string("making or attaching ") + kind.name_ +
+                  ": this handle stands for one already, which others may use; call shm_detach() "
+                  "or shm_destroy() first, or take another handle");
+}
+
 void ThrowNoSpace(const char* name, uint64_t asked_bytes, uint64_t region_bytes,
                   uint64_t allocated_bytes) {
   throw Error(ErrorCode::kNoSpace,

@@ -21,6 +21,7 @@
 #include "contract/region_claims.h"
 #include "contract/shared_arena_claims.h"
 #include "contract/shared_claims.h"
+#include "contract/shared_misuse_claims.h"
 #include "contract/stats_claims.h"
 #include "contract/typed_claims.h"
 

@@ -24,7 +24,7 @@ ErrorCode ErrorOf(Action action) {
   return ErrorCode::kNone;
 }
 
-TEST_CASE(HSHM_CONTRACT_NAME " stops at the first call after shm_detach, whichever it is") {
+TEST_CASE(HSHM_CONTRACT_NAME " stops at each call after shm_detach that goes to the region") {
   HSHM_CONTRACT_FIXTURE(f);
   Alloc& alloc = *f.alloc_;
   const OffsetPtr<> block = alloc.AllocateOffset(kCtx, 100);
@@ -37,7 +37,10 @@ TEST_CASE(HSHM_CONTRACT_NAME " stops at the first call after shm_detach, whichev
       {"FindRoot", [&] { (void)alloc.template FindRoot<int>("name"); }},
       {"GetCustomHeader", [&] { (void)alloc.template GetCustomHeader<int>(); }},
       {"GetCurrentlyAllocatedSize", [&] { (void)alloc.GetCurrentlyAllocatedSize(); }},
+      {"Check", [&] { (void)alloc.Check(); }},
       {"GetStats", [&] { (void)alloc.GetStats(); }},
+      {"CreateTls", [&] { (void)alloc.CreateTls(kCtx); }},
+      {"FreeTls", [&] { alloc.FreeTls(kCtx); }},
       {"PushArena", [&] { (void)alloc.PushArena(kCtx); }},
   };
   for (const auto& [name, call] : calls) {
@@ -48,6 +51,9 @@ TEST_CASE(HSHM_CONTRACT_NAME " stops at the first call after shm_detach, whichev
     });
   }
   alloc.FreeOffset(kCtx, block);  // the children detached copies
+  Alloc never_attached;
+  RequireDefect("NotAttached", [&] { (void)never_attached.CreateTls(kCtx); });
+  RequireDefect("NotAttached", [&] { never_attached.FreeTls(kCtx); });
 }
 
 TEST_CASE(HSHM_CONTRACT_NAME " refuses pointers of the stack and of malloc") {

@@ -86,6 +86,9 @@ HSHM_CROSS_FUN inline void NotAttached(const char* operation) noexcept {
 /** The context of an arena that was popped, or of another handle's. */
 [[noreturn]] HSHM_API void ClosedArena(const char* operation, uint32_t number) noexcept;
 
+/** A container's handle that was neither made nor attached, or is detached, or destroyed. */
+[[noreturn]] HSHM_API void EmptyHandle(const char* name) noexcept;
+
 }  // namespace hshm::defect
 
 #endif  // HSHM_BASE_DEFECTS_H_

@@ -1,47 +1,20 @@
 #ifndef HSHM_DATA_STRUCTURES_LIST_H_
 #define HSHM_DATA_STRUCTURES_LIST_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <iterator>
-#include <type_traits>
 #include <utility>
 
 #include "hermes_shm/base/check.h"
+#include "hermes_shm/data_structures/list/layout.h"
 #include "hermes_shm/data_structures/node_iterator.h"
-#include "hermes_shm/data_structures/nodes_in_hand.h"
 #include "hermes_shm/data_structures/shareable.h"
 #include "hermes_shm/data_structures/structure_guard.h"
-#include "hermes_shm/intrusive/list.h"
 
 namespace hshm::ipc {
-
-namespace list_layout {
-
-/** One element. */
-template <typename T>
-struct Node : list_node {
-  T value_;
-  explicit Node(const T& value) : value_(value) {}
-};
-
-/** "lock" is the list's or whatever else makes one rank at a time the writer. */
-template <typename T>
-struct ListHeader {
-  ObjectTag tag_;
-  Mutex lock_;  // [any]
-  uint32_t reserved_[5];
-  NodesInHand in_hand_;       // [lock:list]
-  pre::list<Node<T>> chain_;  // [lock:list]
-  uint64_t reserved_words_[5];
-};
-static_assert(std::is_standard_layout_v<ListHeader<int>>);
-static_assert(sizeof(ListHeader<int>) == 2 * kCacheLineBytes);  // frozen by kListLayoutVersion
-
-inline constexpr uint64_t kListMagic = 0x3174736c6d687368;  // "hshmlst1" in memory order
-inline constexpr uint32_t kListLayoutVersion = 1;
-
-}  // namespace list_layout
 
 /**
  * A doubly linked list in the region, with the interface of std::list as far as it can fail
@@ -50,12 +23,14 @@ inline constexpr uint32_t kListLayoutVersion = 1;
  * One rank changes it at a time, and nobody reads meanwhile: under Lock(), or by turns.
  *
  * Invariant  The chain from the front is the list; see pre::list. NodesInHand tells of a change
- *            under way.
+ *            under way. While order_ is set, the links back from there are the list.
  * Ordering   Lock(), or what the ranks take turns by.
  * ABA        None: one writer.
- * Crash      Every change of one element happens by one store into the chain. The next writer, or
- *            who takes Lock() over, finds the note, rebuilds the links back, and frees the node if
- *            it is out. Whoever reads first after a death must hold Lock() or call Recover().
+ * Crash      Every change of one element happens by one store into the chain, another order of
+ *            any number by one of order_. The next writer, or who takes Lock() over, finds the note,
+ *            rebuilds the links, and frees the node if it is out. Whoever reads first after a death
+ *            must hold Lock() or call Recover(). An element on its way from another list is in
+ *            neither for a moment: dying then loses it, and at most its block.
  *
  * A handle: lies in private memory, may be copied, owns nothing. Iterators and pointers hold in
  * this process until their element is erased.
@@ -82,45 +57,38 @@ class list {
 
   // ---- life cycle ------------------------------------------------------------------------------
 
-  /** Makes an empty list. @throws Error kNoSpace */
-  void shm_init(AllocT* alloc, const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) {
-    const OffsetPtr<> block = AllocateObject(*alloc, ctx, sizeof(Header), kKind.name_);
-    auto* header = ObjectAt<Header>(*alloc, block);
-    std::memset(static_cast<void*>(header), 0, sizeof(Header));
-    Use(alloc, header);
-    PublishObject(header->tag_, kKind);
-  }
+  /** Makes an empty list. @throws Error kNoSpace; kBackendInUse: the handle has one */
+  void shm_init(AllocT* alloc, const MemContext& ctx = HSHM_DEFAULT_MEM_CTX);
 
-  /** Joins a list that another rank has made. @throws Error see FindObject */
+  /** Joins a list that another rank has made. @throws Error kBackendInUse; see FindObject */
   void shm_attach(AllocT* alloc, OffsetPtr<> offset) {
+    RequireEmptyHandle(header_.get(), kKind);
     FindObject(ReachOf(*alloc, offset), offset.load(), sizeof(Header), kKind);
     Use(alloc, ObjectAt<Header>(*alloc, offset));
   }
 
+  /** The handle is empty again; the list stays. */
+  void shm_detach() noexcept { *this = list(); }
+
   /** Frees the elements and the list. From the call on no rank may use it: caller's duty. */
-  void shm_destroy(const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept {
-    if (header_ == nullptr) return;
-    HSHM_CHECK(RetireObject(header_->tag_, kKind));
-    clear(ctx);
-    alloc_->FreeOffsetNoNullCheck(ctx, offset());
-    *this = list();
-  }
+  void shm_destroy(const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept;
 
   /** What the others attach to; null for an empty handle. */
   OffsetPtr<> offset() const noexcept {
-    return header_ == nullptr ? OffsetPtr<>() : OffsetPtr<>(alloc_->GetRegion().OffsetOf(header_));
+    return header_.get() == nullptr
+               ? OffsetPtr<>()
+               : OffsetPtr<>(alloc_->GetRegion().OffsetOf(header_.get()));
   }
 
   /** Holds the list's lock while the result lives. Not recursive. A list whose last holder died has
    * been mended. */
   [[nodiscard]] StructureGuard Lock(const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept {
-    return StructureGuard(*this, header_->lock_, alloc_->GetMembership().IdentityOrRejoin(), ctx);
+    Mutex& lock = header_->lock_;
+    return StructureGuard(*this, lock, alloc_->GetMembership().IdentityOrRejoin(), ctx);
   }
 
   /** Mends what a writer left that died inside an operation. Nobody else may use the list. */
-  void Recover(const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept {
-    header_->in_hand_.Settle(header_->chain_, *alloc_, ctx);
-  }
+  void Recover(const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept;
 
   // ---- elements --------------------------------------------------------------------------------
 
@@ -141,6 +109,8 @@ class list {
   reverse_iterator rend() noexcept { return reverse_iterator(begin()); }
   const_reverse_iterator rbegin() const noexcept { return const_reverse_iterator(end()); }
   const_reverse_iterator rend() const noexcept { return const_reverse_iterator(begin()); }
+  const_reverse_iterator crbegin() const noexcept { return rbegin(); }
+  const_reverse_iterator crend() const noexcept { return rend(); }
 
   // ---- changing --------------------------------------------------------------------------------
 
@@ -165,29 +135,14 @@ class list {
 
   /** Puts the value in front of pos. end() when there is no room, else where it is. */
   iterator insert(const_iterator pos, const T& value,
-                  const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept {
-    Mend(ctx);
-    const OffsetPtr<> made = AllocateElements(*alloc_, ctx, sizeof(Node), alignof(Node));
-    if (HSHM_UNLIKELY(made.IsNull())) return end();
-    header_->in_hand_.Note(0, made.load());
-    auto* const node = ::new (static_cast<void*>(base_ + made.load())) Node(value);
-    header_->chain_.insert(base_, pos.offset(), node);
-    header_->in_hand_.Note(0, kNullOffset);
-    return At(made.load());
+                  const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept;
+  template <typename... Args>
+  iterator emplace(const_iterator pos, Args&&... args) {
+    return insert(pos, T(std::forward<Args>(args)...));
   }
 
   /** @return what follows it */
-  iterator erase(const_iterator pos, const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept {
-    const Offset erased = pos.offset();
-    HSHM_CHECK(erased != kNullOffset);
-    Mend(ctx);
-    const iterator next = At(Chain::NextOf(base_, erased));
-    header_->in_hand_.Note(0, erased);
-    header_->chain_.erase(base_, NodeOf(erased));
-    header_->in_hand_.Note(0, kNullOffset);
-    alloc_->FreeOffsetNoNullCheck(ctx, OffsetPtr<>(erased));
-    return next;
-  }
+  iterator erase(const_iterator pos, const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept;
   iterator erase(const_iterator first, const_iterator last,
                  const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept {
     while (first != last) first = erase(first, ctx);
@@ -203,20 +158,51 @@ class list {
   void clear(const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept {
     erase(cbegin(), cend(), ctx);
   }
-  /** Erases the elements for which pred(const T&) holds. @return how many */
+  /** Erases the elements for which pred(const T&) holds, one after the other. @return how many */
   template <typename Pred>
-  size_type remove_if(Pred&& pred, const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) {
-    const size_type before = size();
-    for (const_iterator it = cbegin(); it != cend();) {
-      const bool goes = pred(*it);
-      it = goes ? const_iterator(erase(it, ctx)) : std::next(it);
-    }
-    return before - size();
+  size_type remove_if(Pred&& pred, const MemContext& ctx = HSHM_DEFAULT_MEM_CTX);
+  /** The same with those that equal the value, which may be one of them. */
+  size_type remove(const T& value, const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) {
+    const T copy = value;
+    return remove_if([&](const T& element) { return element == copy; }, ctx);
   }
+  /** The same with each that equals the one in front of it. */
+  template <typename Equal = std::equal_to<T>>
+  size_type unique(Equal equal = Equal(), const MemContext& ctx = HSHM_DEFAULT_MEM_CTX);
+
+  // ---- another order: no memory is needed, elements keep their place in it ----------------------
+
+  /** Sorts stably; less may not throw. Takes O(size log(size)); a death leaves all as before or all
+   * sorted. */
+  template <typename Less = std::less<T>>
+  void sort(Less less = Less(), const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept;
+  /** A death leaves all as before or all reversed. */
+  void reverse(const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept;
+
+  /**
+   * Moves elements of `other`, a list in the same mapping of the same region, in front of pos.
+   * Within one list it takes O(1) and happens at once. From another list the elements move one
+   * after the other: a death leaves some here and some there, and one of them perhaps in neither.
+   * Both lists are the caller's to change.
+   */
+  void splice(const_iterator pos, list& other, const_iterator first, const_iterator last,
+              const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept;
+  void splice(const_iterator pos, list& other, const_iterator it,
+              const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept {
+    splice(pos, other, it, std::next(it), ctx);
+  }
+  void splice(const_iterator pos, list& other,
+              const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept {
+    splice(pos, other, other.cbegin(), other.cend(), ctx);
+  }
+  /** Moves all of another sorted list in between those of this one, as splice does; equal ones
+   * behind those that are here. */
+  template <typename Less = std::less<T>>
+  void merge(list& other, Less less = Less(), const MemContext& ctx = HSHM_DEFAULT_MEM_CTX);
 
   /** Whether the links agree in both directions and no change is under way. O(size). */
   [[nodiscard]] bool Check() const noexcept {
-    return header_->in_hand_.IsEmpty() && header_->chain_.Check(base_);
+    return header_->in_hand_.IsEmpty() && InOrder() && header_->chain_.Check(base_);
   }
 
  private:
@@ -232,6 +218,19 @@ class list {
   void Mend(const MemContext& ctx) noexcept {
     if (HSHM_UNLIKELY(!header_->in_hand_.IsEmpty())) Recover(ctx);
   }
+  bool InOrder() const noexcept {
+    return header_->order_.load(std::memory_order_relaxed) == kNullOffset;  // relaxed: the writer's
+  }
+  /** The links back are the truth, from this element on; null: no more. */
+  void SetOrder(Offset last) noexcept {
+    KeepProgramOrder();
+    header_->order_.store(last, std::memory_order_release);  // pairs with the lock's take-over
+    KeepProgramOrder();
+  }
+  void TakeOrder(Offset last) noexcept;
+  void MoveWithin(Offset next, Offset first, Offset behind) noexcept;
+  void MoveFrom(list& other, Offset next, Offset moved) noexcept;
+
   iterator At(Offset at) const noexcept { return iterator(base_, &header_->chain_, at); }
   Node* NodeOf(Offset at) const noexcept {
     return static_cast<Node*>(pre::NodeAt<list_node>(base_, at));
@@ -239,10 +238,17 @@ class list {
   T* AddressOf(iterator it) noexcept { return it == end() ? nullptr : &*it; }
 
   AllocT* alloc_ = nullptr;
-  Header* header_ = nullptr;
+  ObjectLink<Header, &kKind> header_;
   char* base_ = nullptr;
 };
 
+template <typename T, typename AllocT>
+bool operator==(const list<T, AllocT>& a, const list<T, AllocT>& b) noexcept {
+  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin());
+}
+
 }  // namespace hshm::ipc
+
+#include "hermes_shm/data_structures/list/implementation.h"
 
 #endif  // HSHM_DATA_STRUCTURES_LIST_H_

@@ -1,6 +1,7 @@
 #ifndef HSHM_DATA_STRUCTURES_MAP_H_
 #define HSHM_DATA_STRUCTURES_MAP_H_
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <cstring>
@@ -51,6 +52,12 @@ class map {
   using value_type = std::pair<const Key, T>;
   using allocator_type = AllocT;
   using key_compare = CompareT;
+  /** Compares entries by their keys. */
+  struct value_compare {
+    bool operator()(const value_type& a, const value_type& b) const noexcept {
+      return CompareT()(a.first, b.first);
+    }
+  };
   using size_type = uint64_t;
   using difference_type = int64_t;
   using reference = value_type&;
@@ -64,27 +71,34 @@ class map {
 
   // ---- life cycle ------------------------------------------------------------------------------
 
-  /** Makes an empty map. @throws Error kNoSpace */
+  /** Makes an empty map. @throws Error kNoSpace; kBackendInUse: the handle has one */
   void shm_init(AllocT* alloc, const MemContext& ctx = HSHM_DEFAULT_MEM_CTX);
 
-  /** Joins a map that another rank has made. @throws Error see FindObject */
+  /** Joins a map that another rank has made. @throws Error kBackendInUse; see FindObject */
   void shm_attach(AllocT* alloc, OffsetPtr<> offset) {
+    RequireEmptyHandle(header_.get(), kKind);
     FindObject(ReachOf(*alloc, offset), offset.load(), sizeof(Header), kKind);
     Use(alloc, ObjectAt<Header>(*alloc, offset));
   }
+
+  /** The handle is empty again; the map stays. */
+  void shm_detach() noexcept { *this = map(); }
 
   /** Frees the entries and the map. From the call on no rank may use it: caller's duty. */
   void shm_destroy(const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept;
 
   /** What the others attach to; null for an empty handle. */
   OffsetPtr<> offset() const noexcept {
-    return header_ == nullptr ? OffsetPtr<>() : OffsetPtr<>(alloc_->GetRegion().OffsetOf(header_));
+    return header_.get() == nullptr
+               ? OffsetPtr<>()
+               : OffsetPtr<>(alloc_->GetRegion().OffsetOf(header_.get()));
   }
 
   /** Holds the map's lock while the result lives. Not recursive. A map whose last holder died has
    * been mended. */
   [[nodiscard]] StructureGuard Lock(const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept {
-    return StructureGuard(*this, header_->lock_, alloc_->GetMembership().IdentityOrRejoin(), ctx);
+    Mutex& lock = header_->lock_;
+    return StructureGuard(*this, lock, alloc_->GetMembership().IdentityOrRejoin(), ctx);
   }
 
   /** Mends what a writer left that died inside an operation. Nobody else may use the map. */
@@ -107,10 +121,24 @@ class map {
   reverse_iterator rend() noexcept { return reverse_iterator(begin()); }
   const_reverse_iterator rbegin() const noexcept { return const_reverse_iterator(end()); }
   const_reverse_iterator rend() const noexcept { return const_reverse_iterator(begin()); }
+  const_reverse_iterator crbegin() const noexcept { return rbegin(); }
+  const_reverse_iterator crend() const noexcept { return rend(); }
+
+  key_compare key_comp() const noexcept { return key_compare(); }
+  value_compare value_comp() const noexcept { return value_compare(); }
 
   iterator find(const Key& key) noexcept { return At(header_->tree_.Find(base_, key).found_); }
   const_iterator find(const Key& key) const noexcept {
     return At(header_->tree_.Find(base_, key).found_);
+  }
+  /** The key's value; null when the key is absent. What at() is elsewhere, without a throw. */
+  T* find_value(const Key& key) noexcept {
+    const iterator it = find(key);
+    return it == end() ? nullptr : &it->second;
+  }
+  const T* find_value(const Key& key) const noexcept {
+    const const_iterator it = find(key);
+    return it == end() ? nullptr : &it->second;
   }
   bool contains(const Key& key) const noexcept { return find(key) != end(); }
   size_type count(const Key& key) const noexcept { return contains(key) ? 1 : 0; }
@@ -125,6 +153,14 @@ class map {
   }
   const_iterator upper_bound(const Key& key) const noexcept {
     return At(header_->tree_.UpperBound(base_, key));
+  }
+
+  /** From the key's entry to what follows it; twice what follows the key when it is absent. */
+  std::pair<iterator, iterator> equal_range(const Key& key) noexcept {
+    return {lower_bound(key), upper_bound(key)};
+  }
+  std::pair<const_iterator, const_iterator> equal_range(const Key& key) const noexcept {
+    return {lower_bound(key), upper_bound(key)};
   }
 
   // ---- changing: {end(), false} when there is no room ------------------------------------------
@@ -165,6 +201,18 @@ class map {
     erase(it, ctx);
     return 1;
   }
+  /** Erases the entries for which pred(const value_type&) holds, one after the other.
+   * @return how many */
+  template <typename Pred>
+  size_type erase_if(Pred&& pred, const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) {
+    Mend(ctx);
+    const size_type before = size();
+    for (const_iterator it = cbegin(); it != cend();) {
+      const bool goes = pred(*it);
+      it = goes ? const_iterator(erase(it, ctx)) : std::next(it);
+    }
+    return before - size();
+  }
   /** O(size), without rebalancing; a death leaves the rest. */
   void clear(const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept;
 
@@ -201,9 +249,15 @@ class map {
   std::pair<iterator, bool> Insert(const Key& key, const Make& make, const MemContext& ctx);
 
   AllocT* alloc_ = nullptr;
-  Header* header_ = nullptr;
+  ObjectLink<Header, &kKind> header_;
   char* base_ = nullptr;
 };
+
+template <typename Key, typename T, typename AllocT, typename CompareT>
+bool operator==(const map<Key, T, AllocT, CompareT>& a,
+                const map<Key, T, AllocT, CompareT>& b) noexcept {
+  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin());
+}
 
 }  // namespace hshm::ipc
 

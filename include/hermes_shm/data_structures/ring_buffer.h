@@ -17,21 +17,21 @@ enum class RingKind : uint32_t {
 };
 
 namespace detail {
-template <typename T, typename AllocT, RingKind kKind>
+template <Shareable T, typename AllocT, RingKind kKind>
 struct RingOfKind {
   using type = spsc_ring_buffer<T, AllocT>;
 };
-template <typename T, typename AllocT>
+template <Shareable T, typename AllocT>
 struct RingOfKind<T, AllocT, RingKind::kMpsc> {
   using type = mpsc_ring_buffer<T, AllocT>;
 };
-template <typename T, typename AllocT>
+template <Shareable T, typename AllocT>
 struct RingOfKind<T, AllocT, RingKind::kMpmc> {
   using type = mpmc_ring_buffer<T, AllocT>;
 };
 }  // namespace detail
 
-template <typename T, typename AllocT, RingKind kKind = RingKind::kMpsc>
+template <Shareable T, typename AllocT, RingKind kKind = RingKind::kMpsc>
 using ring_buffer = typename detail::RingOfKind<T, AllocT, kKind>::type;
 
 }  // namespace hshm::ipc

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "hermes_shm/base/defects.h"
 #include "hermes_shm/intrusive/offset_ptr.h"
 #include "hermes_shm/memory/backend/region.h"
 #include "hermes_shm/sync/atomic.h"
@@ -14,7 +15,8 @@
  *     process A: handle --- alloc->region --- + offset --> shared object <-- + offset --- handle :B
  *
  * A handle lies in private memory, knows the allocator and owns nothing: its destructor leaves the
- * shared object alone. offset() is what one rank tells the others, e.g. by alloc->SetRoot.
+ * shared object alone, as shm_detach does. offset() is what one rank tells the others, e.g. by
+ * alloc->SetRoot.
  */
 namespace hshm::ipc {
 
@@ -61,6 +63,33 @@ HSHM_API ObjectTag* FindObject(const Region& region, Offset offset, uint64_t obj
 
 /** @throws Error kUnsupported, always: "<name>: <sentence>" */
 [[noreturn]] HSHM_API void ThrowUnsupported(const char* name, const char* sentence);
+
+/** Before shm_init and shm_attach, which would lose the way to what the handle stands for.
+ * @throws Error kBackendInUse when that is not null */
+HSHM_API void RequireEmptyHandle(const void* object, const ObjectKind& kind);
+
+/**
+ * What a handle stands for; nothing at first. Who follows an empty one is stopped by
+ * defect::EmptyHandle: one branch that is never taken, on a word that is in a register anyway.
+ */
+template <typename T, const ObjectKind* kKind>
+class ObjectLink {
+ public:
+  ObjectLink& operator=(T* object) noexcept {
+    object_ = object;
+    return *this;
+  }
+  HSHM_INLINE T* operator->() const noexcept { return &**this; }
+  HSHM_INLINE T& operator*() const noexcept {
+    if (HSHM_UNLIKELY(object_ == nullptr)) defect::EmptyHandle(kKind->name_);
+    return *object_;
+  }
+  /** Null for an empty handle. */
+  T* get() const noexcept { return object_; }
+
+ private:
+  T* object_ = nullptr;
+};
 
 /** False for an allocator that says so: its offsets lead anywhere, as those of malloc's blocks do.
  */

@@ -55,35 +55,40 @@ class string {
 
   string() = default;
 
-  /** Makes a string. @throws Error kNoSpace */
+  /** Makes a string. @throws Error kNoSpace; kBackendInUse: the handle has one */
   void shm_init(AllocT* alloc, std::string_view text = {},
                 const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) {
-    const OffsetPtr<> block = AllocateObject(*alloc, ctx, sizeof(SharedString), kName);
+    RequireEmptyHandle(object_.get(), kKind);
+    const OffsetPtr<> block = AllocateObject(*alloc, ctx, sizeof(SharedString), kKind.name_);
     alloc_ = alloc;
     object_ = ObjectAt<SharedString>(*alloc, block);
     *object_ = SharedString{};
     if (assign(text, ctx)) return;
     shm_destroy(ctx);
-    ThrowNoSpace(kName, text.size(), alloc->GetRegion().size_bytes_,
+    ThrowNoSpace(kKind.name_, text.size(), alloc->GetRegion().size_bytes_,
                  alloc->GetCurrentlyAllocatedSize());
   }
 
   /** Uses a string that is there: made by shm_init, or zeroed memory inside something else.
-   * @throws Error kOutOfRange */
+   * @throws Error kOutOfRange; kBackendInUse: the handle has one */
   void shm_attach(AllocT* alloc, OffsetPtr<> offset) {
+    RequireEmptyHandle(object_.get(), kKind);
     const Region region = ReachOf(*alloc, offset);
     const Offset at = offset.load();
     if (at == kNullOffset || at % alignof(SharedString) != 0 || at >= region.size_bytes_ ||
         region.size_bytes_ - at < sizeof(SharedString)) {
-      ThrowOutOfRange(kName, "the offset is null, misaligned or outside of the region");
+      ThrowOutOfRange(kKind.name_, "the offset is null, misaligned or outside of the region");
     }
     alloc_ = alloc;
     object_ = region.template At<SharedString>(at);
   }
 
+  /** The handle is empty again; the string stays. */
+  void shm_detach() noexcept { *this = string(); }
+
   /** Frees the characters and the object that shm_init made. */
   void shm_destroy(const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept {
-    if (object_ == nullptr) return;
+    if (object_.get() == nullptr) return;
     release(ctx);
     alloc_->FreeOffsetNoNullCheck(ctx, offset());
     *this = string();
@@ -98,7 +103,9 @@ class string {
   }
 
   OffsetPtr<> offset() const noexcept {
-    return object_ == nullptr ? OffsetPtr<>() : OffsetPtr<>(alloc_->GetRegion().OffsetOf(object_));
+    return object_.get() == nullptr
+               ? OffsetPtr<>()
+               : OffsetPtr<>(alloc_->GetRegion().OffsetOf(object_.get()));
   }
 
   // ---- reading ---------------------------------------------------------------------------------
@@ -163,7 +170,7 @@ class string {
   }
 
  private:
-  static constexpr const char* kName = "a string";
+  static constexpr ObjectKind kKind = {"a string", 0, 0, 0, 0};  // a SharedString has no tag
   static constexpr size_t kMaxSize = ~size_t{0} / 4;
 
   char* mutable_data() noexcept { return const_cast<char*>(data()); }
@@ -191,7 +198,7 @@ class string {
   }
 
   AllocT* alloc_ = nullptr;
-  SharedString* object_ = nullptr;
+  ObjectLink<SharedString, &kKind> object_;
 };
 
 }  // namespace hshm::ipc

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "hermes_shm/data_structures/hash.h"
+#include "hermes_shm/data_structures/shareable.h"
 #include "hermes_shm/data_structures/unordered_map/layout.h"
 #include "hermes_shm/data_structures/unordered_map/locked_stripe.h"
 
@@ -43,12 +44,9 @@ enum class MapResult : uint32_t {
  * neither use the map nor wait for a rank that does. A stopped rank that holds a stripe is waited
  * for. A process that can be no member of the region (all slots taken) must not call.
  */
-template <typename Key, typename T, typename AllocT, typename HashT = Hash<Key>,
+template <Shareable Key, Shareable T, typename AllocT, typename HashT = Hash<Key>,
           typename EqualT = std::equal_to<Key>>
 class unordered_map {
-  static_assert(std::is_trivially_copyable_v<Key>, "Keys are shared as bytes: no pointers inside");
-  static_assert(std::is_trivially_copyable_v<T>, "Values are shared as bytes: no pointers inside");
-
  public:
   using key_type = Key;
   using mapped_type = T;
@@ -64,19 +62,25 @@ class unordered_map {
   // ---- life cycle ------------------------------------------------------------------------------
 
   /** Makes an empty map. @throws Error kOutOfRange (stripes, region above 4 TiB), kNoSpace,
-   * kUnsupported (an allocator whose blocks lie outside of its region: malloc's) */
+   * kBackendInUse (the handle has one), kUnsupported (an allocator whose blocks lie outside of its
+   * region: malloc's) */
   void shm_init(AllocT* alloc, const Options& options = Options(),
                 const MemContext& ctx = HSHM_DEFAULT_MEM_CTX);
 
-  /** Joins a map that another rank has made. @throws Error see FindObject */
+  /** Joins a map that another rank has made. @throws Error kBackendInUse; see FindObject */
   void shm_attach(AllocT* alloc, OffsetPtr<> offset);
+
+  /** The handle is empty again; the map stays. */
+  void shm_detach() noexcept { *this = unordered_map(); }
 
   /** Frees all entries and the map. From the call on no rank may use it: caller's duty. */
   void shm_destroy(const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept;
 
   /** What the others attach to; null for an empty handle. */
   OffsetPtr<> offset() const noexcept {
-    return header_ == nullptr ? OffsetPtr<>() : OffsetPtr<>(alloc_->GetRegion().OffsetOf(header_));
+    return header_.get() == nullptr
+               ? OffsetPtr<>()
+               : OffsetPtr<>(alloc_->GetRegion().OffsetOf(header_.get()));
   }
 
   // ---- one key ---------------------------------------------------------------------------------
@@ -221,7 +225,7 @@ class unordered_map {
   void Use(AllocT* alloc, map_layout::MapHeader* header) noexcept;
 
   HSHM_INLINE map_layout::Stripe& StripeOf(uint64_t hash) const noexcept {
-    return stripes_[(hash >> 1) >> stripe_shift_];  // two shifts: one of 64 bits is undefined
+    return header_->stripes()[(hash >> 1) >> stripe_shift_];  // two shifts: one of 64 bits is undefined
   }
   HSHM_INLINE Entry* EntryAt(Offset offset) const noexcept {
     return reinterpret_cast<Entry*>(base_ + offset);
@@ -239,7 +243,7 @@ class unordered_map {
     return Stripes(*alloc_, ctx, StripeOf(hash), header_->first_log2_);
   }
   Stripes LockAt(uint64_t index, const MemContext& ctx) const noexcept {
-    return Stripes(*alloc_, ctx, stripes_[index], header_->first_log2_);
+    return Stripes(*alloc_, ctx, header_->stripes()[index], header_->first_log2_);
   }
 
   /** Inserts make() when the key is absent, else returns what found(stripe, index, entry) says. */
@@ -265,8 +269,7 @@ class unordered_map {
   bool CheckStripe(uint64_t stripe_index) const;
 
   AllocT* alloc_ = nullptr;
-  map_layout::MapHeader* header_ = nullptr;
-  map_layout::Stripe* stripes_ = nullptr;
+  ObjectLink<map_layout::MapHeader, &kKind> header_;
   char* base_ = nullptr;
   uint32_t stripe_shift_ = 0;
 };

@@ -30,7 +30,8 @@ namespace hshm::ipc {
  * Ordering   The writer releases each store after what it tells of; size() acquires.
  * ABA        None: one writer.
  * Crash      Appending and popping happen by one store of size_, growth by one of active_, an
- *            insertion elsewhere by size_, an erasure by gap_state_. The next writer finds an open
+ *            insertion elsewhere by size_, an erasure by gap_state_. An assignment makes room,
+ *            empties the vector and fills it, a store each. The next writer finds an open
  *            gap and closes it, and a block that is not active and frees it, each repeatable.
  *            Whoever reads first after a death must hold Lock() or call Recover(). Lost is at most
  *            one block, between its allocation and its note, or between the note's end and its
@@ -57,28 +58,35 @@ class vector {
 
   // ---- life cycle ------------------------------------------------------------------------------
 
-  /** Makes a vector of these elements. @throws Error kNoSpace */
+  /** Makes a vector of these elements. @throws Error kNoSpace; kBackendInUse: the handle has one */
   void shm_init(AllocT* alloc, std::span<const T> elements = {},
                 const MemContext& ctx = HSHM_DEFAULT_MEM_CTX);
 
-  /** Joins a vector that another rank has made. @throws Error see FindObject */
+  /** Joins a vector that another rank has made. @throws Error kBackendInUse; see FindObject */
   void shm_attach(AllocT* alloc, OffsetPtr<> offset) {
+    RequireEmptyHandle(header_.get(), kKind);
     FindObject(ReachOf(*alloc, offset), offset.load(), sizeof(Header), kKind);
     Use(alloc, ObjectAt<Header>(*alloc, offset));
   }
+
+  /** The handle is empty again; the vector stays. */
+  void shm_detach() noexcept { *this = vector(); }
 
   /** Frees the elements and the vector. From the call on no rank may use it: caller's duty. */
   void shm_destroy(const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept;
 
   /** What the others attach to; null for an empty handle. */
   OffsetPtr<> offset() const noexcept {
-    return header_ == nullptr ? OffsetPtr<>() : OffsetPtr<>(alloc_->GetRegion().OffsetOf(header_));
+    return header_.get() == nullptr
+               ? OffsetPtr<>()
+               : OffsetPtr<>(alloc_->GetRegion().OffsetOf(header_.get()));
   }
 
   /** Holds the vector's lock while the result lives. Not recursive, not for two threads' handles
    * of one call chain. A vector whose last holder died has been mended. */
   [[nodiscard]] StructureGuard Lock(const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept {
-    return StructureGuard(*this, header_->lock_, alloc_->GetMembership().IdentityOrRejoin(), ctx);
+    Mutex& lock = header_->lock_;
+    return StructureGuard(*this, lock, alloc_->GetMembership().IdentityOrRejoin(), ctx);
   }
 
   /** Mends what a writer left that died inside an operation. Nobody else may use the vector. */
@@ -122,6 +130,8 @@ class vector {
   reverse_iterator rend() noexcept { return reverse_iterator(begin()); }
   const_reverse_iterator rbegin() const noexcept { return const_reverse_iterator(end()); }
   const_reverse_iterator rend() const noexcept { return const_reverse_iterator(begin()); }
+  const_reverse_iterator crbegin() const noexcept { return rbegin(); }
+  const_reverse_iterator crend() const noexcept { return rend(); }
 
   // ---- appending and taking from the end -------------------------------------------------------
 
@@ -149,11 +159,27 @@ class vector {
   /** Puts the value in front of pos. Null when there is no room, else where it is. */
   [[nodiscard]] iterator insert(const_iterator pos, const T& value,
                                 const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept {
-    return insert(pos, std::span<const T>(&value, 1), ctx);
+    return insert(pos, 1, value, ctx);
   }
   /** As above for several, which must not be elements of this vector unless it is one alone. */
   [[nodiscard]] iterator insert(const_iterator pos, std::span<const T> elements,
                                 const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept;
+  /** As above for count copies of the value, which may be an element of this vector. */
+  [[nodiscard]] iterator insert(const_iterator pos, size_type count, const T& value,
+                                const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept {
+    const T copy = value;
+    return InsertWith(
+        pos, count, [&](T* gap) { std::uninitialized_fill_n(gap, count, copy); }, ctx);
+  }
+  /** As above for what lies between two iterators, which may neither throw nor lead into this
+   * vector. */
+  template <std::forward_iterator Iterator>
+  [[nodiscard]] iterator insert(const_iterator pos, Iterator first, Iterator last,
+                                const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept {
+    const auto count = static_cast<size_type>(std::distance(first, last));
+    return InsertWith(
+        pos, count, [&](T* gap) { std::uninitialized_copy(first, last, gap); }, ctx);
+  }
   template <typename... Args>
   [[nodiscard]] iterator emplace(const_iterator pos, Args&&... args) {
     const T value(std::forward<Args>(args)...);
@@ -175,12 +201,29 @@ class vector {
   }
   [[nodiscard]] bool resize(size_type count, const T& value,
                             const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept;
-  /** Clears and appends: a death between leaves it empty. False, and empty, without room. They may
-   * be elements of this vector. */
+  /** The vector becomes these elements, which may be some of its own. False when there is no room,
+   * and nothing changed; a death in the middle may leave it empty. */
   [[nodiscard]] bool assign(std::span<const T> elements,
                             const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept {
-    clear();
-    return append(elements, ctx);
+    const size_type count = elements.size();
+    return AssignWith(
+        count, [&](T* to) { Copy(to, elements.data(), count); }, ctx);
+  }
+  /** As above with count copies of the value. */
+  [[nodiscard]] bool assign(size_type count, const T& value,
+                            const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept {
+    const T copy = value;
+    return AssignWith(
+        count, [&](T* to) { std::uninitialized_fill_n(to, count, copy); }, ctx);
+  }
+  /** As above with what lies between two iterators, which may neither throw nor lead into this
+   * vector. */
+  template <std::forward_iterator Iterator>
+  [[nodiscard]] bool assign(Iterator first, Iterator last,
+                            const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept {
+    const auto count = static_cast<size_type>(std::distance(first, last));
+    return AssignWith(
+        count, [&](T* to) { std::uninitialized_copy(first, last, to); }, ctx);
   }
 
   // ---- memory ----------------------------------------------------------------------------------
@@ -251,12 +294,18 @@ class vector {
     if (count != 0) std::memmove(static_cast<void*>(to), from, count * sizeof(T));
   }
 
+  /** fill(T*) writes the new elements; it is given the place of the first. */
+  template <typename Fill>
+  iterator InsertWith(const_iterator pos, uint64_t count, const Fill& fill,
+                      const MemContext& ctx) noexcept;
+  template <typename Fill>
+  bool AssignWith(uint64_t count, const Fill& fill, const MemContext& ctx) noexcept;
   void BeginGap(GapState state, uint64_t cursor, uint64_t count, uint64_t size) noexcept;
   void OpenGap(uint64_t index) noexcept;
   void CloseGap() noexcept;
 
   AllocT* alloc_ = nullptr;
-  Header* header_ = nullptr;
+  ObjectLink<Header, &kKind> header_;
   char* base_ = nullptr;
 };
 

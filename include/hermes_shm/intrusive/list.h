@@ -26,7 +26,8 @@ namespace pre {
 /**
  * A doubly linked list of nodes that its user provides, all in one region; the list itself may lie
  * there too. Links are offsets, so every call takes the base of the region in this process. Zeroed
- * memory is an empty list. All calls take constant time, but those for after a death.
+ * memory is an empty list. All calls take constant time, but those that bring all elements into
+ * another order and those for after a death.
  *
  * One writer at a time, and no reader meanwhile. The chain from the front is the truth, and one
  * store puts an element in or takes it out; the links back, the end and the size are caches. A
@@ -96,6 +97,66 @@ class list {
     return at == kNullOffset ? tail_ : NodeAt<list_node>(base, at)->prior_;
   }
 
+  // ---- another order ---------------------------------------------------------------------------
+  // SortBack and ReverseBack write the new order into the links back alone, and the chain stays the
+  // truth: a death leaves all as it was, for Rebuild. They return the new last element, from which
+  // on the links back are a list of their own. TakeOrder makes it the truth: who keeps a note of
+  // that last element, until it is done, can have the successor of a dead one call it again.
+
+  /** Stable; merges runs of 1, 2, 4, ... elements. less(const T&, const T&). O(size log(size)). */
+  template <typename Less>
+  HSHM_CROSS_FUN Offset SortBack(char* base, const Less& less) noexcept {
+    Offset chain = tail_;
+    for (uint64_t run = 1; run < size_; run *= 2) {
+      Offset rest = chain;
+      Offset* end = &chain;
+      while (rest != kNullOffset) {
+        const Offset later = rest;
+        const Offset earlier = CutBack(base, later, run);
+        rest = CutBack(base, earlier, run);
+        end = MergeBack(base, later, earlier, less, end);
+      }
+    }
+    return chain;
+  }
+  HSHM_CROSS_FUN Offset ReverseBack(char* base) noexcept {
+    for (Offset at = head_; at != kNullOffset; at = NextOf(base, at)) {
+      NodeAt<list_node>(base, at)->prior_ = NextOf(base, at);
+    }
+    return head_;
+  }
+  /** Makes the chain anew from the links back, whose last element this is. O(size). */
+  HSHM_CROSS_FUN void TakeOrder(char* base, Offset last) noexcept {
+    Offset next = kNullOffset;
+    for (Offset at = last; at != kNullOffset; at = NodeAt<list_node>(base, at)->prior_) {
+      NodeAt<list_node>(base, at)->next_ = next;
+      next = at;
+    }
+    head_ = next;
+    tail_ = last;
+  }
+  /**
+   * Moves the elements from first up to `behind` in front of `next`, which is none of these; null
+   * stands for the end. commit(last) is called between the links back and the chain: TakeOrder(last)
+   * does the rest as well.
+   */
+  template <typename Commit>
+  HSHM_CROSS_FUN void Move(char* base, Offset next, Offset first, Offset behind,
+                           const Commit& commit) noexcept {
+    const Offset last = PriorOf(base, behind);
+    const Offset before = PriorOf(base, first);
+    const Offset prior = PriorOf(base, next);
+    *LinkBackTo(base, behind) = before;
+    *LinkBackTo(base, first) = prior;
+    *LinkBackTo(base, next) = last;
+    commit(tail_);
+    *LinkTo(base, before) = behind;
+    *LinkTo(base, prior) = first;
+    NodeAt<list_node>(base, last)->next_ = next;
+  }
+
+  // ---- after a death ---------------------------------------------------------------------------
+
   /** Makes the links back, the end and the size anew, from the chain. O(size). */
   HSHM_CROSS_FUN void Rebuild(char* base) noexcept {
     Offset prior = kNullOffset;
@@ -137,6 +198,33 @@ class list {
   /** The word that names what precedes `next`, which may be the end of the list. */
   HSHM_CROSS_FUN Offset* LinkBackTo(char* base, Offset next) noexcept {
     return next == kNullOffset ? &tail_ : &NodeAt<list_node>(base, next)->prior_;
+  }
+
+  /** Ends a chain of links back after `count` elements. @return what followed */
+  HSHM_CROSS_FUN static Offset CutBack(char* base, Offset at, uint64_t count) noexcept {
+    if (at == kNullOffset) return kNullOffset;
+    while (--count != 0 && NodeAt<list_node>(base, at)->prior_ != kNullOffset) {
+      at = NodeAt<list_node>(base, at)->prior_;
+    }
+    const Offset rest = NodeAt<list_node>(base, at)->prior_;
+    NodeAt<list_node>(base, at)->prior_ = kNullOffset;
+    return rest;
+  }
+  /** Two sorted chains of links back become one behind *end; of equal ones those in `later` come
+   * first, as seen from the back. @return where the next one goes */
+  template <typename Less>
+  HSHM_CROSS_FUN static Offset* MergeBack(char* base, Offset later, Offset earlier,
+                                          const Less& less, Offset* end) noexcept {
+    while (later != kNullOffset || earlier != kNullOffset) {
+      const bool takes_earlier =
+          later == kNullOffset || (earlier != kNullOffset &&
+                                   less(*ElementAt(base, later), *ElementAt(base, earlier)));
+      Offset& from = takes_earlier ? earlier : later;
+      *end = from;
+      end = &NodeAt<list_node>(base, from)->prior_;
+      from = *end;
+    }
+    return end;
   }
 
   HSHM_CROSS_FUN void Link(char* base, T* element, Offset prior, Offset next) noexcept {

@@ -105,11 +105,14 @@ MemContext BuddyAllocator::Attach(Offset core) {
 }
 
 MemContext BuddyAllocator::CreateTls(const MemContext& ctx) noexcept {
+  if (buddy_ == nullptr) defect::NotAttached("CreateTls");
   if (ctx.IsValid() && !ctx.IsArena()) return ctx;
   return MemContext(membership_.IsMember() ? membership_.slot() : MemContext::kNone, 0);
 }
 
-void BuddyAllocator::FreeTls(const MemContext& /*there is nothing to free*/) noexcept {}
+void BuddyAllocator::FreeTls(const MemContext& /*there is nothing to free*/) noexcept {
+  if (buddy_ == nullptr) defect::NotAttached("FreeTls");
+}
 
 /** Makes the lists from the marks. Repeatable from any point: it changes no user mark. */
 void BuddyAllocator::Rebuild() noexcept {

@@ -82,11 +82,14 @@ MemContext MallocAllocator::Attach(Offset core) {
 }
 
 MemContext MallocAllocator::CreateTls(const MemContext& ctx) noexcept {
+  Require("CreateTls");
   if (ctx.IsValid() && !ctx.IsArena()) return ctx;
   return MemContext(membership_.IsMember() ? membership_.slot() : MemContext::kNone, 0);
 }
 
-void MallocAllocator::FreeTls(const MemContext& /*there is nothing to free*/) noexcept {}
+void MallocAllocator::FreeTls(const MemContext& /*there is nothing to free*/) noexcept {
+  Require("FreeTls");
+}
 
 // ---- range and counters
 // --------------------------------------------------------------------------

@@ -49,11 +49,14 @@ MemContext StackAllocator::Attach(Offset core) {
 }
 
 MemContext StackAllocator::CreateTls(const MemContext& ctx) noexcept {
+  if (stack_ == nullptr) defect::NotAttached("CreateTls");
   if (ctx.IsValid() && !ctx.IsArena()) return ctx;
   return MemContext(membership_.IsMember() ? membership_.slot() : MemContext::kNone, 0);
 }
 
-void StackAllocator::FreeTls(const MemContext& /*there is nothing to free*/) noexcept {}
+void StackAllocator::FreeTls(const MemContext& /*there is nothing to free*/) noexcept {
+  if (stack_ == nullptr) defect::NotAttached("FreeTls");
+}
 
 // ---- operations
 // ----------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ namespace hshm::ipc {
 
 template <Shareable Key, Shareable T, typename AllocT, typename CompareT>
 void map<Key, T, AllocT, CompareT>::shm_init(AllocT* alloc, const MemContext& ctx) {
+  RequireEmptyHandle(header_.get(), kKind);
   const OffsetPtr<> block = AllocateObject(*alloc, ctx, sizeof(Header), kKind.name_);
   auto* header = ObjectAt<Header>(*alloc, block);
   std::memset(static_cast<void*>(header), 0, sizeof(Header));
@@ -17,7 +18,7 @@ void map<Key, T, AllocT, CompareT>::shm_init(AllocT* alloc, const MemContext& ct
 
 template <Shareable Key, Shareable T, typename AllocT, typename CompareT>
 void map<Key, T, AllocT, CompareT>::shm_destroy(const MemContext& ctx) noexcept {
-  if (header_ == nullptr) return;
+  if (header_.get() == nullptr) return;
   HSHM_CHECK(RetireObject(header_->tag_, kKind));
   clear(ctx);
   Free(offset().load(), ctx);

@@ -170,19 +170,19 @@ class mpmc_ring_view : public RingView<MpscCell<T>> {
 static_assert(std::is_trivially_copyable_v<mpmc_ring_view<uint64_t>>);
 
 /** The handle of an MPMC ring: mpmc_ring_view with a life cycle, names of processes and waiting. */
-template <typename T, typename AllocT>
+template <Shareable T, typename AllocT>
 class mpmc_ring_buffer
     : public RingBase<mpmc_ring_buffer<T, AllocT>, T, AllocT, mpmc_ring_view<T>, kMpmcMagic> {
  public:
   /** Any thread of any rank. kDone, kFull or kClosed. */
   RingResult try_push(const T& element) noexcept {
-    const LockIdentity me = Identity();
+    const LockIdentity me = this->Identity();
     for (;;) {
       RingObstacle obstacle;
-      const RingResult result = this->view_.TryPushAs(CellWord::Holder(me), element, &obstacle);
+      const RingResult result = this->view().TryPushAs(CellWord::Holder(me), element, &obstacle);
       if (result == RingResult::kDone) this->WakeIfWanted(this->header().data_wanted_);
       if (obstacle.word_ == 0 || !IsHolderDead(me, obstacle.word_)) return result;
-      this->view_.FreeOfDead(obstacle);
+      this->view().FreeOfDead(obstacle);
     }
   }
 
@@ -196,13 +196,13 @@ class mpmc_ring_buffer
   /** Any thread of any rank. kDone, kEmpty (also while the first element is being written) or
    * kClosed. */
   RingResult try_pop(T& element) noexcept {
-    const LockIdentity me = Identity();
+    const LockIdentity me = this->Identity();
     for (;;) {
       RingObstacle obstacle;
-      const RingResult result = this->view_.TryPopAs(CellWord::Holder(me), element, &obstacle);
+      const RingResult result = this->view().TryPopAs(CellWord::Holder(me), element, &obstacle);
       if (result == RingResult::kDone) this->WakeIfWanted(this->header().room_wanted_);
       if (obstacle.word_ == 0 || !IsHolderDead(me, obstacle.word_)) return result;
-      this->view_.FreeOfDead(obstacle);
+      this->view().FreeOfDead(obstacle);
       this->WakeIfWanted(this->header().room_wanted_);
     }
   }
@@ -215,11 +215,6 @@ class mpmc_ring_buffer
   }
 
  private:
-  LockIdentity Identity() const noexcept {
-    const LockIdentity me = this->alloc_->GetMembership().IdentityOrRejoin();
-    HSHM_CHECK(me.peers_ != nullptr);
-    return me;
-  }
   static bool IsHolderDead(const LockIdentity& me, uint64_t word) noexcept {
     if (CellWord::IsKernel(word)) return false;
     return me.peers_->IsDead(CellWord::Slot(word), CellWord::Generation(word));

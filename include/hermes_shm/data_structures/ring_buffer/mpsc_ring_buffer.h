@@ -167,14 +167,14 @@ class mpsc_ring_view : public RingView<MpscCell<T>> {
 static_assert(std::is_trivially_copyable_v<mpsc_ring_view<uint64_t>>);
 
 /** The handle of an MPSC ring: mpsc_ring_view with a life cycle, names of processes and waiting. */
-template <typename T, typename AllocT>
+template <Shareable T, typename AllocT>
 class mpsc_ring_buffer
     : public RingBase<mpsc_ring_buffer<T, AllocT>, T, AllocT, mpsc_ring_view<T>, kMpscMagic> {
  public:
   /** Any thread of any rank. kDone, kFull or kClosed. */
   RingResult try_push(const T& element) noexcept {
-    const LockIdentity me = Identity();
-    const RingResult result = this->view_.TryPushAs(CellWord::Holder(me), element);
+    const LockIdentity me = this->Identity();
+    const RingResult result = this->view().TryPushAs(CellWord::Holder(me), element);
     if (result == RingResult::kDone) this->WakeIfWanted(this->header().data_wanted_);
     return result;
   }
@@ -190,13 +190,13 @@ class mpsc_ring_buffer
   RingResult try_pop(T& element) noexcept {
     for (;;) {
       uint64_t claimed = 0;
-      const RingResult result = this->view_.TryPop(element, &claimed);
+      const RingResult result = this->view().TryPop(element, &claimed);
       if (result == RingResult::kDone) {
         this->WakeIfWanted(this->header().room_wanted_);
         return result;
       }
       if (claimed == 0 || !IsHolderDead(claimed)) return result;
-      this->view_.SkipClaimed(claimed);
+      this->view().SkipClaimed(claimed);
       this->WakeIfWanted(this->header().room_wanted_);
     }
   }
@@ -209,14 +209,9 @@ class mpsc_ring_buffer
   }
 
  private:
-  LockIdentity Identity() const noexcept {
-    const LockIdentity me = this->alloc_->GetMembership().IdentityOrRejoin();
-    HSHM_CHECK(me.peers_ != nullptr);
-    return me;
-  }
   bool IsHolderDead(uint64_t word) const noexcept {
     if (CellWord::IsKernel(word)) return false;
-    return Identity().peers_->IsDead(CellWord::Slot(word), CellWord::Generation(word));
+    return this->Identity().peers_->IsDead(CellWord::Slot(word), CellWord::Generation(word));
   }
 };
 

@@ -50,7 +50,7 @@ inline constexpr uint32_t kMaxLanes = 65536;
  * ABA        A dead {slot, generation} claims nothing any more, so a CAS that finds it robs nobody.
  * Crash      As the ring of a lane has it; a lane whose producer is dead can be claimed.
  */
-template <typename T, typename AllocT, RingKind kKindOfLanes = RingKind::kSpsc>
+template <Shareable T, typename AllocT, RingKind kKindOfLanes = RingKind::kSpsc>
 class multi_ring_buffer {
  public:
   using value_type = T;
@@ -62,10 +62,12 @@ class multi_ring_buffer {
 
   /**
    * Makes `lanes` rings for at least `capacity` elements each, rounded up to a power of two.
-   * @throws Error kOutOfRange (lanes not from 1 to 65536; capacity 0 or above 2^32), kNoSpace
+   * @throws Error kOutOfRange (lanes not from 1 to 65536; capacity 0 or above 2^32), kNoSpace,
+   * kBackendInUse (the handle has one)
    */
   void shm_init(AllocT* alloc, uint32_t lanes, uint64_t capacity,
                 const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) {
+    RequireEmptyHandle(header_.get(), kKind);
     if (lanes == 0 || lanes > kMaxLanes) {
       ThrowOutOfRange(kKind.name_, "the number of lanes must be from 1 to 65536");
     }
@@ -89,8 +91,9 @@ class multi_ring_buffer {
     Use(alloc, header, std::move(rings));
   }
 
-  /** Joins a multi-ring that another rank has made. @throws Error see FindObject */
+  /** Joins a multi-ring that another rank has made. @throws Error kBackendInUse; see FindObject */
   void shm_attach(AllocT* alloc, OffsetPtr<> offset) {
+    RequireEmptyHandle(header_.get(), kKind);
     const Region reach = ReachOf(*alloc, offset);
     FindObject(reach, offset.load(), sizeof(MultiRingHeader), kKind);
     auto* header = ObjectAt<MultiRingHeader>(*alloc, offset);
@@ -105,19 +108,26 @@ class multi_ring_buffer {
     Use(alloc, header, std::move(rings));
   }
 
-  /** Frees all lanes with what is in them. From the call on no rank may use it: caller's duty. */
-  void shm_destroy(const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept {
-    if (header_ == nullptr) return;
-    HSHM_CHECK(RetireObject(header_->tag_, kKind));
-    for (uint32_t i = 0; i < lane_count(); ++i) rings_[i].shm_destroy(ctx);
-    alloc_->FreeOffsetNoNullCheck(ctx, offset());
+  /** The handle is empty again; the multi-ring stays. */
+  void shm_detach() noexcept {
     header_ = nullptr;
     rings_.reset();
   }
 
+  /** Frees all lanes with what is in them. From the call on no rank may use it: caller's duty. */
+  void shm_destroy(const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept {
+    if (header_.get() == nullptr) return;
+    HSHM_CHECK(RetireObject(header_->tag_, kKind));
+    for (uint32_t i = 0; i < lane_count(); ++i) rings_[i].shm_destroy(ctx);
+    alloc_->FreeOffsetNoNullCheck(ctx, offset());
+    shm_detach();
+  }
+
   /** What the others attach to; null for an empty handle. */
   OffsetPtr<> offset() const noexcept {
-    return header_ == nullptr ? OffsetPtr<>() : OffsetPtr<>(alloc_->GetRegion().OffsetOf(header_));
+    return header_.get() == nullptr
+               ? OffsetPtr<>()
+               : OffsetPtr<>(alloc_->GetRegion().OffsetOf(header_.get()));
   }
 
   // ---- lanes -----------------------------------------------------------------------------------
@@ -128,9 +138,10 @@ class multi_ring_buffer {
 
   /** A lane that nobody alive has claimed, from now on the caller's; kNoLane when there is none. */
   uint32_t claim_lane() noexcept {
+    const uint32_t lanes = lane_count();
     const LockIdentity me = Identity();
-    for (uint32_t i = 0; i < lane_count(); ++i) {
-      Atomic<uint64_t>& producer = LaneAt(header_, i).producer_;
+    for (uint32_t i = 0; i < lanes; ++i) {
+      Atomic<uint64_t>& producer = LaneAt(&*header_, i).producer_;
       uint64_t word = producer.load(std::memory_order_relaxed);  // relaxed: the CAS re-reads it
       if (word != 0 && !me.peers_->IsDead(CellWord::Slot(word), CellWord::Generation(word))) {
         continue;
@@ -147,7 +158,7 @@ class multi_ring_buffer {
   /** Gives a claimed lane back, what is in it included. Stops with defect::NotTheHolder when this
    * process has not claimed it. */
   void release_lane(uint32_t index) noexcept {
-    Atomic<uint64_t>& producer = LaneAt(header_, CheckedLane(index)).producer_;
+    Atomic<uint64_t>& producer = LaneAt(&*header_, CheckedLane(index)).producer_;
     const uint64_t word = producer.load(std::memory_order_relaxed);  // relaxed: its holder's own
     if (word != CellWord::Holder(Identity())) {
       defect::NotTheHolder("multi_ring_buffer::release_lane", word);
@@ -256,7 +267,7 @@ class multi_ring_buffer {
   }
 
   AllocT* alloc_ = nullptr;
-  MultiRingHeader* header_ = nullptr;
+  ObjectLink<MultiRingHeader, &kKind> header_;
   std::unique_ptr<lane_type[]> rings_;
   uint32_t cursor_ = 0;  // the lane to look at next
 };

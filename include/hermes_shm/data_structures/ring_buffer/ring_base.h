@@ -11,6 +11,7 @@
 #include "hermes_shm/base/bits.h"
 #include "hermes_shm/base/check.h"
 #include "hermes_shm/data_structures/ring_buffer/ring_view.h"
+#include "hermes_shm/data_structures/shareable.h"
 #include "hermes_shm/platform/futex.h"
 #include "hermes_shm/sync/mutex.h"
 
@@ -27,10 +28,8 @@ namespace hshm::ipc {
  * sleeper looks at the ring again whatever the word says. Crash      A dead sleeper leaves a word
  * set: the next push or pop wakes nobody, once.
  */
-template <typename Derived, typename T, typename AllocT, typename ViewT, uint64_t kMagic>
+template <typename Derived, Shareable T, typename AllocT, typename ViewT, uint64_t kMagic>
 class RingBase {
-  static_assert(std::is_trivially_copyable_v<T>,
-                "Elements are shared as bytes: no pointers inside");
   static_assert(alignof(T) <= kCacheLineBytes, "A ring begins on a cache line, and no better");
 
  public:
@@ -41,8 +40,10 @@ class RingBase {
   // ---- life cycle ------------------------------------------------------------------------------
 
   /** Makes a ring for at least `capacity` elements, rounded up to a power of two.
-   * @throws Error kOutOfRange (capacity 0 or above 2^32), kNoSpace */
+   * @throws Error kOutOfRange (capacity 0 or above 2^32), kNoSpace, kBackendInUse (the handle has
+   * one) */
   void shm_init(AllocT* alloc, uint64_t capacity, const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) {
+    RequireEmptyHandle(view_.header(), kKind);
     if (capacity == 0 || capacity > uint64_t{1} << kMaxRingLog2) {
       ThrowOutOfRange(kKind.name_, "the capacity must be from 1 to 2^32 elements");
     }
@@ -56,8 +57,9 @@ class RingBase {
     Use(alloc, header);
   }
 
-  /** Joins a ring that another rank has made. @throws Error see FindObject */
+  /** Joins a ring that another rank has made. @throws Error kBackendInUse; see FindObject */
   void shm_attach(AllocT* alloc, OffsetPtr<> offset) {
+    RequireEmptyHandle(view_.header(), kKind);
     const Region reach = ReachOf(*alloc, offset);
     FindObject(reach, offset.load(), sizeof(RingHeader), kKind);
     auto* header = ObjectAt<RingHeader>(*alloc, offset);
@@ -67,6 +69,9 @@ class RingBase {
     }
     Use(alloc, header);
   }
+
+  /** The handle is empty again; the ring stays. */
+  void shm_detach() noexcept { view_ = ViewT(); }
 
   /** Frees the ring with all that is in it. From the call on no rank may use it: caller's duty. */
   void shm_destroy(const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept {
@@ -84,25 +89,25 @@ class RingBase {
 
   /** For kernels, by value. kernel_base: where kernels see the region's first byte; null: here. */
   ViewT View(char* kernel_base = nullptr) const noexcept {
-    if (kernel_base == nullptr) return view_;
+    if (kernel_base == nullptr) return view();
     return ViewT(reinterpret_cast<RingHeader*>(kernel_base + offset().load()), capacity());
   }
 
   // ---- state -----------------------------------------------------------------------------------
 
-  uint64_t capacity() const noexcept { return view_.capacity(); }
+  uint64_t capacity() const noexcept { return view().capacity(); }
 
   /** Elements in the ring, claimed ones included; a guess while others push and pop. */
-  uint64_t size() const noexcept { return view_.size(); }
-  bool empty() const noexcept { return view_.empty(); }
+  uint64_t size() const noexcept { return view().size(); }
+  bool empty() const noexcept { return view().empty(); }
 
   /** No push succeeds any more once it has begun after this; what is in the ring can be popped. */
   void close() noexcept {
-    view_.close();
+    view().close();
     Wake(header().data_wanted_);
     Wake(header().room_wanted_);
   }
-  bool is_closed() const noexcept { return view_.is_closed(); }
+  bool is_closed() const noexcept { return view().is_closed(); }
 
   // ---- more ways to push and pop ---------------------------------------------------------------
 
@@ -124,7 +129,23 @@ class RingBase {
  protected:
   static constexpr ObjectKind kKind = {"a ring_buffer", kMagic, kRingLayoutVersion, sizeof(T), 0};
 
-  RingHeader& header() const noexcept { return *view_.header(); }
+  // What a handle stands for: all but set-up goes through these, and stops at an empty handle.
+  HSHM_INLINE const ViewT& view() const noexcept {
+    if (HSHM_UNLIKELY(view_.header() == nullptr)) defect::EmptyHandle(kKind.name_);
+    return view_;
+  }
+  HSHM_INLINE ViewT& view() noexcept {
+    std::as_const(*this).view();
+    return view_;
+  }
+  RingHeader& header() const noexcept { return *view().header(); }
+  /** Who this process is for the words in cells. A process that can be no member must not push. */
+  LockIdentity Identity() const noexcept {
+    view();
+    const LockIdentity me = alloc_->GetMembership().IdentityOrRejoin();
+    HSHM_CHECK(me.peers_ != nullptr);
+    return me;
+  }
 
   /** After a push or pop. relaxed: a wake that is missed costs one slice. */
   HSHM_INLINE static void WakeIfWanted(Atomic<uint32_t>& wanted) noexcept {
@@ -132,9 +153,6 @@ class RingBase {
       Wake(wanted);
     }
   }
-
-  AllocT* alloc_ = nullptr;
-  ViewT view_;
 
  private:
   Derived& self() noexcept { return static_cast<Derived&>(*this); }
@@ -166,6 +184,9 @@ class RingBase {
   static bool MayChange(RingResult result) noexcept {
     return result == RingResult::kFull || result == RingResult::kEmpty;
   }
+
+  AllocT* alloc_ = nullptr;
+  ViewT view_;
 };
 
 }  // namespace hshm::ipc

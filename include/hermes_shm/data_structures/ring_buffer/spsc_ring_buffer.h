@@ -73,30 +73,30 @@ class spsc_ring_view : public RingView<SpscCell<T>> {
 static_assert(std::is_trivially_copyable_v<spsc_ring_view<uint64_t>>);
 
 /** The handle of an SPSC ring: spsc_ring_view with a life cycle, and with waiting. */
-template <typename T, typename AllocT>
+template <Shareable T, typename AllocT>
 class spsc_ring_buffer
     : public RingBase<spsc_ring_buffer<T, AllocT>, T, AllocT, spsc_ring_view<T>, kSpscMagic> {
  public:
   /** As spsc_ring_view::try_push. */
   RingResult try_push(const T& element) noexcept {
-    const RingResult result = this->view_.try_push(element);
+    const RingResult result = this->view().try_push(element);
     if (result == RingResult::kDone) this->WakeIfWanted(this->header().data_wanted_);
     return result;
   }
   uint64_t try_push_n(const T* elements, uint64_t count) noexcept {
-    const uint64_t pushed = this->view_.try_push_n(elements, count);
+    const uint64_t pushed = this->view().try_push_n(elements, count);
     if (pushed != 0) this->WakeIfWanted(this->header().data_wanted_);
     return pushed;
   }
 
   /** As spsc_ring_view::try_pop. */
   RingResult try_pop(T& element) noexcept {
-    const RingResult result = this->view_.try_pop(element);
+    const RingResult result = this->view().try_pop(element);
     if (result == RingResult::kDone) this->WakeIfWanted(this->header().room_wanted_);
     return result;
   }
   uint64_t try_pop_n(T* elements, uint64_t max_count) noexcept {
-    const uint64_t popped = this->view_.try_pop_n(elements, max_count);
+    const uint64_t popped = this->view().try_pop_n(elements, max_count);
     if (popped != 0) this->WakeIfWanted(this->header().room_wanted_);
     return popped;
   }

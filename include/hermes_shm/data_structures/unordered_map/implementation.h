@@ -5,13 +5,14 @@
 #include "hermes_shm/data_structures/unordered_map.h"
 
 #define HSHM_MAP_TEMPLATE \
-  template <typename Key, typename T, typename AllocT, typename HashT, typename EqualT>
+  template <Shareable Key, Shareable T, typename AllocT, typename HashT, typename EqualT>
 #define HSHM_MAP_CLASS unordered_map<Key, T, AllocT, HashT, EqualT>
 
 namespace hshm::ipc {
 
 HSHM_MAP_TEMPLATE
 void HSHM_MAP_CLASS::shm_init(AllocT* alloc, const Options& options, const MemContext& ctx) {
+  RequireEmptyHandle(header_.get(), kKind);
   if (!kBlocksLieInRegion<AllocT>) {
     ThrowUnsupported(kKind.name_,
                      "its slots name nodes in a region, and this allocator's blocks "
@@ -38,6 +39,7 @@ void HSHM_MAP_CLASS::shm_init(AllocT* alloc, const Options& options, const MemCo
 
 HSHM_MAP_TEMPLATE
 void HSHM_MAP_CLASS::shm_attach(AllocT* alloc, OffsetPtr<> offset) {
+  RequireEmptyHandle(header_.get(), kKind);
   const Region& region = alloc->GetRegion();
   FindObject(region, offset.load(), sizeof(map_layout::MapHeader), kKind);
   auto* header = region.template At<map_layout::MapHeader>(offset.load());
@@ -53,14 +55,13 @@ HSHM_MAP_TEMPLATE
 void HSHM_MAP_CLASS::Use(AllocT* alloc, map_layout::MapHeader* header) noexcept {
   alloc_ = alloc;
   header_ = header;
-  stripes_ = header->stripes();
   base_ = alloc->GetRegion().base_;
   stripe_shift_ = 63 - bits::FloorLog2(header->stripe_count_);
 }
 
 HSHM_MAP_TEMPLATE
 void HSHM_MAP_CLASS::shm_destroy(const MemContext& ctx) noexcept {
-  if (header_ == nullptr) return;
+  if (header_.get() == nullptr) return;
   HSHM_CHECK(RetireObject(header_->tag_, kKind));
   clear(ctx);
   alloc_->FreeOffsetNoNullCheck(ctx, offset());
@@ -181,7 +182,7 @@ HSHM_MAP_TEMPLATE
 uint64_t HSHM_MAP_CLASS::size() const noexcept {
   uint64_t sum = 0;
   for (uint64_t i = 0; i < stripe_count(); ++i) {
-    sum += stripes_[i].count_.load(std::memory_order_relaxed);  // relaxed: each counts by itself
+    sum += header_->stripes()[i].count_.load(std::memory_order_relaxed);  // relaxed: each counts by itself
   }
   return sum;
 }
@@ -225,7 +226,7 @@ bool HSHM_MAP_CLASS::CheckStripe(uint64_t stripe_index) const {
     if (node > alloc_->GetRegion().size_bytes_ - sizeof(Entry)) return false;
     const Key& key = EntryAt(node)->key_;
     const uint64_t hash = HashT()(key);
-    if (&StripeOf(hash) != &stripes_[stripe_index]) return false;
+    if (&StripeOf(hash) != &header_->stripes()[stripe_index]) return false;
     if (map_layout::TagOf(hash) != map_layout::TagIn(slot)) return false;
     // Where a search ends tells that no empty slot lies before it, and no second entry either.
     const auto place = stripe.Find(map_layout::TagIn(slot), Is(key));

@@ -11,6 +11,7 @@ namespace hshm::ipc {
 template <Shareable T, typename AllocT>
 void vector<T, AllocT>::shm_init(AllocT* alloc, std::span<const T> elements,
                                  const MemContext& ctx) {
+  RequireEmptyHandle(header_.get(), kKind);
   const OffsetPtr<> block = AllocateObject(*alloc, ctx, sizeof(Header), kKind.name_);
   auto* header = ObjectAt<Header>(*alloc, block);
   std::memset(static_cast<void*>(header), 0, sizeof(Header));
@@ -26,7 +27,7 @@ void vector<T, AllocT>::shm_init(AllocT* alloc, std::span<const T> elements,
 
 template <Shareable T, typename AllocT>
 void vector<T, AllocT>::shm_destroy(const MemContext& ctx) noexcept {
-  if (header_ == nullptr) return;
+  if (header_.get() == nullptr) return;
   HSHM_CHECK(RetireObject(header_->tag_, kKind));
   DropInactive(ctx);
   Put(header_->active_, 1 - Active());
@@ -190,23 +191,44 @@ void vector<T, AllocT>::CloseGap() noexcept {
 }
 
 template <Shareable T, typename AllocT>
-auto vector<T, AllocT>::insert(const_iterator pos, std::span<const T> elements,
-                               const MemContext& ctx) noexcept -> iterator {
+template <typename Fill>
+auto vector<T, AllocT>::InsertWith(const_iterator pos, uint64_t count, const Fill& fill,
+                                   const MemContext& ctx) noexcept -> iterator {
   const uint64_t index = static_cast<uint64_t>(pos - begin());
   Mend(ctx);
   const uint64_t before = size();
   HSHM_CHECK(index <= before);
-  if (elements.empty()) return begin() + index;
-  const T first = elements.front();  // alone, it may be an element, which moves
-  if (!GrowFor(elements.size(), ctx)) return nullptr;
-  BeginGap(GapState::kOpening, before, elements.size(), before);
+  if (count == 0) return begin() + index;
+  if (!GrowFor(count, ctx)) return nullptr;
+  BeginGap(GapState::kOpening, before, count, before);
   OpenGap(index);
   T* const place = Elements() + index;
-  *place = first;
-  Copy(place + 1, elements.data() + 1, elements.size() - 1);
-  Put(header_->size_, before + elements.size());  // the commit
+  fill(place);
+  Put(header_->size_, before + count);  // the commit
   SetState(GapState::kNone);
   return place;
+}
+
+template <Shareable T, typename AllocT>
+auto vector<T, AllocT>::insert(const_iterator pos, std::span<const T> elements,
+                               const MemContext& ctx) noexcept -> iterator {
+  if (elements.size() == 1) return insert(pos, 1, elements.front(), ctx);  // it may be an element
+  return InsertWith(
+      pos, elements.size(), [&](T* gap) { Copy(gap, elements.data(), elements.size()); }, ctx);
+}
+
+/** Room is made first, so that without it all stays, and no death keeps both contents. Elements of
+ * the vector itself are no more than it has room for, so they do not move before they are copied.
+ */
+template <Shareable T, typename AllocT>
+template <typename Fill>
+bool vector<T, AllocT>::AssignWith(uint64_t count, const Fill& fill,
+                                   const MemContext& ctx) noexcept {
+  if (!reserve(count, ctx)) return false;
+  clear();
+  fill(Elements());
+  Put(header_->size_, count);
+  return true;
 }
 
 template <Shareable T, typename AllocT>

@@ -242,6 +242,7 @@ MemContext BasicMultiProcessAllocator<Config, kSharing>::CreateTls(const MemCont
 
 template <typename Config, multi_process::Sharing kSharing>
 void BasicMultiProcessAllocator<Config, kSharing>::FreeTls(const MemContext&) noexcept {
+  if (process_ == nullptr || identity_ == &kDetached) defect::NotAttached("FreeTls");
   auto* context = HSHM_THREAD_MODEL->template GetTls<ThreadContext>(tls_key_);
   if (context == nullptr) return;
   HSHM_THREAD_MODEL->SetTls(tls_key_, static_cast<ThreadContext*>(nullptr));

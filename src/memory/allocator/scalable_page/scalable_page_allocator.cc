@@ -54,6 +54,7 @@ MemContext BasicScalablePageAllocator<Config>::Attach(Offset core) {
 
 template <typename Config>
 MemContext BasicScalablePageAllocator<Config>::CreateTls(const MemContext& ctx) noexcept {
+  Require("CreateTls");
   if (ctx.IsValid() && !ctx.IsArena()) return ctx;
   const auto& me = this->membership_;
   return MemContext(me.IsMember() ? me.slot() : MemContext::kNone, 0);
@@ -61,7 +62,9 @@ MemContext BasicScalablePageAllocator<Config>::CreateTls(const MemContext& ctx) 
 
 template <typename Config>
 void BasicScalablePageAllocator<Config>::FreeTls(
-    const MemContext& /*there is nothing to free*/) noexcept {}
+    const MemContext& /*there is nothing to free*/) noexcept {
+  Require("FreeTls");
+}
 
 // ---- allocate
 // ------------------------------------------------------------------------------------
