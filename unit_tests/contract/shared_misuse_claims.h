@@ -71,10 +71,10 @@ TEST_CASE(HSHM_CONTRACT_NAME " finds them when the process that freed, or alloca
   const OffsetPtr<> beside = alloc.AllocateOffset(kCtx, 300);  // keeps the page of it
   const OffsetPtr<> beside_theirs = alloc.AllocateOffset(kCtx, 3000);
   const ChildResult killed = InOtherProcess(f, [&](Alloc& mine) {
-    mine.FreeOffset(kCtx, block);
     const OffsetPtr<> left = mine.AllocateOffset(kCtx, 3000);
     std::memset(mine.Convert(left), 0, 300);
     *theirs = left.load();
+    mine.FreeOffset(kCtx, block);  // last, so that nobody gets it
     raise(SIGKILL);
   });
   REQUIRE(WIFSIGNALED(killed.status_));
