@@ -78,9 +78,10 @@ void NotTheHolder(const char* operation, uint64_t word) noexcept {
 }
 
 void EmptyHandle(const char* name) noexcept {
-  Stop("hshm: EmptyHandle: The handle of %s was used while it stood for none: shm_init or "
-       "shm_attach comes first, and nothing after shm_detach or shm_destroy.\n",
-       name);
+  Stop(
+      "hshm: EmptyHandle: The handle of %s was used while it stood for none: shm_init or "
+      "shm_attach comes first, and nothing after shm_detach or shm_destroy.\n",
+      name);
 }
 
 void NotAttached(const char* operation) noexcept {

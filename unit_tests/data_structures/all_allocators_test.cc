@@ -1,6 +1,7 @@
 #include <string>
 #include <vector>
 
+#include "contract/harness.h"
 #include "data_structures/containers.h"
 #include "hermes_shm/base/error.h"
 #include "hermes_shm/data_structures/allocator.h"
@@ -11,16 +12,12 @@
 #include "hermes_shm/memory/allocator/scalable_page_allocator.h"
 #include "hermes_shm/memory/allocator/stack_allocator.h"
 #include "hermes_shm/memory/allocator/thread_local_allocator.h"
-#include "hermes_shm/memory/backend/array_backend.h"
-#include "hermes_shm/memory/backend/malloc_backend.h"
 #include "support/catch.h"
 
+using contract::TestBackend;
 using hshm::ipc::AllocatorId;
 using hshm::ipc::BuddyAllocator;
 using hshm::ipc::MallocAllocator;
-using hshm::ipc::MallocBackend;
-using hshm::ipc::MemContext;
-using hshm::ipc::MemoryBackendId;
 using hshm::ipc::MultiProcessAllocator;
 using hshm::ipc::ScalablePageAllocator;
 using hshm::ipc::StackAllocator;
@@ -29,41 +26,48 @@ using hshm::test::Containers;
 
 namespace {
 
-/** A private region with an allocator in it, and a second handle of it. */
+/** A region with an allocator in it: private, or of a kind of contract::TestBackend. */
 template <typename AllocT>
 struct Heap {
-  explicit Heap(uint64_t bytes = uint64_t{64} << 20) {
-    backend_.shm_init(MemoryBackendId(1), bytes);
-    alloc_ = backend_.MakeAlloc<AllocT>(AllocatorId(1, 0));
-  }
-  MallocBackend backend_;
-  AllocT* alloc_ = nullptr;
+  explicit Heap(uint64_t bytes = uint64_t{64} << 20, int kind = TestBackend::kMalloc)
+      : backend_(kind, bytes), alloc_(backend_->MakeAlloc<AllocT>(AllocatorId(1, 0))) {}
+  TestBackend backend_;
+  AllocT* alloc_;
 };
+
+/** Two handles of each container make, fill, change and end it. */
+template <typename AllocT>
+void RequireContainersWork(AllocT* alloc) {
+  using Numbers = std::vector<uint64_t, hshm::allocator<uint64_t, AllocT>>;
+  const size_t before = alloc->GetCurrentlyAllocatedSize();
+  {
+    Containers<AllocT> containers;
+    containers.Make(alloc);
+    REQUIRE(containers.Fill(0, Containers<AllocT>::kFilled));
+    REQUIRE(containers.IsFilled());
+    Containers<AllocT> others;
+    others.Attach(alloc);
+    REQUIRE(others.Change());
+    REQUIRE(containers.IsChanged());
+    Numbers numbers(containers.vector_.begin(), containers.vector_.end(), alloc);
+    REQUIRE(alloc->Contains(numbers.data()));
+    REQUIRE(numbers.back() == Containers<AllocT>::kChanged - 1);
+    containers.Destroy();
+  }
+  REQUIRE(alloc->GetCurrentlyAllocatedSize() == before);
+  REQUIRE(alloc->Check());
+}
 
 }  // namespace
 
 TEMPLATE_TEST_CASE("All containers work over every allocator whose blocks lie in its region", "",
                    StackAllocator, BuddyAllocator, MultiProcessAllocator, ScalablePageAllocator,
                    ThreadLocalAllocator) {
-  using Numbers = std::vector<uint64_t, hshm::allocator<uint64_t, TestType>>;
-  Heap<TestType> heap;
-  const size_t before = heap.alloc_->GetCurrentlyAllocatedSize();
-  {
-    Containers<TestType> containers;
-    containers.Make(heap.alloc_);
-    REQUIRE(containers.Fill(0, Containers<TestType>::kFilled));
-    REQUIRE(containers.IsFilled());
-    Containers<TestType> others;
-    others.Attach(heap.alloc_);
-    REQUIRE(others.Change());
-    REQUIRE(containers.IsChanged());
-    Numbers numbers(containers.vector_.begin(), containers.vector_.end(), heap.alloc_);
-    REQUIRE(heap.alloc_->Contains(numbers.data()));
-    REQUIRE(numbers.back() == Containers<TestType>::kChanged - 1);
-    containers.Destroy();
+  for (const int kind : {TestBackend::kMalloc, TestBackend::kShm, TestBackend::kFile}) {
+    INFO(TestBackend::KindName(kind));
+    Heap<TestType> heap(uint64_t{64} << 20, kind);
+    RequireContainersWork(heap.alloc_);
   }
-  REQUIRE(heap.alloc_->GetCurrentlyAllocatedSize() == before);
-  REQUIRE(heap.alloc_->Check());
 }
 
 TEST_CASE("Containers over malloc work as well, but for unordered_map, which says why not") {
@@ -92,7 +96,8 @@ TEST_CASE("Containers over malloc work as well, but for unordered_map, which say
   same_text.shm_attach(heap.alloc_, text.offset());
   REQUIRE(same_text.view().ends_with("string"));
   const hshm::ipc::OffsetPtr<> nowhere(uint64_t{1} << 60);
-  REQUIRE_THROWS_AS(same_map.shm_attach(heap.alloc_, nowhere), hshm::Error);
+  decltype(map) stray_map;
+  REQUIRE_THROWS_AS(stray_map.shm_attach(heap.alloc_, nowhere), hshm::Error);
   try {
     hshm::ipc::unordered_map<uint64_t, uint64_t, MallocAllocator> table;
     table.shm_init(heap.alloc_);
@@ -108,7 +113,8 @@ TEST_CASE("Containers over malloc work as well, but for unordered_map, which say
 }
 
 TEMPLATE_TEST_CASE("Rings work over every allocator, malloc included", "", StackAllocator,
-                   BuddyAllocator, MultiProcessAllocator, MallocAllocator, ScalablePageAllocator) {
+                   BuddyAllocator, MultiProcessAllocator, MallocAllocator, ScalablePageAllocator,
+                   ThreadLocalAllocator) {
   using hshm::ipc::RingResult;
   Heap<TestType> heap;
   hshm::ipc::ring_buffer<uint64_t, TestType, hshm::ipc::RingKind::kMpmc> ring;
@@ -127,14 +133,16 @@ TEMPLATE_TEST_CASE("Rings work over every allocator, malloc included", "", Stack
   REQUIRE(lanes.try_pop(element) == RingResult::kDone);
   REQUIRE(element == 6);
   const hshm::ipc::OffsetPtr<> nowhere(uint64_t{1} << 60);
-  REQUIRE_THROWS_AS(same_ring.shm_attach(heap.alloc_, nowhere), hshm::Error);
+  decltype(ring) stray_ring;
+  REQUIRE_THROWS_AS(stray_ring.shm_attach(heap.alloc_, nowhere), hshm::Error);
   ring.shm_destroy();
   lanes.shm_destroy();
   REQUIRE(heap.alloc_->Check());
 }
 
 TEMPLATE_TEST_CASE("All containers say that there is no room in the end, and are whole then", "",
-                   StackAllocator, BuddyAllocator, MultiProcessAllocator, ScalablePageAllocator) {
+                   StackAllocator, BuddyAllocator, MultiProcessAllocator, ScalablePageAllocator,
+                   ThreadLocalAllocator) {
   Heap<TestType> heap(uint64_t{8} << 20);
   Containers<TestType> containers;
   containers.Make(heap.alloc_);

@@ -153,6 +153,41 @@ TEST_CASE("map changes like std::map") {
   REQUIRE(alloc.live_blocks() == 0);
 }
 
+TEST_CASE("map tells the range of a key, its value or null, and its order, like std::map") {
+  TestAllocator alloc;
+  Map map;
+  map.shm_init(&alloc);
+  std::map<uint32_t, uint64_t> model;
+  for (uint32_t key = 0; key < 50; key += 5) {
+    REQUIRE(map.insert({key, 2 * key}).second);
+    model.insert({key, 2 * key});
+  }
+  const Map& constant = map;
+  for (uint32_t key = 0; key < 52; ++key) {
+    const auto [first, last] = map.equal_range(key);
+    const auto [model_first, model_last] = model.equal_range(key);
+    REQUIRE(std::equal(first, last, model_first, model_last));
+    REQUIRE(std::equal(last, map.end(), model_last, model.end()));
+    REQUIRE(constant.equal_range(key).first == Map::const_iterator(first));
+    const uint64_t* const value = constant.find_value(key);
+    REQUIRE((value != nullptr) == (model.count(key) == 1));
+    if (value != nullptr) REQUIRE(*value == model.at(key));
+  }
+  *map.find_value(10) = 7;
+  REQUIRE(map.find(10)->second == 7);
+  REQUIRE(map.key_comp()(1, 2));
+  REQUIRE_FALSE(map.key_comp()(2, 2));
+  REQUIRE(map.value_comp()({1, 9}, {2, 0}));
+  Map other;
+  other.shm_init(&alloc);
+  for (const auto& entry : map) REQUIRE(other.insert(entry).second);
+  REQUIRE(map == other);
+  REQUIRE(other.erase_if([](const auto& entry) { return entry.first >= 20; }) == 6);
+  REQUIRE(other.crbegin()->first == 15);
+  REQUIRE(map != other);
+  REQUIRE(other.Check());
+}
+
 TEST_CASE("map replaces large values whole, and may be ordered by another comparator") {
   TestAllocator alloc;
   WideMap map;

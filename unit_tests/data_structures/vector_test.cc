@@ -1,6 +1,7 @@
 #include "hermes_shm/data_structures/vector.h"
 
 #include <algorithm>
+#include <list>
 #include <numeric>
 #include <random>
 #include <string>
@@ -37,6 +38,36 @@ ErrorCode CodeOf(const std::function<void()>& call) {
   return ErrorCode::kNone;
 }
 
+/** Insertions and assignments of copies, or of what lies between iterators of another type. */
+void ChangeMany(std::mt19937_64& random, Vector& vector, std::vector<uint32_t>& model, int64_t at,
+                const std::vector<uint32_t>& several) {
+  const std::list<uint16_t> narrow(several.begin(), several.end());
+  const uint32_t value = static_cast<uint32_t>(random());
+  Vector::iterator placed = nullptr;
+  switch (random() % 12) {
+    case 0:
+      REQUIRE(vector.assign(several.size(), value));
+      model.assign(several.size(), value);
+      break;
+    case 1:
+      REQUIRE(vector.assign(narrow.begin(), narrow.end()));
+      model.assign(narrow.begin(), narrow.end());
+      break;
+    case 2:
+    case 3:
+    case 4:
+      placed = vector.insert(vector.begin() + at, narrow.begin(), narrow.end());
+      REQUIRE(placed == vector.begin() + at);
+      model.insert(model.begin() + at, narrow.begin(), narrow.end());
+      break;
+    default:
+      placed = vector.insert(vector.begin() + at, several.size(), value);
+      REQUIRE(placed == vector.begin() + at);
+      model.insert(model.begin() + at, several.size(), value);
+      break;
+  }
+}
+
 /** The same random change to both. */
 void Change(std::mt19937_64& random, Vector& vector, std::vector<uint32_t>& model) {
   const auto value = static_cast<uint32_t>(random());
@@ -44,7 +75,7 @@ void Change(std::mt19937_64& random, Vector& vector, std::vector<uint32_t>& mode
   const auto behind = static_cast<int64_t>(model.size()) - at;
   const auto count = static_cast<int64_t>(random() % 5);
   const std::vector<uint32_t> several(static_cast<size_t>(count), value);
-  switch (random() % 10) {
+  switch (random() % 11) {
     case 0:
       REQUIRE(*vector.insert(vector.begin() + at, value) == value);
       model.insert(model.begin() + at, value);
@@ -76,6 +107,9 @@ void Change(std::mt19937_64& random, Vector& vector, std::vector<uint32_t>& mode
     case 6:
       REQUIRE(vector.append(several));
       model.insert(model.end(), several.begin(), several.end());
+      break;
+    case 7:
+      ChangeMany(random, vector, model, at, several);
       break;
     default:
       REQUIRE(vector.push_back(value));
@@ -152,6 +186,8 @@ TEST_CASE("vector takes elements of its own that move in the growth they cause")
   REQUIRE(vector.push_back(42));
   for (int i = 0; i < 200; ++i) REQUIRE(vector.push_back(vector.front()));
   for (int i = 0; i < 200; ++i) REQUIRE(vector.insert(vector.begin(), vector.back()));
+  REQUIRE(vector.insert(vector.begin(), 300, vector.back()));
+  REQUIRE(vector.resize(401));
   REQUIRE(vector.append(vector));
   REQUIRE(vector.resize(1000, vector[3]));
   REQUIRE(vector.size() == 1000);
@@ -168,6 +204,16 @@ TEST_CASE("vector without room says so and stays as it was") {
   REQUIRE_FALSE(vector.push_back(4));
   REQUIRE(vector.emplace_back(4U) == nullptr);
   REQUIRE(vector.insert(vector.begin(), 4) == nullptr);
+  REQUIRE(vector.insert(vector.begin(), 2, 4) == nullptr);
+  REQUIRE(vector.insert(vector.begin(), start.begin(), start.end()) == nullptr);
+  const std::vector<uint32_t> more = {1, 2, 3, 4};
+  REQUIRE_FALSE(vector.assign(more));
+  REQUIRE_FALSE(vector.assign(4, 9));
+  REQUIRE_FALSE(vector.assign(more.begin(), more.end()));
+  REQUIRE(std::equal(vector.begin(), vector.end(), start.begin(), start.end()));
+  REQUIRE(vector.assign(3, vector[1]));  // of its own, and into the room that is there
+  REQUIRE(std::count(vector.begin(), vector.end(), 2U) == 3);
+  REQUIRE(vector.assign(start));
   REQUIRE_FALSE(vector.append(start));
   REQUIRE_FALSE(vector.resize(4));
   REQUIRE_FALSE(vector.reserve(4));

@@ -155,8 +155,8 @@ TEST_CASE("Threads find their handles while others attach and leave") {
 }
 
 TEMPLATE_TEST_CASE("std::pmr containers of one process take their memory from the heap", "",
-                   StackAllocator, BuddyAllocator, MultiProcessAllocator, ScalablePageAllocator,
-                   ThreadLocalAllocator) {
+                   StackAllocator, BuddyAllocator, MultiProcessAllocator, MallocAllocator,
+                   ScalablePageAllocator, ThreadLocalAllocator) {
   Heap<TestType> heap;
   const size_t before = heap.alloc_->GetCurrentlyAllocatedSize();
   {

@@ -27,10 +27,10 @@ namespace hshm::ipc {
  * Ordering   Lock(), or what the ranks take turns by.
  * ABA        None: one writer.
  * Crash      Every change of one element happens by one store into the chain, another order of
- *            any number by one of order_. The next writer, or who takes Lock() over, finds the note,
- *            rebuilds the links, and frees the node if it is out. Whoever reads first after a death
- *            must hold Lock() or call Recover(). An element on its way from another list is in
- *            neither for a moment: dying then loses it, and at most its block.
+ *            any number by one of order_. The next writer, or who takes Lock() over, finds the
+ * note, rebuilds the links, and frees the node if it is out. Whoever reads first after a death must
+ * hold Lock() or call Recover(). An element on its way from another list is in neither for a
+ * moment: dying then loses it, and at most its block.
  *
  * A handle: lies in private memory, may be copied, owns nothing. Iterators and pointers hold in
  * this process until their element is erased.
@@ -75,9 +75,8 @@ class list {
 
   /** What the others attach to; null for an empty handle. */
   OffsetPtr<> offset() const noexcept {
-    return header_.get() == nullptr
-               ? OffsetPtr<>()
-               : OffsetPtr<>(alloc_->GetRegion().OffsetOf(header_.get()));
+    return header_.get() == nullptr ? OffsetPtr<>()
+                                    : OffsetPtr<>(alloc_->GetRegion().OffsetOf(header_.get()));
   }
 
   /** Holds the list's lock while the result lives. Not recursive. A list whose last holder died has
@@ -121,6 +120,7 @@ class list {
   }
   [[nodiscard]] bool push_front(const T& value,
                                 const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept {
+    Mend(ctx);  // before the look at the front, which is not the truth while a note is there
     return insert(cbegin(), value, ctx) != end();
   }
   /** The new element; null when there is no room. */
@@ -130,7 +130,9 @@ class list {
   }
   template <typename... Args>
   [[nodiscard]] T* emplace_front(Args&&... args) {
-    return AddressOf(insert(cbegin(), T(std::forward<Args>(args)...)));
+    const T value(std::forward<Args>(args)...);
+    Mend(HSHM_DEFAULT_MEM_CTX);  // as in push_front
+    return AddressOf(insert(cbegin(), value));
   }
 
   /** Puts the value in front of pos. end() when there is no room, else where it is. */
@@ -148,14 +150,18 @@ class list {
     while (first != last) first = erase(first, ctx);
     return At(last.offset());
   }
-  void pop_front(const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept { erase(cbegin(), ctx); }
+  void pop_front(const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept {
+    Mend(ctx);  // as in push_front
+    erase(cbegin(), ctx);
+  }
   void pop_back(const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept {
-    Mend(ctx);  // before the look at the end, which is not the truth while a note is there
+    Mend(ctx);  // as in push_front
     erase(--cend(), ctx);
   }
 
   /** Erases one after the other; a death leaves the rest. */
   void clear(const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept {
+    Mend(ctx);  // as in push_front
     erase(cbegin(), cend(), ctx);
   }
   /** Erases the elements for which pred(const T&) holds, one after the other. @return how many */

@@ -89,9 +89,8 @@ class map {
 
   /** What the others attach to; null for an empty handle. */
   OffsetPtr<> offset() const noexcept {
-    return header_.get() == nullptr
-               ? OffsetPtr<>()
-               : OffsetPtr<>(alloc_->GetRegion().OffsetOf(header_.get()));
+    return header_.get() == nullptr ? OffsetPtr<>()
+                                    : OffsetPtr<>(alloc_->GetRegion().OffsetOf(header_.get()));
   }
 
   /** Holds the map's lock while the result lives. Not recursive. A map whose last holder died has

@@ -11,10 +11,10 @@ namespace hshm::ipc {
 inline constexpr std::size_t kMaxShareableAlignment = 4096;
 
 /**
- * What the containers and rings hold: values that are the same bytes in every process and that may be
- * moved as bytes. That excludes addresses (T*, references, virtual functions, most std:: types) and
- * rel_ptr, which means another place wherever it is copied to as bytes. OffsetPtr is fine. Of an
- * address inside a struct the language cannot tell: that is the user's part.
+ * What the containers and rings hold: values that are the same bytes in every process and that may
+ * be moved as bytes. That excludes addresses (T*, references, virtual functions, most std:: types)
+ * and rel_ptr, which means another place wherever it is copied to as bytes. OffsetPtr is fine. Of
+ * an address inside a struct the language cannot tell: that is the user's part.
  */
 template <typename T>
 concept Shareable =

@@ -103,9 +103,8 @@ class string {
   }
 
   OffsetPtr<> offset() const noexcept {
-    return object_.get() == nullptr
-               ? OffsetPtr<>()
-               : OffsetPtr<>(alloc_->GetRegion().OffsetOf(object_.get()));
+    return object_.get() == nullptr ? OffsetPtr<>()
+                                    : OffsetPtr<>(alloc_->GetRegion().OffsetOf(object_.get()));
   }
 
   // ---- reading ---------------------------------------------------------------------------------

@@ -78,9 +78,8 @@ class unordered_map {
 
   /** What the others attach to; null for an empty handle. */
   OffsetPtr<> offset() const noexcept {
-    return header_.get() == nullptr
-               ? OffsetPtr<>()
-               : OffsetPtr<>(alloc_->GetRegion().OffsetOf(header_.get()));
+    return header_.get() == nullptr ? OffsetPtr<>()
+                                    : OffsetPtr<>(alloc_->GetRegion().OffsetOf(header_.get()));
   }
 
   // ---- one key ---------------------------------------------------------------------------------
@@ -225,7 +224,8 @@ class unordered_map {
   void Use(AllocT* alloc, map_layout::MapHeader* header) noexcept;
 
   HSHM_INLINE map_layout::Stripe& StripeOf(uint64_t hash) const noexcept {
-    return header_->stripes()[(hash >> 1) >> stripe_shift_];  // two shifts: one of 64 bits is undefined
+    return header_
+        ->stripes()[(hash >> 1) >> stripe_shift_];  // two shifts: one of 64 bits is undefined
   }
   HSHM_INLINE Entry* EntryAt(Offset offset) const noexcept {
     return reinterpret_cast<Entry*>(base_ + offset);

@@ -77,9 +77,8 @@ class vector {
 
   /** What the others attach to; null for an empty handle. */
   OffsetPtr<> offset() const noexcept {
-    return header_.get() == nullptr
-               ? OffsetPtr<>()
-               : OffsetPtr<>(alloc_->GetRegion().OffsetOf(header_.get()));
+    return header_.get() == nullptr ? OffsetPtr<>()
+                                    : OffsetPtr<>(alloc_->GetRegion().OffsetOf(header_.get()));
   }
 
   /** Holds the vector's lock while the result lives. Not recursive, not for two threads' handles

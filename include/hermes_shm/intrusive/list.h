@@ -137,8 +137,8 @@ class list {
   }
   /**
    * Moves the elements from first up to `behind` in front of `next`, which is none of these; null
-   * stands for the end. commit(last) is called between the links back and the chain: TakeOrder(last)
-   * does the rest as well.
+   * stands for the end. commit(last) is called between the links back and the chain:
+   * TakeOrder(last) does the rest as well.
    */
   template <typename Commit>
   HSHM_CROSS_FUN void Move(char* base, Offset next, Offset first, Offset behind,
@@ -217,8 +217,8 @@ class list {
                                           const Less& less, Offset* end) noexcept {
     while (later != kNullOffset || earlier != kNullOffset) {
       const bool takes_earlier =
-          later == kNullOffset || (earlier != kNullOffset &&
-                                   less(*ElementAt(base, later), *ElementAt(base, earlier)));
+          later == kNullOffset ||
+          (earlier != kNullOffset && less(*ElementAt(base, later), *ElementAt(base, earlier)));
       Offset& from = takes_earlier ? earlier : later;
       *end = from;
       end = &NodeAt<list_node>(base, from)->prior_;

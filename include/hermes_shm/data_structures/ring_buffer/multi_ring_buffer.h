@@ -125,9 +125,8 @@ class multi_ring_buffer {
 
   /** What the others attach to; null for an empty handle. */
   OffsetPtr<> offset() const noexcept {
-    return header_.get() == nullptr
-               ? OffsetPtr<>()
-               : OffsetPtr<>(alloc_->GetRegion().OffsetOf(header_.get()));
+    return header_.get() == nullptr ? OffsetPtr<>()
+                                    : OffsetPtr<>(alloc_->GetRegion().OffsetOf(header_.get()));
   }
 
   // ---- lanes -----------------------------------------------------------------------------------

@@ -182,7 +182,8 @@ HSHM_MAP_TEMPLATE
 uint64_t HSHM_MAP_CLASS::size() const noexcept {
   uint64_t sum = 0;
   for (uint64_t i = 0; i < stripe_count(); ++i) {
-    sum += header_->stripes()[i].count_.load(std::memory_order_relaxed);  // relaxed: each counts by itself
+    sum += header_->stripes()[i].count_.load(
+        std::memory_order_relaxed);  // relaxed: each counts by itself
   }
   return sum;
 }
