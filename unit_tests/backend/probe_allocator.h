@@ -42,6 +42,7 @@ class ProbeAllocatorOf : public BaseAllocator<ProbeAllocatorOf<kAllocatorType>> 
   }
   void FreeOffsetNoNullCheck(const MemContext&, OffsetPtr<>) noexcept {}
   size_t GetUsableBytes(OffsetPtr<>) noexcept { return 0; }
+  bool ResizeBlock(OffsetPtr<>, size_t) noexcept { return false; }
   size_t GetCurrentlyAllocatedSize() noexcept { return mark_->load(); }
   MemContext CreateTls(const MemContext& ctx) noexcept { return ctx; }
   void FreeTls(const MemContext&) noexcept {}

@@ -13,6 +13,20 @@ namespace {
 using hshm::ipc::ScopedArena;
 using hshm::ipc::ShmPtr;
 
+template <typename T, typename OffsetT>
+concept IsConverted = requires(const Alloc& alloc, OffsetT offset) {
+  alloc.template Convert<T>(offset);
+};
+template <typename T, typename OffsetT>
+inline constexpr bool kIsFull = std::is_constructible_v<FullPtr<T>, Alloc*, OffsetT>;
+using hshm::ipc::AtomicOffsetPtr;
+static_assert(IsConverted<int, OffsetPtr<int>> && IsConverted<int, AtomicOffsetPtr<int>>);
+static_assert(IsConverted<int, OffsetPtr<>> && IsConverted<int, AtomicOffsetPtr<>>);
+static_assert(!IsConverted<int, OffsetPtr<float>> && !IsConverted<int, AtomicOffsetPtr<float>>);
+static_assert(kIsFull<int, OffsetPtr<int>> && kIsFull<int, AtomicOffsetPtr<int>>);
+static_assert(kIsFull<int, OffsetPtr<>> && kIsFull<int, AtomicOffsetPtr<>>);
+static_assert(!kIsFull<int, OffsetPtr<float>> && !kIsFull<int, AtomicOffsetPtr<float>>);
+
 TEST_CASE(HSHM_CONTRACT_NAME " keeps over-aligned objects aligned as they grow and shrink") {
   HSHM_CONTRACT_FIXTURE(f);
   const bool is_in_arena = GENERATE(false, true);
@@ -37,6 +51,47 @@ TEST_CASE(HSHM_CONTRACT_NAME " keeps over-aligned objects aligned as they grow a
   REQUIRE(f.alloc_->Check());
   f.alloc_->Free(ctx, wide);
   if (is_in_arena) f.alloc_->PopArena(ctx);
+  f.RequireAsNew();
+}
+
+TEST_CASE(HSHM_CONTRACT_NAME
+          " grows the topmost block of an arena where it is, whatever its type") {
+  HSHM_CONTRACT_FIXTURE(f);
+  const ScopedArena arena(f.alloc_, kCtx, 64 * 1024);
+  const auto below = f.alloc_->template AllocateObjs<Wide>(arena.ctx(), 1);
+  const auto first = f.alloc_->template AllocateObjs<Wide>(arena.ctx(), 1);
+  auto wide = first;
+  for (size_t count = 2; count < 100; ++count) {
+    wide = f.alloc_->ReallocateObjs(arena.ctx(), wide, count);
+    REQUIRE(wide == first);
+  }
+  REQUIRE(f.alloc_->ReallocateObjs(arena.ctx(), wide, 1) == first);
+  REQUIRE(f.alloc_->ResizeInPlace(arena.ctx(), below.shm_.off_, sizeof(Wide)));
+  REQUIRE_FALSE(f.alloc_->ResizeInPlace(arena.ctx(), below.shm_.off_, 2 * sizeof(Wide)));
+}
+
+TEST_CASE(HSHM_CONTRACT_NAME " resizes blocks in place, or says no and changes nothing") {
+  HSHM_CONTRACT_FIXTURE(f);
+  for (const size_t size : {100, 5000, 300'000}) {
+    CAPTURE(size);
+    const OffsetPtr<> block = f.alloc_->AllocateOffset(kCtx, size);
+    const OffsetPtr<> wall = f.alloc_->AllocateOffset(kCtx, size);
+    char* const bytes = f.alloc_->template Convert<char>(block);
+    FillPattern(bytes, size, 3);
+    const size_t usable = f.alloc_->GetUsableSize(block);
+    REQUIRE(f.alloc_->ResizeInPlace(kCtx, block, usable));
+    REQUIRE_FALSE(f.alloc_->ResizeInPlace(kCtx, block, kHuge));
+    REQUIRE_FALSE(f.alloc_->ResizeInPlace(kCtx, block, Traits::kRegionBytes));
+    REQUIRE(f.alloc_->GetUsableSize(block) == usable);
+    if (f.alloc_->ResizeInPlace(kCtx, block, 2 * size)) {
+      REQUIRE(f.alloc_->GetUsableSize(block) >= 2 * size);
+      std::memset(bytes + size, 0x5a, size);
+    }
+    REQUIRE(HasPattern(bytes, size, size, 3));
+    REQUIRE(f.alloc_->Check());
+    f.alloc_->FreeOffset(kCtx, wall);
+    f.alloc_->FreeOffset(kCtx, block);
+  }
   f.RequireAsNew();
 }
 

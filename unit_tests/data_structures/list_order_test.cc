@@ -153,6 +153,9 @@ TEST_CASE("list sorts without memory, and elements keep their place in it") {
   list.splice(list.cend(), list, list.cbegin());
   REQUIRE(&list.back() == nine);
   list.splice(list.cbegin(), list, list.cbegin());  // where it is
+  hshm::ipc::list<uint32_t, TestAllocator> same;
+  same.shm_attach(&alloc, list.offset());
+  list.splice(std::next(list.cbegin()), same);  // all of it into itself
   REQUIRE(list.Check());
   alloc.AllowAll();
   REQUIRE(*list.emplace(std::next(list.cbegin()), 4U) == 4);

@@ -34,14 +34,6 @@
 #define HSHM_CROSS_FUN
 #endif
 
-/** Before a HSHM_CROSS_FUN template that is the host's or a kernel's as its arguments are: nvcc
- * would warn of what its other half could not call. */
-#if HSHM_CUDA_COMPILER
-#define HSHM_ANY_SIDE _Pragma("nv_exec_check_disable")
-#else
-#define HSHM_ANY_SIDE
-#endif
-
 /** Which pass it is. Only inside of function bodies: declarations must be the same in both. */
 #if defined(__CUDA_ARCH__) || defined(__HIP_DEVICE_COMPILE__)
 #define HSHM_IS_HOST 0

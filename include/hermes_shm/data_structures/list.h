@@ -28,9 +28,9 @@ namespace hshm::ipc {
  * ABA        None: one writer.
  * Crash      Every change of one element happens by one store into the chain, another order of
  *            any number by one of order_. The next writer, or who takes Lock() over, finds the
- * note, rebuilds the links, and frees the node if it is out. Whoever reads first after a death must
- * hold Lock() or call Recover(). An element on its way from another list is in neither for a
- * moment: dying then loses it, and at most its block.
+ *            note, rebuilds the links, and frees the node if it is out. Whoever reads first after
+ *            a death must hold Lock() or call Recover(). An element on its way from another list
+ *            is in neither for a moment: dying then loses it, and at most its block.
  *
  * A handle: lies in private memory, may be copied, owns nothing. Iterators and pointers hold in
  * this process until their element is erased.
@@ -199,6 +199,8 @@ class list {
   }
   void splice(const_iterator pos, list& other,
               const MemContext& ctx = HSHM_DEFAULT_MEM_CTX) noexcept {
+    if (header_.get() == other.header_.get()) return;
+    other.Mend(ctx);  // before the look at its front
     splice(pos, other, other.cbegin(), other.cend(), ctx);
   }
   /** Moves all of another sorted list in between those of this one, as splice does; equal ones

@@ -133,6 +133,20 @@ using ShmPtr = ShmPtrBase<T, false>;
 template <typename T = void>
 using AtomicShmPtr = ShmPtrBase<T, true>;
 
+template <typename OffsetT, typename T>
+inline constexpr bool kIsOffsetOf = false;
+template <typename U, bool kAtomic, typename T>
+inline constexpr bool kIsOffsetOf<OffsetPtrBase<U, kAtomic>, T> =
+    std::is_same_v<U, T> || std::is_void_v<U>;
+
+/** An offset of a T, or of what has no type. */
+template <typename OffsetT, typename T>
+concept OffsetOf = kIsOffsetOf<OffsetT, T>;
+
+/** An allocator's class whose calls kernels can make: AllocatorView. */
+template <typename AllocT>
+concept InKernels = AllocT::kInKernels;
+
 /** A block as this process sees it: its address, and what to tell others. */
 template <typename T = char>
 struct FullPtr {
@@ -142,19 +156,19 @@ struct FullPtr {
 
   FullPtr() = default;
   HSHM_CROSS_FUN FullPtr(AllocatorId id, T* ptr, uint64_t offset) : ptr_(ptr), shm_(id, offset) {}
-  /** What lies at an offset of the region of alloc (any class with GetId and Convert). */
-  HSHM_ANY_SIDE
+  /** What lies at an offset of the region of alloc (any class with GetId and Convert); one without
+   * a type is what AllocateOffset returned. Of the host's allocators on the host alone. */
   template <typename AllocT>
+  FullPtr(const AllocT* alloc, uint64_t offset)
+      : ptr_(alloc->template Convert<T>(OffsetPtr<T>(offset))), shm_(alloc->GetId(), offset) {}
+  template <typename AllocT, OffsetOf<T> OffsetT>
+  FullPtr(const AllocT* alloc, const OffsetT& offset) : FullPtr(alloc, offset.load()) {}
+  /** The same in kernels. */
+  template <InKernels AllocT>
   HSHM_CROSS_FUN FullPtr(const AllocT* alloc, uint64_t offset)
       : ptr_(alloc->template Convert<T>(OffsetPtr<T>(offset))), shm_(alloc->GetId(), offset) {}
-  HSHM_ANY_SIDE
-  template <typename AllocT>
-  HSHM_CROSS_FUN FullPtr(const AllocT* alloc, OffsetPtr<T> offset)
-      : FullPtr(alloc, offset.load()) {}
-  /** What AllocateOffset returned, as a T. */
-  HSHM_ANY_SIDE
-  template <typename AllocT>
-  requires(!std::is_void_v<T>) HSHM_CROSS_FUN FullPtr(const AllocT* alloc, OffsetPtr<void> offset)
+  template <InKernels AllocT, OffsetOf<T> OffsetT>
+  HSHM_CROSS_FUN FullPtr(const AllocT* alloc, const OffsetT& offset)
       : FullPtr(alloc, offset.load()) {}
   HSHM_CROSS_FUN static FullPtr GetNull() { return FullPtr(); }
 

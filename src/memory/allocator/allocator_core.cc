@@ -289,14 +289,18 @@ OffsetPtr<> AllocatorCore::FindRootOffset(std::string_view name) noexcept {
     const uint32_t version =
         header_->roots_version_.load(std::memory_order_acquire);  // pairs with SetRoot
     uint64_t found = 0;
+    bool is_same = true;
     for (RootEntry& entry : header_->roots_) {
       const uint64_t offset = entry.offset_.load(std::memory_order_acquire);  // pairs with SetRoot
       if (offset == 0 || !HasName(entry, words)) continue;
+      // A deleter may have freed the entry, and this version's change have taken it for the name:
+      // who wrote that saw the 0, which the name brings along. relaxed: for that reason.
+      is_same = entry.offset_.load(std::memory_order_relaxed) == offset;
       found = offset;
       break;
     }
     // relaxed: what was acquired above brings the version of its change along.
-    if (header_->roots_version_.load(std::memory_order_relaxed) == version) {
+    if (is_same && header_->roots_version_.load(std::memory_order_relaxed) == version) {
       return OffsetPtr<>(found);
     }
   }

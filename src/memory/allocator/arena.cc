@@ -164,6 +164,16 @@ struct ArenaTable::Arena {
     return word;
   }
 
+  /** The topmost block moves top; any other fits, or does not. */
+  bool Resize(const ArenaHost& host, Offset block, uint64_t word, uint64_t wanted) {
+    const uint64_t present = BlockWord::Bytes(word);
+    const bool is_topmost = (word & BlockWord::kAlone) == 0 && block + present == top_;
+    if (!is_topmost || wanted > end_ - block) return wanted <= present;
+    top_ = block + wanted;
+    *WordAt(host, block - kWord) = word - present + wanted;
+    return true;
+  }
+
   void Free(ArenaHost& host, Offset block, uint64_t word) {
     *WordAt(host, block - kWord) = word | BlockWord::kFreed;
     if ((word & BlockWord::kAlone) != 0) {
@@ -308,18 +318,20 @@ Offset ArenaTable::Reallocate(ArenaHost& host, const MemContext& ctx, Offset blo
   if (new_bytes > kMaxBlockBytes || !arena.IsOurs(host)) return 0;
   const uint64_t present = BlockWord::Bytes(word);
   const uint64_t wanted = BlockBytes(new_bytes);
-  const bool is_topmost = (word & BlockWord::kAlone) == 0 && block + present == arena.top_;
-  if (is_topmost && wanted <= arena.end_ - block) {
-    arena.top_ = block + wanted;
-    *WordAt(host, block - kWord) = word - present + wanted;
-    return block;
-  }
-  if (wanted <= present) return block;
+  if (arena.Resize(host, block, word, wanted)) return block;
   const Offset moved = arena.Allocate(host, wanted, kDefaultAlignment);
   if (moved == 0) return 0;
   std::memcpy(WordAt(host, moved), WordAt(host, block), present);
   arena.Free(host, block, word);
   return moved;
+}
+
+bool ArenaTable::ResizeInPlace(ArenaHost& host, const MemContext& ctx, Offset block,
+                               uint64_t new_bytes) noexcept {
+  Arena& arena = Open("ResizeInPlace", ctx);
+  const uint64_t word = arena.LivingWord(host, "ResizeInPlace", block);
+  if (new_bytes > kMaxBlockBytes || !arena.IsOurs(host)) return false;
+  return arena.Resize(host, block, word, BlockBytes(new_bytes));
 }
 
 void ArenaTable::Free(ArenaHost& host, const MemContext& ctx, Offset block) noexcept {

@@ -149,6 +149,10 @@ OffsetPtr<> BuddyAllocator::ReallocateBlock(OffsetPtr<> offset, size_t size) noe
   return OffsetPtr<>(Core().Reallocate(offset.load(), size));
 }
 
+bool BuddyAllocator::ResizeBlock(OffsetPtr<> offset, size_t size) noexcept {
+  return Core().ResizeInPlace(offset.load(), size);
+}
+
 size_t BuddyAllocator::GetUsableBytes(OffsetPtr<> offset) noexcept {
   return Core().UsableBytes(offset.load());
 }

@@ -171,6 +171,12 @@ OffsetPtr<> MallocAllocator::ReallocateBlock(OffsetPtr<> offset, size_t size) no
   return OffsetPtr<>(Note(resized, after));
 }
 
+/** The system's malloc cannot be asked to stay. */
+bool MallocAllocator::ResizeBlock(OffsetPtr<> offset, size_t size) noexcept {
+  const uint64_t usable = SystemUsableBytes(BlockAt("ResizeInPlace", offset.load()));
+  return size <= usable && size >= usable / 2;
+}
+
 size_t MallocAllocator::GetUsableBytes(OffsetPtr<> offset) noexcept {
   return SystemUsableBytes(BlockAt("GetUsableSize", offset.load()));
 }

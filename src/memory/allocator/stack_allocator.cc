@@ -71,6 +71,10 @@ OffsetPtr<> StackAllocator::ReallocateBlock(OffsetPtr<> offset, size_t size) noe
   return OffsetPtr<>(Core().Reallocate(offset.load(), size));
 }
 
+bool StackAllocator::ResizeBlock(OffsetPtr<> offset, size_t size) noexcept {
+  return Core().ResizeInPlace("ResizeInPlace", offset.load(), size);
+}
+
 size_t StackAllocator::GetUsableBytes(OffsetPtr<> offset) noexcept {
   return Core().UsableBytes(offset.load());
 }

@@ -126,6 +126,9 @@ void NullFree(const char* operation) noexcept { fuzz::Stop("NullFree", operation
 void ForeignPointer(const char* operation, uint64_t, uint64_t) noexcept {
   fuzz::Stop("ForeignPointer", operation);
 }
+void ForeignPointer(const char* operation, ipc::AllocatorId, ipc::AllocatorId) noexcept {
+  fuzz::Stop("ForeignPointer", operation);
+}
 void InvalidFree(const char* operation, uint64_t) noexcept { fuzz::Stop("InvalidFree", operation); }
 void DoubleFree(const char* operation, uint64_t) noexcept { fuzz::Stop("DoubleFree", operation); }
 void BadAlignment(const char* operation, uint64_t) noexcept {
@@ -142,6 +145,7 @@ void OverlappingBlock(const char* operation, uint64_t) noexcept {
 void WrongSize(const char* operation, uint64_t, uint64_t, uint64_t) noexcept {
   fuzz::Stop("WrongSize", operation);
 }
+void EmptyHandle(const char* name) noexcept { fuzz::Stop("EmptyHandle", name); }
 void ClosedArena(const char* operation, uint32_t) noexcept { fuzz::Stop("ClosedArena", operation); }
 
 }  // namespace defect

@@ -75,9 +75,10 @@ class HSHM_API AllocatorCore {
     return offset.IsNull() ? nullptr : reinterpret_cast<T*>(region_.AddressOf(offset.load()));
   }
   /** What AllocateOffset returned, as a T. */
-  template <typename T>
-  requires(!std::is_void_v<T>) T* Convert(OffsetPtr<> offset) const noexcept {
-    return Convert(offset.Cast<T>());
+  template <typename T, bool kAtomic>
+  requires(!std::is_void_v<T>) T* Convert(
+      const OffsetPtrBase<void, kAtomic>& offset) const noexcept {
+    return Convert(OffsetPtr<T>(offset.load()));
   }
   /** Stops with ForeignPointer when the pointer names another allocator. */
   template <typename T>
@@ -122,13 +123,15 @@ class HSHM_API AllocatorCore {
    * A name goes with its block when that is deleted because its process detached or died; it stays
    * when somebody frees the block: take it away before (SetRoot with a null offset).
    *
-   * Invariant  An entry with offset_ != 0 has its whole name, which changes while it is 0. Under
-   * the lock only, but for a deleter's step from the deleted block's offset to 0: the entry is free
-   * then, or gets the offset that a holder of the lock is about to set. Ordering   The version is
-   * raised before a change, offset_ is released last. Readers hold no lock: they acquire the
-   * offset, then the name, and look for another version. ABA        While the version stays, at
-   * most one change is under way: offset and name belong together. A deleter's step needs no
-   * version: the name stays. Crash      Between name and offset: the entry is free.
+   * Invariant  An entry with offset_ != 0 has its whole name, which changes while it is 0.
+   *            Entries change under the lock. But a deleter, without it, steps from the deleted
+   *            block's offset to 0: the entry is free then, or gets what the lock's holder sets.
+   * Ordering   The version is raised before a change, offset_ is released last. Readers hold no
+   *            lock: they acquire the offset, then the name, and look for another version.
+   * ABA        While the version stays, at most one change is under way: offset and name belong
+   *            together. A deleter raises none, and that change may take the entry it has freed:
+   *            a reader looks at the offset again, behind the name.
+   * Crash      Between name and offset: the entry is free.
    */
   bool SetRootOffset(std::string_view name, OffsetPtr<> offset) noexcept;
 

@@ -33,6 +33,8 @@ class AllocatorView {
   static_assert(std::is_trivially_copyable_v<Core>);
 
  public:
+  static constexpr bool kInKernels = true;
+
   AllocatorView() = default;
   HSHM_CROSS_FUN AllocatorView(const Core& core, AllocatorId id) noexcept : core_(core), id_(id) {}
 
@@ -56,9 +58,10 @@ class AllocatorView {
     return offset.IsNull() ? nullptr : reinterpret_cast<T*>(GetRegion().AddressOf(offset.load()));
   }
   /** What AllocateOffset returned, as a T. */
-  template <typename T>
-  requires(!std::is_void_v<T>) HSHM_CROSS_FUN T* Convert(OffsetPtr<> offset) const noexcept {
-    return Convert(offset.Cast<T>());
+  template <typename T, bool kAtomic>
+  requires(!std::is_void_v<T>)
+      HSHM_CROSS_FUN T* Convert(const OffsetPtrBase<void, kAtomic>& offset) const noexcept {
+    return Convert(OffsetPtr<T>(offset.load()));
   }
   /** Traps with ForeignPointer when the pointer names another allocator. */
   template <typename T>

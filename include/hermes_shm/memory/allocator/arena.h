@@ -96,6 +96,8 @@ class HSHM_API ArenaTable {
   /** In place when the block is the topmost of its chunk and there is room, or gets smaller. */
   Offset Reallocate(ArenaHost& host, const MemContext& ctx, Offset block,
                     uint64_t new_bytes) noexcept;
+  bool ResizeInPlace(ArenaHost& host, const MemContext& ctx, Offset block,
+                     uint64_t new_bytes) noexcept;
   void Free(ArenaHost& host, const MemContext& ctx, Offset block) noexcept;
   /** Of a living block: its size in whole words. */
   uint64_t UsableBytes(ArenaHost& host, const MemContext& ctx, Offset block) const noexcept;

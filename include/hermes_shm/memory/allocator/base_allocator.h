@@ -21,7 +21,7 @@ namespace hshm::ipc {
  * 0 and means "no room". All but Init, Attach and Detach are noexcept and safe to call from any
  * thread of any process that is attached. A call whose context IsArena() goes on to
  * AllocateInArena, ReallocateInArena or FreeInArena; where that is asked, ordinary calls must not
- * pay for it. GetUsableBytes is 0 when a lock that it needs cannot be had.
+ * pay for it. GetUsableBytes is 0, ResizeBlock false, when a lock that it needs cannot be had.
  */
 template <typename A>
 concept CoreAllocator = requires(A a, const MemContext& ctx, Offset off, uint64_t n) {
@@ -36,6 +36,8 @@ concept CoreAllocator = requires(A a, const MemContext& ctx, Offset off, uint64_
   noexcept;
   { a.GetUsableBytes(OffsetPtr<>(off)) }
   noexcept->std::same_as<size_t>;
+  { a.ResizeBlock(OffsetPtr<>(off), n) }
+  noexcept->std::same_as<bool>;
   { a.GetCurrentlyAllocatedSize() }
   noexcept->std::same_as<size_t>;
   { a.CreateTls(ctx) }
@@ -154,6 +156,13 @@ class BaseAllocator : public AllocatorCore {
   OffsetPtr<> ReallocateOffset(const MemContext& ctx, OffsetPtr<> offset, size_t size) noexcept {
     if (offset.IsNull()) return self().AllocateOffset(ctx, size);
     return self().ReallocateOffsetNoNullCheck(ctx, offset, size);
+  }
+
+  /** Grows or shrinks a block where it is, as aligned as it was. False when that cannot be, or
+   * would waste much of it: then nothing has changed. */
+  bool ResizeInPlace(const MemContext& ctx, OffsetPtr<> offset, size_t size) noexcept {
+    RequireOwn("ResizeInPlace", offset);
+    return ctx.IsArena() ? ResizeInArena(ctx, offset, size) : self().ResizeBlock(offset, size);
   }
 
   /** Stops with NullFree when the offset is null. */
@@ -338,6 +347,10 @@ class BaseAllocator : public AllocatorCore {
     Host host(&self());
     return OffsetPtr<>(arenas_->Reallocate(host, arena, offset.load(), size));
   }
+  HSHM_NOINLINE bool ResizeInArena(MemContext arena, OffsetPtr<> offset, size_t size) noexcept {
+    Host host(&self());
+    return arenas_->ResizeInPlace(host, arena, offset.load(), size);
+  }
   HSHM_NOINLINE size_t UsableBytesInArena(MemContext arena, OffsetPtr<> offset) noexcept {
     RequireOwn("GetUsableSize", offset);
     Host host(&self());
@@ -390,16 +403,15 @@ class BaseAllocator : public AllocatorCore {
   }
 
   /** Reallocation knows the default alignment alone, and may move the block: this moves it itself,
-   * where it does not fit or is much too large. */
+   * where it cannot stay. */
   template <typename T>
   FullPtr<T> ReallocateAligned(const MemContext& ctx, const FullPtr<T>& ptr,
                                size_t new_bytes) noexcept {
     if (ptr.IsNull()) return AllocateFor<T>(ctx, new_bytes);
     RequireOurs("Reallocate", ptr.shm_.alloc_id_);
+    if (ResizeInPlace(ctx, ptr.shm_.off_, new_bytes)) return ptr;
     const size_t present = GetUsableSize(ctx, ptr.shm_.off_);
-    if (present == 0 || (new_bytes <= present && new_bytes >= present / 2)) {
-      return present == 0 ? FullPtr<T>() : ptr;
-    }
+    if (present == 0) return FullPtr<T>();
     const FullPtr<T> moved = AllocateFor<T>(ctx, new_bytes);
     if (moved.IsNull()) return new_bytes <= present ? ptr : moved;  // shrinking needs no room
     std::memcpy(static_cast<void*>(moved.ptr_), ptr.ptr_, bits::Min<size_t>(present, new_bytes));

@@ -59,6 +59,8 @@ class HSHM_API BuddyAllocator : public BaseAllocator<BuddyAllocator> {
   }
   /** For GetUsableSize: whole granules; 0 when the lock cannot be had. */
   size_t GetUsableBytes(OffsetPtr<> offset) noexcept;
+  /** For ResizeInPlace. */
+  bool ResizeBlock(OffsetPtr<> offset, size_t size) noexcept;
 
   /** Bytes of all blocks, in whole granules. */
   size_t GetCurrentlyAllocatedSize() noexcept;

@@ -82,6 +82,8 @@ class HSHM_API MallocAllocator : public BaseAllocator<MallocAllocator> {
   }
   /** For GetUsableSize: as the system's malloc tells it. */
   size_t GetUsableBytes(OffsetPtr<> offset) noexcept;
+  /** For ResizeInPlace. */
+  bool ResizeBlock(OffsetPtr<> offset, size_t size) noexcept;
 
   /** Bytes that all blocks can hold: what malloc rounded the requests up to. */
   size_t GetCurrentlyAllocatedSize() noexcept;

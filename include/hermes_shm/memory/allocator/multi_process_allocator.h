@@ -134,6 +134,8 @@ class HSHM_API BasicMultiProcessAllocator
 
   /** For GetUsableSize. */
   size_t GetUsableBytes(OffsetPtr<> offset) noexcept;
+  /** For ResizeInPlace. */
+  bool ResizeBlock(OffsetPtr<> offset, size_t size) noexcept;
 
   /** Bytes in blocks that some process holds, size classes rounded up. Exact while no one works. */
   size_t GetCurrentlyAllocatedSize() noexcept;

@@ -64,6 +64,8 @@ class HSHM_API BasicScalablePageAllocator
 
   /** For GetUsableSize. */
   size_t GetUsableBytes(OffsetPtr<> offset) noexcept;
+  /** For ResizeInPlace. */
+  bool ResizeBlock(OffsetPtr<> offset, size_t size) noexcept;
 
   /** Bytes of all blocks, sizes rounded up. Takes no lock; exact while no one works. */
   size_t GetCurrentlyAllocatedSize() noexcept;
@@ -97,7 +99,7 @@ class HSHM_API BasicScalablePageAllocator
   Offset AllocateClass(uint32_t size_class) noexcept;
   Offset AllocateRun(uint64_t size, uint64_t alignment) noexcept;
   Offset OpenRun(uint32_t pages, uint32_t alignment) noexcept;
-  bool ResizeInPlace(uint32_t head, uint64_t usable, uint64_t new_bytes) noexcept;
+  bool Resize(uint32_t head, uint64_t usable, uint64_t new_bytes) noexcept;
   uint64_t BytesAt(const char* operation, uint32_t head, Offset block) noexcept;
 
   bool is_open_ = false;

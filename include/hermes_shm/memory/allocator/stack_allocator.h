@@ -55,6 +55,8 @@ class HSHM_API StackAllocator : public BaseAllocator<StackAllocator> {
   }
   /** For GetUsableSize. */
   size_t GetUsableBytes(OffsetPtr<> offset) noexcept;
+  /** For ResizeInPlace. */
+  bool ResizeBlock(OffsetPtr<> offset, size_t size) noexcept;
 
   /** Bytes between bottom and top: headers, padding and blocks freed in the middle included. */
   size_t GetCurrentlyAllocatedSize() noexcept;

@@ -314,6 +314,15 @@ void BasicMultiProcessAllocator<Config, kSharing>::FreeRare(uint64_t context,
 }
 
 template <typename Config, multi_process::Sharing kSharing>
+bool BasicMultiProcessAllocator<Config, kSharing>::ResizeBlock(OffsetPtr<> offset,
+                                                               size_t size) noexcept {
+  Heap* heap = GetHeap(MemContext());
+  if (heap == nullptr) return false;
+  heap->CheckBlock("ResizeInPlace", offset.load());
+  return heap->ResizeInPlace(offset.load(), size);
+}
+
+template <typename Config, multi_process::Sharing kSharing>
 size_t BasicMultiProcessAllocator<Config, kSharing>::GetUsableBytes(OffsetPtr<> offset) noexcept {
   Heap* heap = GetHeap(MemContext());
   if (heap == nullptr) return 0;

@@ -149,6 +149,14 @@ uint64_t BasicScalablePageAllocator<Config>::BytesAt(const char* operation, uint
 }
 
 template <typename Config>
+bool BasicScalablePageAllocator<Config>::ResizeBlock(OffsetPtr<> offset, size_t size) noexcept {
+  Require("ResizeInPlace");
+  const Offset block = offset.load();
+  const uint32_t head = pool_.HeadAt("ResizeInPlace", block);
+  return Resize(head, BytesAt("ResizeInPlace", head, block), size);
+}
+
+template <typename Config>
 size_t BasicScalablePageAllocator<Config>::GetUsableBytes(OffsetPtr<> offset) noexcept {
   Require("GetUsableSize");
   const Offset block = offset.load();
@@ -156,8 +164,8 @@ size_t BasicScalablePageAllocator<Config>::GetUsableBytes(OffsetPtr<> offset) no
 }
 
 template <typename Config>
-bool BasicScalablePageAllocator<Config>::ResizeInPlace(uint32_t head, uint64_t usable,
-                                                       uint64_t new_bytes) noexcept {
+bool BasicScalablePageAllocator<Config>::Resize(uint32_t head, uint64_t usable,
+                                                uint64_t new_bytes) noexcept {
   if (KindOf(pool_.pages().Entry(head)->shape_.Get()) == kKindClass) {
     return new_bytes <= usable && new_bytes >= usable / 2;
   }
@@ -174,7 +182,7 @@ OffsetPtr<> BasicScalablePageAllocator<Config>::ReallocateBlock(OffsetPtr<> offs
   const Offset block = offset.load();
   const uint32_t head = pool_.HeadAt("ReallocateOffset", block);
   const uint64_t usable = BytesAt("ReallocateOffset", head, block);
-  if (ResizeInPlace(head, usable, size)) return offset;
+  if (Resize(head, usable, size)) return offset;
   const OffsetPtr<> moved = AllocateBlock(size, kDefaultAlignment);
   if (moved.IsNull()) return size <= usable ? offset : moved;  // shrinking needs no room
   std::memcpy(this->region_.base_ + moved.load(), this->region_.base_ + block,

@@ -90,6 +90,19 @@ class BuddyCore {
     return moved;
   }
 
+  /** False also when the lock cannot be had. */
+  HSHM_CROSS_FUN bool ResizeInPlace(Offset offset, uint64_t size) const noexcept {
+    BuddyHeader& buddy = Buddy("ResizeInPlace");
+    const uint64_t granules = state_.GranulesFor(size);
+    bool is_in_place = false;
+    lock_.Run(buddy, [&] {
+      const uint32_t granule = state_.BlockAt("ResizeInPlace", offset);
+      is_in_place =
+          granules <= buddy.end_ && state_.ResizeInPlace(granule, state_.LiveGranules(granule),
+                                                         static_cast<uint32_t>(granules));
+    });
+    return is_in_place;
+  }
   /** Of a block: its size in whole granules; 0 when the lock cannot be had. */
   HSHM_CROSS_FUN uint64_t UsableBytes(Offset offset) const noexcept {
     BuddyHeader& buddy = Buddy("GetUsableSize");

@@ -28,6 +28,8 @@ class StackCore {
 
   HSHM_CROSS_FUN Offset AlignedAllocate(uint64_t size, uint64_t alignment) const noexcept;
   HSHM_CROSS_FUN Offset Reallocate(Offset offset, uint64_t size) const noexcept;
+  HSHM_CROSS_FUN bool ResizeInPlace(const char* operation, Offset offset,
+                                    uint64_t size) const noexcept;
   HSHM_CROSS_FUN void Free(Offset offset) const noexcept;
 
   /** Of a block: its size in whole units. */
@@ -188,14 +190,21 @@ HSHM_CROSS_FUN inline bool StackCore::ResizeTop(Offset offset, StackBlock* block
   return false;
 }
 
+/** The topmost block moves top; any other fits, or does not. */
+HSHM_CROSS_FUN inline bool StackCore::ResizeInPlace(const char* operation, Offset offset,
+                                                    uint64_t size) const noexcept {
+  StackBlock* block = LivingBlock(operation, offset);
+  if (size > stack_->end_) return false;
+  const uint64_t new_bytes = BlockBytes(size);
+  return new_bytes == block->bytes() || ResizeTop(offset, block, new_bytes) ||
+         new_bytes < block->bytes();
+}
+
 /** As ReallocateOffset: the old block stays when there is no room. */
 HSHM_CROSS_FUN inline Offset StackCore::Reallocate(Offset offset, uint64_t size) const noexcept {
-  StackBlock* block = LivingBlock("ReallocateOffset", offset);
+  if (ResizeInPlace("ReallocateOffset", offset, size)) return offset;
   if (size > stack_->end_) return kNullOffset;
-  const uint64_t old_bytes = block->bytes();
-  const uint64_t new_bytes = BlockBytes(size);
-  if (new_bytes == old_bytes || ResizeTop(offset, block, new_bytes)) return offset;
-  if (new_bytes < old_bytes) return offset;
+  const uint64_t old_bytes = BlockAt(offset - sizeof(StackBlock))->bytes();
   const Offset moved = AlignedAllocate(size, kDefaultAlignment);
   if (moved == kNullOffset) return kNullOffset;
   memcpy(region_.base_ + moved, region_.base_ + offset, old_bytes);
