@@ -58,7 +58,7 @@ class CheckSpackTest(MadeUpTree):
 
     def test_an_option_that_only_messages_name_is_noticed(self):
         self.change('cmake/hshm_dependencies.cmake', 'if(HSHM_ENABLE_CUDA)', 'if(HSHM_CUDA)')
-        self.change('unit_tests/gpu/CMakeLists.txt', 'IN_ALL ${HSHM_ENABLE_CUDA}', 'IN_ALL OFF')
+        self.change('unit_tests/gpu/CMakeLists.txt', '${HSHM_ENABLE_CUDA}', 'OFF')
         self.change('CMakeLists.txt', 'HSHM_ENABLE_CUDA OR ', '')
         self.assert_found("HSHM_ENABLE_CUDA, set for the variant 'cuda', is read by nobody")
 
