@@ -131,12 +131,13 @@ TEST_CASE("A process killed in an alloc/free loop costs the survivor nothing but
           "[crash]") {
   const uint64_t seed = test::PrintedSeed("kill trials");
   std::mt19937_64 rng(seed);
-  Segment segment(64 * kMiB);
+  const uint32_t trials = 500 * Factor();
+  // Each death may lose a block, 12 KB in the mean, as large ones take the longest to fill.
+  Segment segment(64 * kMiB * std::max(1U, trials / 2000));
   auto* heap = segment.backend().MakeAlloc<Heap>(AllocatorId(1, 0));
   const auto exchange = heap->NewObj<Exchange>(MemContext());
   Trader survivor(heap, exchange.ptr_, seed + 1);
   const uint64_t start_bytes = heap->GetCurrentlyAllocatedSize();
-  const uint32_t trials = 500 * Factor();
   // P3 of a trader: the block between the heap and a spot, or between a spot and the heap.
   uint64_t allowed = start_bytes;
   for (uint32_t trial = 0; trial < trials; ++trial) {
