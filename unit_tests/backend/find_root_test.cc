@@ -71,8 +71,7 @@ TEST_CASE("FindRoot gives no deleted block under a name that its entry got after
       header->roots_version_.fetch_add(1);  // a SetRoot of b begins
     });
     is_halted = halter.While(reader, laps, [&] {
-      entry.offset_.store(
-          0);  // who deletes a takes its name away, and SetRoot finds the entry free
+      entry.offset_.store(0);  // a is deleted, its name goes, and SetRoot finds the entry free
       std::memcpy(entry.name_, kNewName, sizeof(kNewName));
       entry.offset_.store(b.shm_.off_.load());
     });
