@@ -18,6 +18,8 @@
 namespace hshm::ipc::test {
 namespace {
 
+using hshm::test::Ending;
+using hshm::test::RunInChild;
 using multi_process::HeadWord;
 using multi_process::RootHeader;
 
@@ -36,15 +38,24 @@ struct LeftBehind {
     kept_ = alloc->AllocateOffset(HSHM_DEFAULT_MEM_CTX, 100);
     const Offset core =
         backend.region().At<AllocatorHeader>(AllocatorOffsetFor(kBytes))->core_offset_;
-    const auto* const root = backend.region().At<RootHeader>(core);
-    head_ = backend.region().At<uint32_t>(root->heads_offset_ +
-                                          root->first_granule_ * sizeof(uint32_t));
+    root_ = backend.region().At<RootHeader>(core);
+    head_ = backend.region().At<uint32_t>(root_->heads_offset_ +
+                                          root_->first_granule_ * sizeof(uint32_t));
   }
   ~LeftBehind() { munmap(zone_, kBytes + kGuardBytes); }
   LeftBehind(const LeftBehind&) = delete;
   LeftBehind& operator=(const LeftBehind&) = delete;
 
+  /** Writes into the lists that this granule is free. */
+  void ListAsFree(uint32_t granule) const {
+    BuddyEngine(reinterpret_cast<BuddyNode*>(zone_ + root_->nodes_offset_), &root_->lists_,
+                root_->first_granule_, root_->granule_end_ - root_->first_granule_, 0,
+                kBuddyMaxOrder)
+        .Free(granule, 1);
+  }
+
   char* zone_ = nullptr;
+  RootHeader* root_ = nullptr;
   uint32_t* head_ = nullptr;  // of the first unit
   OffsetPtr<> kept_;
 };
@@ -67,6 +78,21 @@ TEST_CASE("Statistics of a copy count a unit that is longer than the region to t
   const AllocatorStats stats = CountInCopy(backend.region());
   CHECK(stats.capacity_bytes_ < kBytes);
   REQUIRE(stats.live_bytes_ <= stats.capacity_bytes_);
+}
+
+TEST_CASE("Lists of free units that name one in use stop who would be given it") {
+  const LeftBehind left;
+  ArrayBackend backend;
+  backend.shm_attach(left.zone_, kBytes);
+  auto* const alloc = backend.AttachAlloc<SmallMultiProcessAllocator>();
+  REQUIRE(HeadWord::Granules(*left.head_) == 2);
+  left.ListAsFree(left.root_->first_granule_ + GENERATE(0u, 1u));
+  const Ending ending = RunInChild([&] {
+    while (!alloc->AllocateOffset(HSHM_DEFAULT_MEM_CTX, 4000).IsNull()) {}
+    return 0;
+  });
+  CHECK(ending.status_ == -SIGABRT);
+  REQUIRE(ending.errors_.find("Corruption: a list of free units") != std::string::npos);
 }
 
 }  // namespace

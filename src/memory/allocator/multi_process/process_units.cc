@@ -325,6 +325,7 @@ void ProcessBlock<Config>::AddFree(uint32_t first, uint32_t pages) noexcept {
 template <typename Config>
 void ProcessBlock<Config>::CountFree(uint32_t first, uint32_t pages, int64_t sign) noexcept {
   for (uint32_t page = first; page < first + pages;) {
+    HSHM_CHECK(IsOurs(page));
     const uint32_t granule = unit_of_[root_.GranuleOf(page)] - 1;
     Unit& unit = units_[granule];
     const uint32_t unit_end = root_.FirstPageOf(granule + unit.granules_);
@@ -405,7 +406,10 @@ template <typename Config>
 void ProcessBlock<Config>::AddUnit(uint32_t granule, uint32_t granules) noexcept {
   units_[granule] = {granules, 0};
   std::fill_n(&holders_[root_.FirstPageOf(granule)], granules * root_.granule_pages(), uint16_t{0});
-  for (uint32_t i = 0; i < granules; ++i) unit_of_[granule + i] = granule + 1;
+  for (uint32_t i = granule; i < granule + granules; ++i) {
+    HSHM_CHECK(unit_of_[i] == 0);  // two units of ours never share a granule
+    unit_of_[i] = granule + 1;
+  }
 }
 
 /** Units all of whose pages are free go back to the root, but for `keep` of them. */

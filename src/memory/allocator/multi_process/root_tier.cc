@@ -4,6 +4,7 @@
 #include <cstring>
 #include <string>
 
+#include "hermes_shm/base/defects.h"
 #include "hermes_shm/base/error.h"
 
 namespace hshm::ipc::multi_process {
@@ -139,6 +140,8 @@ uint32_t RootTier<Config>::Grant(HeadWord::Kind kind, uint32_t granules, uint32_
   BuddyEngine engine = Engine();
   const uint32_t first = engine.Allocate(granules, alignment);
   if (first == kNone) return kNone;
+  if (KindAround(FirstPageOf(first)) != HeadWord::kNone) StopForLists(first);
+  RequireNoHead(first, granules);
   if (!CommitTable(first, granules)) {
     engine.Free(first, granules);
     return kNone;
@@ -203,6 +206,7 @@ bool RootTier<Config>::ResizeLarge(uint32_t granule, uint32_t granules) {
     BuddyEngine engine = Engine();
     if (granules > kMaxGranules || granule + granules > header_->granule_end_) return false;
     if (!engine.TakeRange(granule + present, granules - present)) return false;
+    RequireNoHead(granule + present, granules - present);
     if (!CommitTable(granule + present, granules - present)) {
       engine.Free(granule + present, granules - present);
       return false;
@@ -230,6 +234,18 @@ HeadWord::Kind RootTier<Config>::KindAround(uint32_t page) const {
   const uint32_t word = Head(granule);
   return word != 0 && GranuleOf(page) < granule + HeadWord::Granules(word) ? HeadWord::KindOf(word)
                                                                            : HeadWord::kNone;
+}
+
+template <typename Config>
+void RootTier<Config>::RequireNoHead(uint32_t granule, uint32_t granules) const {
+  for (uint32_t i = granule; i < granule + granules; ++i) {
+    if (Head(i) != 0) StopForLists(i);
+  }
+}
+
+template <typename Config>
+void RootTier<Config>::StopForLists(uint32_t granule) const {
+  defect::Corruption("a list of free units", PageTable<Config>::OffsetOf(FirstPageOf(granule)));
 }
 
 template <typename Config>

@@ -154,6 +154,9 @@ class HSHM_API RootTier {
   }
   /** Of the unit or large block that covers the page. */
   HeadWord::Kind KindAround(uint32_t page) const;
+  /** Stops with Corruption when a unit or large block begins in granules that the lists gave. */
+  void RequireNoHead(uint32_t granule, uint32_t granules) const;
+  [[noreturn]] void StopForLists(uint32_t granule) const;
   void Rebuild();
   uint64_t PushesIn(uint32_t granule, uint32_t granules) const;
   void CountGranted(HeadWord::Kind kind, uint32_t first, uint32_t granules);
