@@ -126,9 +126,9 @@ void NodeCounter::Add(Kmer kmer) {
 void NodeCounter::AddNow(Kmer kmer) {
   const hipc::MapResult result = map_.upsert(kmer, [](uint32_t& count) { ++count; });
   if (result == hipc::MapResult::kNoRoom) {
-    throw std::runtime_error("The shared heap of " +
+    throw std::runtime_error("NoSpace: the shared heap of " +
                              std::to_string(alloc_.GetRegion().size_bytes_ >> 20) +
-                             " MiB is full: give a larger --heap.");
+                             " MiB is full: give a larger --heap, or the host a larger /dev/shm.");
   }
 }
 

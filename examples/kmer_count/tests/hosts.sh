@@ -59,7 +59,7 @@ for layout in '2 2:64m' '2:64m 2' '2 1:64m 1'; do
   done
   refuse "NoSpace: rank [0-9] of [0-9] on host host$small: " "$layout" long.fa --heap 256M
   [ "$layout" = '2 1:64m 1' ] ||  # a quarter of the words is not too much
-    refuse "On host host$small: The shared heap of [0-9]* MiB is full" "$layout" random.fa
+    refuse "On host host$small: NoSpace: the shared heap of [0-9]* MiB is full" "$layout" random.fa
 done
 
 # A rank that is killed while all count ends the job, on all hosts.
