@@ -123,6 +123,8 @@ def check_apply(mutants):
             mutant.apply(ROOT)
             if mutant.case and literal_end(mutant.case) not in tests:
                 wrong.append(f'{mutant.name}: no test is named "{mutant.case}"')
+            if mutant.case and f'TEMPLATE_TEST_CASE("{mutant.case}"' in tests:
+                wrong.append(f'{mutant.name}: "{mutant.case}" is a template, name one of its types')
         except BadPatch as bad:
             wrong.append(str(bad))
     for line in wrong:
