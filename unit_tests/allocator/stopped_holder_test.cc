@@ -237,17 +237,12 @@ void LeaveDead(const std::string& url, OnDeath on_death) {
   REQUIRE(child.Wait() == -SIGKILL);
 }
 
-TEST_CASE("Recovery that a stopped holder of the root keeps waiting is a no, and is made up for") {
-  Heap<HeapOfStopped> heap;
-  HeapOfStopped& alloc = *heap.alloc_;
-  PosixShmMmap other;
-  other.shm_attach(heap.segment_.url());
-  auto* leaving = other.AttachAlloc<HeapOfStopped>();
-  const OffsetPtr<> kept = leaving->AllocateOffset(HSHM_DEFAULT_MEM_CTX, 200'000);
-  // It joins before the death, which a joining process would find, and has the lock afterwards.
-  ChildProcess holder([&] {
+/** A process that joins and stops; it goes on to take the root's lock, and stops again. Who joins
+ * finds those that died before, so a test that leaves somebody dead has this one join first. */
+ChildProcess JoinedHolder(const std::string& url) {
+  ChildProcess child([&] {
     PosixShmMmap backend;
-    backend.shm_attach(heap.segment_.url());
+    backend.shm_attach(url);
     const LockIdentity me = backend.AttachAlloc<HeapOfStopped>()->GetMembership().identity();
     raise(SIGSTOP);
     Mutex& lock = CoreOf<multi_process::RootHeader>(backend)->lock_;
@@ -256,7 +251,18 @@ TEST_CASE("Recovery that a stopped holder of the root keeps waiting is a no, and
     lock.Unlock(me);
     return 0;
   });
-  holder.AwaitStop();
+  child.AwaitStop();
+  return child;
+}
+
+TEST_CASE("Recovery that a stopped holder of the root keeps waiting is a no, and is made up for") {
+  Heap<HeapOfStopped> heap;
+  HeapOfStopped& alloc = *heap.alloc_;
+  PosixShmMmap other;
+  other.shm_attach(heap.segment_.url());
+  auto* leaving = other.AttachAlloc<HeapOfStopped>();
+  const OffsetPtr<> kept = leaving->AllocateOffset(HSHM_DEFAULT_MEM_CTX, 200'000);
+  ChildProcess holder = JoinedHolder(heap.segment_.url());
   LeaveDead(heap.segment_.url(), OnDeath::kKeepLive);
   const uint32_t dead = leaving->GetMembership().slot() + 2;
   const uint32_t generation = alloc.GetMembership().entry(dead)->generation_.load();
@@ -275,6 +281,37 @@ TEST_CASE("Recovery that a stopped holder of the root keeps waiting is a no, and
   alloc.Recover();
   alloc.FreeOffset(HSHM_DEFAULT_MEM_CTX, kept);
   alloc.Free(HSHM_DEFAULT_MEM_CTX, alloc.FindRoot<char>("theirs"));
+  REQUIRE(alloc.Check());
+}
+
+TEST_CASE("A forked child that a stopped holder kept from joining takes no dead one's blocks") {
+  Heap<HeapOfStopped> heap;
+  HeapOfStopped& alloc = *heap.alloc_;
+  ChildProcess holder = JoinedHolder(heap.segment_.url());
+  LeaveDead(heap.segment_.url(), OnDeath::kKeepLive);
+  const uint32_t dead = alloc.GetMembership().slot() + 2;
+  holder.Signal(SIGCONT);
+  holder.AwaitStop();
+  ChildProcess child([&] {
+    {
+      const FastClock fast;
+      if (!alloc.Allocate<char>(HSHM_DEFAULT_MEM_CTX, 64).IsNull()) return 1;
+    }
+    raise(SIGSTOP);
+    if (alloc.Allocate<char>(HSHM_DEFAULT_MEM_CTX, 64).IsNull()) return 2;
+    if (alloc.GetMembership().slot() != dead) return 3;
+    alloc.shm_detach(DetachMode::kDelete);  // its own blocks
+    return 0;
+  });
+  child.AwaitStop();
+  REQUIRE(Continue(&holder) == 0);
+  REQUIRE(Continue(&child) == 0);
+  const auto theirs = alloc.FindRoot<char>("theirs");
+  REQUIRE_FALSE(theirs.IsNull());
+  REQUIRE(alloc.GetCurrentlyAllocatedSize() >= 100'000);
+  alloc.Recover();  // what the child had adopted is as after a death
+  alloc.Free(HSHM_DEFAULT_MEM_CTX, theirs);
+  REQUIRE(alloc.GetCurrentlyAllocatedSize() == 0);
   REQUIRE(alloc.Check());
 }
 

@@ -85,8 +85,8 @@ ProcessBlock<Config>::~ProcessBlock() = default;
 template <typename Config>
 void ProcessBlock<Config>::Start() {
   const std::lock_guard hold(lock_);
-  const bool is_again = heap_count_ != 0;  // an earlier attempt found no room
-  Heap* first = is_again ? heaps_[0].get() : AddHeap(NewHeapId());
+  // An earlier attempt found no room, or did not get as far as the sweep.
+  Heap* first = heap_count_ != 0 ? heaps_[0].get() : AddHeap(NewHeapId());
   {
     typename RootTier<Config>::Guard root(root_);
     if (!root.IsHeld()) ThrowHolderStopped(root_.header(), membership_);
@@ -95,7 +95,8 @@ void ProcessBlock<Config>::Start() {
     if (sharing_ == Sharing::kOneProcess && region_.services_->IsShared()) RequireAlone();
     // Our slot may label what an earlier process of it left: swept before we have anything.
     Sweeper<Config>(this, first)
-        .Run(is_again ? Sweeper<Config>::kOthersOnly : Sweeper<Config>::kAlsoOwnSlot);
+        .Run(is_slot_swept_ ? Sweeper<Config>::kOthersOnly : Sweeper<Config>::kAlsoOwnSlot);
+    is_slot_swept_ = true;
     // Not before: until then it says what becomes of the earlier process's blocks.
     membership_->entry(slot())->on_death_ = static_cast<uint32_t>(options_.on_death_);
     // Without a unit a free page of another process will do; from there on sleepers' are taken.

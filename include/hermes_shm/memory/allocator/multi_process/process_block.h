@@ -62,6 +62,7 @@ class HSHM_API ProcessBlock {
   ProcessBlock& operator=(const ProcessBlock&) = delete;
 
   /** Adopts what the dead left, takes the first unit, makes the first heap and leaves it idle.
+   * After an error it may be called again, and does what was not done.
    * @throws Error kNoSpace, kHolderStopped, kCorrupt, kSystem; kUnsupported when another process
    * has a heap that serves one at a time */
   void Start();
@@ -222,6 +223,7 @@ class HSHM_API ProcessBlock {
   std::array<std::unique_ptr<Heap>, kMaxThreads> heaps_;
   std::array<bool, kMaxThreads> idle_{};
   uint32_t heap_count_ = 0;
+  bool is_slot_swept_ = false;  // from here on what our slot labels is ours
   std::optional<typename RootTier<Config>::Guard> fork_hold_;  // lock_ is held with it
 };
 
