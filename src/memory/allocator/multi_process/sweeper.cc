@@ -3,6 +3,13 @@
 #include <algorithm>
 
 namespace hshm::ipc::multi_process {
+namespace {
+
+/** For a heap's lock, while others wait for the root's. Its own thread has it, as takers need the
+ * root's first: for microseconds, or until it runs again. */
+constexpr uint64_t kHeapTimeoutUs = 200'000;
+
+}  // namespace
 
 template <typename Config>
 uint32_t Sweeper<Config>::Run(Whom whom) noexcept {
@@ -105,8 +112,8 @@ void Sweeper<Config>::SettleRecords(uint32_t page) noexcept {
 /**
  * Remote frees of pages that are about to be deleted, and that wait in heaps of the living: posted
  * later, they would go to whoever has the page then. Each heap's lock is taken, for a run may be in
- * its thread's hands. False when one cannot be had, because its holder is stopped: then what was to
- * be deleted must be kept.
+ * its thread's hands. False when one cannot be had soon, because its holder is stopped: then what
+ * was to be deleted must be kept.
  */
 template <typename Config>
 bool Sweeper<Config>::PostRunsOfLiving() noexcept {
@@ -128,10 +135,7 @@ bool Sweeper<Config>::PostRunsOfLiving() noexcept {
 template <typename Config>
 bool Sweeper<Config>::PostRunsOf(HeapRecord<Config>* record) noexcept {
   const LockIdentity me = process_->membership_->identity();
-  Patience& patience = root_.patience();
-  const LockResult result = record->lock_.Lock(me, patience.TimeoutUs(record->lock_));
-  patience.Note(record->lock_, result);
-  if (result == LockResult::kTimeout) return false;
+  if (record->lock_.Lock(me, kHeapTimeoutUs) == LockResult::kTimeout) return false;
   PendingFrees<Config>::PostNamed(pages_, record, [&](uint32_t page) {
     // Adopted pages stay: frees of their blocks go on.
     const PageEntry* entry = pages_.Entry(page);

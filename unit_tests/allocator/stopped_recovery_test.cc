@@ -1,0 +1,201 @@
+/** Recovery and leaving while a lock's holder is stopped. */
+#include <algorithm>
+#include <atomic>
+#include <csignal>
+#include <string>
+#include <thread>
+
+#include "allocator/stopped_holder.h"
+#include "hermes_shm/platform/futex.h"
+#include "support/catch.h"
+
+namespace hshm::ipc::test {
+namespace {
+
+using hshm::test::ChildProcess;
+
+/** A process that has a block of 100,000 bytes under the name "theirs", and dies. */
+void LeaveDead(const std::string& url, OnDeath on_death) {
+  ChildProcess child([&] {
+    PosixShmMmap backend;
+    backend.shm_attach(url);
+    MultiProcessOptions options;
+    options.on_death_ = on_death;
+    auto* alloc = backend.AttachAlloc<HeapOfStopped>(options);
+    alloc->SetRoot("theirs", alloc->Allocate<char>(HSHM_DEFAULT_MEM_CTX, 100'000));
+    raise(SIGKILL);
+    return 0;
+  });
+  REQUIRE(child.Wait() == -SIGKILL);
+}
+
+/** A process that joins and stops; it goes on to take the root's lock, and stops again. Who joins
+ * finds those that died before, so a test that leaves somebody dead has this one join first. */
+ChildProcess JoinedHolder(const std::string& url) {
+  ChildProcess child([&] {
+    PosixShmMmap backend;
+    backend.shm_attach(url);
+    const LockIdentity me = backend.AttachAlloc<HeapOfStopped>()->GetMembership().identity();
+    raise(SIGSTOP);
+    Mutex& lock = CoreOf<multi_process::RootHeader>(backend)->lock_;
+    if (lock.Lock(me, 1'000'000) != LockResult::kLocked) return 1;
+    raise(SIGSTOP);
+    lock.Unlock(me);
+    return 0;
+  });
+  child.AwaitStop();
+  return child;
+}
+
+TEST_CASE("Recovery that a stopped holder of the root keeps waiting is a no, and is made up for") {
+  Heap<HeapOfStopped> heap;
+  HeapOfStopped& alloc = *heap.alloc_;
+  PosixShmMmap other;
+  other.shm_attach(heap.segment_.url());
+  auto* leaving = other.AttachAlloc<HeapOfStopped>();
+  const OffsetPtr<> kept = leaving->AllocateOffset(HSHM_DEFAULT_MEM_CTX, 200'000);
+  ChildProcess holder = JoinedHolder(heap.segment_.url());
+  LeaveDead(heap.segment_.url(), OnDeath::kKeepLive);
+  const uint32_t dead = leaving->GetMembership().slot() + 2;
+  const uint32_t generation = alloc.GetMembership().entry(dead)->generation_.load();
+  const size_t held = alloc.GetCurrentlyAllocatedSize();
+  holder.Signal(SIGCONT);
+  holder.AwaitStop();
+  {
+    const FastClock fast;
+    REQUIRE(alloc.Recover() == 0);
+    REQUIRE_FALSE(alloc.Reclaim(dead, generation));
+    REQUIRE(alloc.GetCurrentlyAllocatedSize() == 0);
+    leaving->shm_detach();  // nothing of its can be deleted now: it is as after a death
+  }
+  REQUIRE(Continue(&holder) == 0);
+  REQUIRE(alloc.GetCurrentlyAllocatedSize() >= held);
+  alloc.Recover();
+  alloc.FreeOffset(HSHM_DEFAULT_MEM_CTX, kept);
+  alloc.Free(HSHM_DEFAULT_MEM_CTX, alloc.FindRoot<char>("theirs"));
+  REQUIRE(alloc.Check());
+}
+
+TEST_CASE("A forked child that a stopped holder kept from joining takes no dead one's blocks") {
+  Heap<HeapOfStopped> heap;
+  HeapOfStopped& alloc = *heap.alloc_;
+  ChildProcess holder = JoinedHolder(heap.segment_.url());
+  LeaveDead(heap.segment_.url(), OnDeath::kKeepLive);
+  const uint32_t dead = alloc.GetMembership().slot() + 2;
+  holder.Signal(SIGCONT);
+  holder.AwaitStop();
+  ChildProcess child([&] {
+    {
+      const FastClock fast;
+      if (!alloc.Allocate<char>(HSHM_DEFAULT_MEM_CTX, 64).IsNull()) return 1;
+    }
+    raise(SIGSTOP);
+    if (alloc.Allocate<char>(HSHM_DEFAULT_MEM_CTX, 64).IsNull()) return 2;
+    if (alloc.GetMembership().slot() != dead) return 3;
+    alloc.shm_detach(DetachMode::kDelete);  // its own blocks
+    return 0;
+  });
+  child.AwaitStop();
+  REQUIRE(Continue(&holder) == 0);
+  REQUIRE(Continue(&child) == 0);
+  const auto theirs = alloc.FindRoot<char>("theirs");
+  REQUIRE_FALSE(theirs.IsNull());
+  REQUIRE(alloc.GetCurrentlyAllocatedSize() >= 100'000);
+  alloc.Recover();  // what the child had adopted is as after a death
+  alloc.Free(HSHM_DEFAULT_MEM_CTX, theirs);
+  REQUIRE(alloc.GetCurrentlyAllocatedSize() == 0);
+  REQUIRE(alloc.Check());
+}
+
+TEST_CASE("What a heap with a stopped holder may still name is adopted, not deleted") {
+  Heap<HeapOfStopped> heap;
+  HeapOfStopped& alloc = *heap.alloc_;
+  ChildProcess holder = StoppedHolder<HeapOfStopped>(heap.segment_.url(), HeapLock, "held");
+  const bool by_death = GENERATE(true, false);
+  const FastClock fast;
+  if (by_death) {
+    LeaveDead(heap.segment_.url(), OnDeath::kReclaim);
+    REQUIRE(alloc.Recover() == 1);
+  } else {
+    PosixShmMmap other;
+    other.shm_attach(heap.segment_.url());
+    auto* leaving = other.AttachAlloc<HeapOfStopped>();
+    leaving->SetRoot("theirs", leaving->Allocate<char>(HSHM_DEFAULT_MEM_CTX, 100'000));
+    leaving->shm_detach();
+    alloc.Recover();
+  }
+  const auto theirs = alloc.FindRoot<char>("theirs");
+  REQUIRE(alloc.GetCurrentlyAllocatedSize() >= 100'000);
+  alloc.Free(HSHM_DEFAULT_MEM_CTX, theirs);  // a live block still
+  REQUIRE(Continue(&holder) == 0);
+  REQUIRE(alloc.Check());
+}
+
+/** A process whose thread wants the root again and again: for blocks larger than its units. */
+class Bystander {
+ public:
+  explicit Bystander(const std::string& url) {
+    backend_.shm_attach(url);
+    MultiProcessOptions options;
+    options.process_unit_bytes_ = 1_MiB;
+    alloc_ = backend_.AttachAlloc<HeapOfStopped>(options);
+  }
+  void Start() {
+    thread_ = std::thread([this] {
+      while (!is_over_) {
+        const uint64_t start_us = MonotonicUs();
+        const auto large = alloc_->Allocate<char>(HSHM_DEFAULT_MEM_CTX, 2_MiB);
+        if (large.IsNull()) std::abort();
+        alloc_->Free(HSHM_DEFAULT_MEM_CTX, large);
+        longest_us_ = std::max(longest_us_, MonotonicUs() - start_us);
+        ++rounds_;
+      }
+    });
+    while (rounds_ == 0) std::this_thread::yield();
+  }
+  /** @return how long it took at most */
+  uint64_t Stop() {
+    is_over_ = true;
+    thread_.join();
+    return longest_us_;
+  }
+
+ private:
+  PosixShmMmap backend_;
+  HeapOfStopped* alloc_;
+  std::thread thread_;
+  std::atomic<uint32_t> rounds_{0};
+  std::atomic<bool> is_over_{false};
+  uint64_t longest_us_ = 0;
+};
+
+TEST_CASE("Who deletes blocks beside a heap with a stopped holder is soon done with the root") {
+  Heap<HeapOfStopped> heap;
+  ChildProcess holder = StoppedHolder<HeapOfStopped>(heap.segment_.url(), HeapLock);
+  PosixShmMmap other;
+  other.shm_attach(heap.segment_.url());
+  auto* deleting = other.AttachAlloc<HeapOfStopped>();
+  const auto kept = deleting->AllocateOffset(HSHM_DEFAULT_MEM_CTX, 100'000);
+  const bool by_death = GENERATE(true, false);
+  Bystander bystander(heap.segment_.url());  // before the death, which it would find
+  if (by_death) LeaveDead(heap.segment_.url(), OnDeath::kReclaim);
+  bystander.Start();
+  const uint64_t start_us = MonotonicUs();
+  if (by_death) {
+    deleting->Recover();
+  } else {
+    deleting->shm_detach();
+  }
+  const uint64_t took_us = MonotonicUs() - start_us;
+  const uint64_t longest_us = bystander.Stop();
+  CHECK(took_us >= 100'000);  // a thread that has only lost the processor goes on meanwhile
+  CHECK(took_us < 2'000'000);
+  CHECK(longest_us < 2'000'000);
+  REQUIRE(Continue(&holder) == 0);
+  heap.alloc_->Recover();
+  if (!by_death) heap.alloc_->FreeOffset(HSHM_DEFAULT_MEM_CTX, kept);  // a live block still
+  REQUIRE(heap.alloc_->Check());
+}
+
+}  // namespace
+}  // namespace hshm::ipc::test
