@@ -21,7 +21,7 @@ namespace {
 
 constexpr uint32_t kVictim = 1;
 constexpr uint32_t kWatchdogSeconds = 10;
-enum class Fate { kDies, kStandsStill };
+enum class Fate { kDies, kStandsStill, kIsSucceeded };
 
 /** "" when all certain blocks live, whole, and at most `unknown` others do. */
 std::string Inspect(World& world, uint32_t unknown) {
@@ -61,6 +61,29 @@ std::string GoOnWithoutVictim(World& world) {
   return fault.empty() ? FreeEverything(world, unknown) : fault;
 }
 
+/**
+ * The next process of the dead one's slot waits for the root: until it sweeps, what the dead one
+ * left seems to be a living one's, and who is in need takes of it what is free. In the end every
+ * page that holds no block is there again.
+ */
+std::string GoOnBesideSuccessor(World& world, const std::function<void(World& world)>& meanwhile) {
+  const uint32_t slot = world.handle(kVictim)->GetMembership().slot();
+  world.Kill(kVictim);
+  Membership successor(world.backend().region());
+  if (successor.slot() != slot) return "the slot was not taken again";
+  meanwhile(world);
+  const uint32_t unknown = 1 + world.LoseUncertain();
+  while (world.Allocate(0, Config::kMaxNarrowBytes)) {}
+  successor.Leave();
+  world.Recover(0);
+  std::string fault = FreeEverything(world, unknown);
+  if (!fault.empty()) return fault;
+  // Twice: remote frees that one of them posts the next finds.
+  for (uint32_t i = 0; i < 2 * world.actors().size(); ++i) world.Trim(i % world.actors().size());
+  const uint32_t empty = HeapWalk(world.region()).empty_pages();
+  return empty == 0 ? std::string() : std::to_string(empty) + " pages are lost";
+}
+
 /** The others work while the victim stands still; not when it holds the root: they would wait. */
 void WorkMeanwhile(World& world) {
   const Root root(world.region(), CoreOffset(world.region()), nullptr);
@@ -82,9 +105,12 @@ class Interrupter {
  public:
   using Plot = std::function<void(World& world, bool is_traced)>;
 
-  Interrupter(const char* name, Fate fate, uint64_t region_bytes = kRegionBytes)
+  /** `meanwhile` is what others do of which the victim's successor knows nothing. */
+  Interrupter(const char* name, Fate fate, uint64_t region_bytes = kRegionBytes,
+              std::function<void(World& world)> meanwhile = {})
       : name_(name),
         fate_(fate),
+        meanwhile_(std::move(meanwhile)),
         seed_(test::PrintedSeed(name)),
         region_bytes_(region_bytes),
         log_(region_bytes) {
@@ -146,6 +172,10 @@ class Interrupter {
         Tell(GoOnWithoutVictim(world));
         _exit(0);
       }
+      if (fate_ == Fate::kIsSucceeded) {
+        Tell(GoOnBesideSuccessor(world, meanwhile_));
+        _exit(0);
+      }
       WorkMeanwhile(world);
     });
     world.Trace(true);
@@ -163,6 +193,7 @@ class Interrupter {
 
   const char* name_;
   Fate fate_;
+  std::function<void(World& world)> meanwhile_;
   uint64_t seed_;
   uint64_t region_bytes_;
   TraceLog log_;
@@ -236,6 +267,52 @@ void RunsInSlots(World& world, bool is_traced) {
   world.Trim(Victim(world));
 }
 
+/** The victim changes the length of runs in which it has its blocks: without its heap's lock. */
+void RunsResized(World& world, bool is_traced) {
+  constexpr uint32_t kPage = Config::kPageBytes;
+  if (!is_traced) {
+    world.Init();
+    world.Attach();
+    world.Attach();
+    for (uint32_t i = 0; i < 2; ++i) world.Allocate(Victim(world), 8 * kPage);
+    return;
+  }
+  for (const uint32_t pages : {5u, 7u}) {
+    // Resized in place, so that it is the same block at every store.
+    const uint64_t before = world.blocks().front().offset_;
+    world.Reallocate(Victim(world), 0, pages * kPage);
+    HSHM_CHECK(world.blocks().back().offset_ == before);
+    world.Reallocate(Victim(world), 0, pages * kPage);
+  }
+}
+
+/** Others come to know of the death, and free the block that was being resized. */
+void FreeWhatWasResized(World& world) {
+  for (const ShadowBlock& block : world.blocks()) {
+    if (block.is_certain_) continue;
+    world.handle(0)->FreeOffset(world.actors()[0].context_, OffsetPtr<>(block.offset_));
+  }
+}
+
+/** The victim lets runs go that it has freed, and opens others: with its heap's lock. */
+void RunsLetGo(World& world, bool is_traced) {
+  constexpr uint32_t kPage = Config::kPageBytes;
+  if (!is_traced) {
+    world.Init();
+    world.Attach();
+    world.Attach();
+    world.Allocate(2, 3 * kPage);
+    for (uint32_t i = 0; i < 3; ++i) world.Allocate(Victim(world), (2 + i) * kPage);
+    return;
+  }
+  for (uint32_t i = 0; i < 3; ++i) world.Free(Victim(world), 1);
+  world.Trim(Victim(world));
+  world.Allocate(Victim(world), 5 * kPage);
+}
+
+/** Who deletes its blocks takes every heap's lock for a moment, also that of the dead. */
+void LeaveAndDelete(World& world) { world.Detach(2, multi_process::DetachMode::kDelete); }
+
 TEST_CASE("Survivors go on, adopt and lose one block at most, wherever a process dies", "[crash]") {
   Interrupter mixed("death beside survivors", Fate::kDies);
   mixed.Run(12, 40, MixedOperations);
@@ -261,6 +338,20 @@ TEST_CASE("An operation that stands still at any store finds its way when others
   Interrupter runs("standing still with runs listed", Fate::kStandsStill, kLargerRegionBytes);
   runs.Run(8, 30, RunsInSlots);
   CHECK(runs.violations() == 0);
+}
+
+TEST_CASE("A span that was being changed in a death loses no page to who takes it before the sweep",
+          "[crash]") {
+  Interrupter resized("death in resizing, and a successor", Fate::kIsSucceeded, kRegionBytes,
+                      FreeWhatWasResized);
+  resized.Run(1, 1000, RunsResized);
+  CHECK(resized.violations() == 0);
+  CHECK(resized.interruptions() >= 30);
+  Interrupter let_go("death in letting runs go, and a successor", Fate::kIsSucceeded, kRegionBytes,
+                     LeaveAndDelete);
+  let_go.Run(1, 1000, RunsLetGo);
+  CHECK(let_go.violations() == 0);
+  CHECK(let_go.interruptions() >= 60);
 }
 
 }  // namespace

@@ -153,6 +153,8 @@ bool Taker<Config>::TakeSpan(uint32_t head) noexcept {
   pages_.Drain(head);
   HSHM_CHECK(entry->used_.Get() == 0);
   const uint32_t span = std::max(entry->span_.Get(), 1u);
+  // The owner may have died in a change of the span, and another process have its slot since.
+  if (root_.IsInUnit(head + span)) pages_.ClearCutExtension(head, head + span + 1);
   pages_.Retire(head);
   for (uint32_t page = head; page < head + span; ++page) {
     if (!process_->IsOurs(page)) continue;

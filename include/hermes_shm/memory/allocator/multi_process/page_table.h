@@ -276,7 +276,8 @@ class HSHM_API PageTable {
   /** Retire for a page whose blocks are deleted whether or not somebody has them. */
   void Delete(uint32_t head) const;
 
-  /** Acting for a dead owner: the page behind its span may be an extension cut in the middle. */
+  /** Acting for an owner that may have died, of a span that nobody changes meanwhile: the page
+   * behind it may be an extension, or the end of a span, that was cut in the middle. */
   void ClearCutExtension(uint32_t head, uint32_t page_end) const;
 
   /** One list of a page, for checks: its length, or kBroken when a link is wrong or it is longer

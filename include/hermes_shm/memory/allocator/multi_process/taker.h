@@ -14,9 +14,11 @@ namespace hshm::ipc::multi_process {
  *            not in hand. Every page is opened by CAS, by whomever.
  * Ordering   The owner lowers used_ with release after its last list store; the taker acquires it.
  * ABA        Pushes only grow, and used_ only falls but for a page in hand: two reads cannot agree
- * by chance. A page is taken in hand and put down under the heap's lock, as it is taken. Crash
- * Before the owner store nothing happened. After it the span is the dead taker's. A lock held by a
- * dead taker needs no repair; one whose owner died in it is left to Sweep.
+ *            by chance. A page is taken in hand and put down under the heap's lock, as it is taken.
+ * Crash      Before the owner store nothing happened. After it the span is the dead taker's. A lock
+ *            held by a dead taker needs no repair; one whose owner died in it is left to Sweep. An
+ *            owner may be dead unseen, where the next process of its slot has not swept yet: what
+ *            it left half done in a span that nobody uses is one page behind it, which is freed.
  */
 template <typename Config>
 class Taker {
