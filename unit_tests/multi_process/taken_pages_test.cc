@@ -27,14 +27,18 @@ bool AreIntact(Alloc* alloc, const std::vector<OffsetPtr<>>& blocks, uint64_t by
   return true;
 }
 
-/** Whether the handle's process holds the root mutex: whoever is halted there is waited for. */
 template <typename Alloc>
-bool HoldsRoot(Alloc* alloc) {
+const ipc::multi_process::RootHeader& RootOf(Alloc* alloc) {
   const ipc::Region& region = alloc->GetRegion();
   const ipc::Offset header = ipc::AllocatorOffsetFor(region.size_bytes_);
   const ipc::Offset root = region.At<ipc::AllocatorHeader>(header)->core_offset_;
-  return region.At<ipc::multi_process::RootHeader>(root)->lock_.HolderSlot() ==
-         alloc->GetMembership().slot();
+  return *region.At<ipc::multi_process::RootHeader>(root);
+}
+
+/** Whether the handle's process holds the root mutex: whoever is halted there is waited for. */
+template <typename Alloc>
+bool HoldsRoot(Alloc* alloc) {
+  return RootOf(alloc).lock_.HolderSlot() == alloc->GetMembership().slot();
 }
 
 TEST_CASE("A rank takes pages of another that is halted anywhere, and both keep their blocks") {
@@ -137,6 +141,40 @@ TEST_CASE("Pages that another rank had for a while come home, and their unit is 
     CHECK(LargestBlock(a, kPage) >= at_first);
     REQUIRE(a->Check());
   }
+}
+
+/** Blocks that another thread can have when the first one has let its pages go, of which another
+ * process was just opening two, and then did not get the next one. */
+uint64_t CountBesideRun(bool with_opener) {
+  using ipc::multi_process::PageEntry;
+  constexpr uint64_t kSmallPage = 4096;
+  constexpr uint32_t kOpenersId = 77;
+  MultiProcessOptions options;
+  options.expected_processes_ = 1;  // so that there is room for a thread unit at once
+  PrivateHeap<SmallMultiProcessAllocator> heap(4 << 20, options);
+  SmallMultiProcessAllocator* alloc = heap.first();
+  const FullPtr<> run = alloc->Allocate(kCtx, 4 * kSmallPage);
+  REQUIRE(alloc->Reallocate(kCtx, run, 2 * kSmallPage).ptr_ == run.ptr_);
+  // Of the four pages of the run the last two are free, and say still how far its head is.
+  auto* const entries = alloc->GetRegion().template At<PageEntry>(RootOf(alloc).table_offset_);
+  PageEntry* const first = entries + run.shm_.off_.load() / kSmallPage;
+  REQUIRE((first[2].owner_.Get() == 0 && first[3].owner_.Get() == 0 && first[3].back_.Get() == 3));
+  if (with_opener) {
+    REQUIRE(first[2].owner_.CasFrom(0, kOpenersId));
+    REQUIRE(first[3].owner_.CasFrom(0, ipc::multi_process::kSpanInterior));
+  }
+  alloc->Trim();
+  if (with_opener) {
+    first[3].owner_.SetRelease(0);
+    first[2].owner_.SetRelease(0);
+  }
+  uint64_t count = 0;
+  std::thread([&] { count = FillUp(alloc, {kSmallPage / 8}).size(); }).join();
+  return count;
+}
+
+TEST_CASE("A page that another process is opening while its thread unit is given up comes home") {
+  CHECK(CountBesideRun(true) == CountBesideRun(false));
 }
 
 }  // namespace

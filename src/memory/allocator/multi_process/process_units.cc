@@ -72,7 +72,9 @@ void ProcessBlock<Config>::Dissolve(Heap* heap) noexcept {
   }
 }
 
-/** The pages that the heap uses stay in its hand; all others are listed, or somebody else's. */
+/** The pages that the heap uses stay in its hand; all others are listed, or somebody else's. The
+ * way to its head a page has from its former span, until who opens it as the interior of one says
+ * so. */
 template <typename Config>
 void ProcessBlock<Config>::DissolveUnit(Heap* heap, uint32_t first) noexcept {
   SetHome(first, 0);
@@ -82,9 +84,10 @@ void ProcessBlock<Config>::DissolveUnit(Heap* heap, uint32_t first) noexcept {
     // False when it is none of the heap's free pages.
     static_cast<void>(engine.TakeRange(page, 1));
     const uint32_t head = pages().HeadOf(page);
-    if (pages().Entry(head)->owner_.GetAcquire() != heap->id()) {
-      ReturnListed(heap->index() + 1, page, 1);
-    }
+    const PageEntry* entry = pages().Entry(head);
+    const bool is_used =
+        entry->owner_.GetAcquire() == heap->id() && page < head + std::max(entry->span_.Get(), 1u);
+    if (!is_used) ReturnListed(heap->index() + 1, page, 1);
   }
 }
 
