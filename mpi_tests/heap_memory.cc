@@ -3,8 +3,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -22,18 +26,42 @@ using hshm::mpi::NodeHeapOptions;
 using namespace mpi_test;
 using Map = hshm::ipc::unordered_map<uint64_t, uint64_t, MultiProcessAllocator>;
 
-/** Allocates, marks and frees a share of the heap in blocks of 1 MiB. */
-void UseShare(NodeHeap& heap, uint64_t share_bytes, char mark) {
-  std::vector<FullPtr<char>> blocks;
-  for (uint64_t got = 0; got < share_bytes; got += 1_MiB) {
-    blocks.push_back(heap->Allocate<char>(HSHM_DEFAULT_MEM_CTX, 1_MiB));
-    MPI_CHECK(!blocks.back().IsNull());
-    blocks.back().ptr_[0] = blocks.back().ptr_[1_MiB - 1] = mark;
+/** A block of this test: the first and the last 8 bytes are `mark_`. */
+struct MarkedBlock {
+  FullPtr<char> block_;
+  size_t bytes_;
+  uint64_t mark_;
+
+  void Write() const {
+    std::memcpy(block_.ptr_, &mark_, sizeof mark_);
+    std::memcpy(block_.ptr_ + bytes_ - sizeof mark_, &mark_, sizeof mark_);
   }
-  for (const FullPtr<char>& block : blocks) {
-    MPI_CHECK(block.ptr_[0] == mark && block.ptr_[1_MiB - 1] == mark);
-    heap->Free(HSHM_DEFAULT_MEM_CTX, block);
+
+  bool IsWhole() const {
+    return std::memcmp(block_.ptr_, &mark_, sizeof mark_) == 0 &&
+           std::memcmp(block_.ptr_ + bytes_ - sizeof mark_, &mark_, sizeof mark_) == 0;
   }
+};
+
+/** Blocks of 16 B to 16 MiB, as many of each power of two, until `share_bytes` are live. */
+std::vector<MarkedBlock> Grow(const World& world, NodeHeap& heap, uint64_t share_bytes) {
+  std::mt19937_64 random(static_cast<uint64_t>(world.rank()) + 1);
+  std::uniform_real_distribution<double> exponent(4, 24);
+  std::vector<MarkedBlock> blocks;
+  for (uint64_t live = 0; live < share_bytes; live += blocks.back().bytes_) {
+    const auto bytes = static_cast<size_t>(std::exp2(exponent(random)));
+    blocks.push_back({heap->Allocate<char>(HSHM_DEFAULT_MEM_CTX, bytes), bytes, random()});
+    MPI_CHECK(!blocks.back().block_.IsNull());
+    blocks.back().Write();
+  }
+  return blocks;
+}
+
+/** @return bytes of memory that the file has: its size counts what lies between, too. */
+uint64_t MemoryOf(const std::string& path) {
+  struct stat status = {};
+  MPI_CHECK(stat(path.c_str(), &status) == 0);
+  return static_cast<uint64_t>(status.st_blocks) * 512;
 }
 
 /** Where this process has mapped a file for writing, one address range a line. By its inode: the
@@ -53,33 +81,39 @@ std::string MappingsOf(const std::string& path) {
   return ranges;
 }
 
-/** From 64 MiB to the capacity while all ranks allocate: none remaps, none sees an error.
- * HSHM_TEST_GROWTH_GIB=8 asks for the size that the library promises. */
+/** From 64 MiB to a size that is live at once, all ranks allocating: none remaps, none sees an
+ * error. HSHM_TEST_GROWTH_GIB=8 asks for the size that the library promises. */
 void TestGrowth(const World& world, const Segments& segments) {
   const char* asked = std::getenv("HSHM_TEST_GROWTH_GIB");
   hshm::FileSystemRoom room;
   MPI_CHECK(hshm::RoomOf(hshm::SharedMemoryDirectory(), &room) == 0);
-  uint64_t capacity = 512_MiB;
-  if (asked != nullptr) capacity = std::strtoull(asked, nullptr, 10) << 30;
-  while (asked == nullptr && capacity > 128_MiB && capacity > room.free_bytes_ / 2) capacity /= 2;
+  uint64_t live_bytes = 512_MiB;
+  if (asked != nullptr) live_bytes = std::strtoull(asked, nullptr, 10) << 30;
+  while (asked == nullptr && live_bytes > 128_MiB && live_bytes > room.free_bytes_ / 2) {
+    live_bytes /= 2;
+  }
   NodeHeapOptions options;
   options.url_ = segments.Name("growing");
   options.capacity_bytes_ = 64_MiB;
-  options.max_capacity_bytes_ = capacity;
+  options.max_capacity_bytes_ = live_bytes * 2;  // Each rank's last block and unit may be unused.
   options.unlink_after_attach_ = false;
   NodeHeap heap(MPI_COMM_WORLD, options);
-  MPI_CHECK(heap.backend().size_bytes() == capacity);
+  MPI_CHECK(heap.backend().size_bytes() == live_bytes * 2);
   const std::string path = hshm::SharedMemoryDirectory() + "/" + options.url_;
-  MPI_CHECK(std::filesystem::file_size(path) >= 64_MiB);
+  MPI_CHECK(MemoryOf(path) <= 64_MiB);
   world.Barrier();
   const std::string mapped = MappingsOf(path);
   MPI_CHECK(std::count(mapped.begin(), mapped.end(), '\n') == 1);
-  UseShare(heap, capacity / 4 * 3 / static_cast<uint64_t>(world.size()),
-           static_cast<char>(world.rank() + 1));
-  MPI_CHECK(MappingsOf(path) == mapped);
+  const std::vector<MarkedBlock> blocks =
+      Grow(world, heap, live_bytes / static_cast<uint64_t>(world.size()));
   world.Barrier();
-  MPI_CHECK(std::filesystem::file_size(path) > capacity / 2);
-  MPI_CHECK(std::filesystem::file_size(path) <= capacity);
+  MPI_CHECK(MemoryOf(path) >= live_bytes);
+  MPI_CHECK(MappingsOf(path) == mapped);
+  for (const MarkedBlock& block : blocks) {
+    MPI_CHECK(block.IsWhole());
+    heap->Free(HSHM_DEFAULT_MEM_CTX, block.block_);
+  }
+  MPI_CHECK(MappingsOf(path) == mapped);
   world.Barrier();
 }
 

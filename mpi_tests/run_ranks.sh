@@ -17,5 +17,12 @@ export OMPI_MCA_mpi_yield_when_idle=1
 export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=0}"
 export TSAN_OPTIONS="${TSAN_OPTIONS:-detect_deadlocks=0}"
 export HSHM_EXPECT_RANKS="$ranks"
+# What the test's segments and files are named by, so that a failed one leaves none either.
+export HSHM_TEST_JOB="test$$"
+clean() {
+  rm -f "${HSHM_SHM_DIR:-/dev/shm}/hshm-$(id -u)-$HSHM_TEST_JOB"-* \
+    "${TMPDIR:-/tmp}/hshm-$(id -u)-$HSHM_TEST_JOB"-*
+}
+trap clean EXIT
 
-exec timeout --kill-after=10 "$seconds" "$mpirun" -np "$ranks" "$@" </dev/null
+timeout --kill-after=10 "$seconds" "$mpirun" -np "$ranks" "$@" </dev/null

@@ -85,8 +85,11 @@ inline bool AllSay(const std::string& text) {
 class Segments {
  public:
   Segments() {
-    const std::string job = FromRank0("test" + std::to_string(hshm::ProcessId()) + "_" +
-                                      std::to_string(hshm::StartTime(hshm::ProcessId())));
+    const char* named = std::getenv("HSHM_TEST_JOB");  // by the script that cleans up after it
+    const std::string job =
+        FromRank0(named != nullptr ? std::string(named)
+                                   : "test" + std::to_string(hshm::ProcessId()) + "_" +
+                                         std::to_string(hshm::StartTime(hshm::ProcessId())));
     setenv("SLURM_JOB_ID", job.c_str(), 1);
     prefix_ = "hshm-" + std::to_string(hshm::UserId()) + "-" + job;
   }
