@@ -19,7 +19,7 @@ constexpr uint64_t kPattern = 0x5a5a5a5a5a5a5a51;  // no block begins there
 /** The list that has the block. */
 enum class Place { kClassSlot, kPage, kPosted, kWaitingToBePosted };
 /** What was written over its link. */
-enum class Link { kOutside, kLastByte, kNoBlock, kItself, kOtherPage, kOfTheLiving };
+enum class Link { kOutside, kLastByte, kNoBlock, kItself, kOtherPage, kOfTheLiving, kNeverListed };
 
 /** What both processes know, in a block of the heap. */
 struct Known {
@@ -35,7 +35,7 @@ class Writer {
 
   void WriteAndDie(Place place, Link link) {
     MultiProcessAllocator* alloc = heap_->Attach();
-    Allocate(alloc);
+    Allocate(alloc, link);
     const std::vector<uint64_t> freed(blocks_.begin(), blocks_.begin() + kFreed);
     const bool is_remote = place == Place::kPosted || place == Place::kWaitingToBePosted;
     MultiProcessAllocator* frees = is_remote ? heap_->Attach() : alloc;
@@ -54,9 +54,10 @@ class Writer {
   }
 
  private:
-  /** More than a page or a span has. */
-  void Allocate(MultiProcessAllocator* alloc) {
-    const size_t count = size_ <= 2048 ? 65536 / size_ + 40 : size_ < kRunBytes ? 70 : 40;
+  /** More than a page or a span has; or so few that a page has never listed its last one. */
+  void Allocate(MultiProcessAllocator* alloc, Link link) {
+    size_t count = size_ <= 2048 ? 65536 / size_ + 40 : size_ < kRunBytes ? 70 : 40;
+    if (link == Link::kNeverListed) count = kFreed + 20;
     for (size_t i = 0; i < count; ++i) {
       blocks_.push_back(alloc->AllocateOffset(kCtx, size_).load());
       if (i <= kFreed) continue;
@@ -78,6 +79,8 @@ class Writer {
         return blocks_.back();
       case Link::kOfTheLiving:
         return known_->of_the_living_;
+      case Link::kNeverListed:
+        return block / 65536 * 65536 + 65536 - size_;
     }
     return 0;
   }
@@ -151,6 +154,11 @@ TEST_CASE(
 TEST_CASE(
     "A free block that its dead user made lead into another page of its class leads nowhere") {
   Try(64, GENERATE(Place::kPage, Place::kClassSlot), Link::kOtherPage);
+}
+
+TEST_CASE("A free block that its dead user made lead to one that no list ever had stops nobody") {
+  Try(64, GENERATE(Place::kPage, Place::kClassSlot, Place::kPosted, Place::kWaitingToBePosted),
+      Link::kNeverListed);
 }
 
 }  // namespace

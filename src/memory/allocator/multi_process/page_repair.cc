@@ -10,7 +10,7 @@ bool PageTable<Config>::IsFreeBlock(uint32_t page, Offset block) const {
   const uint64_t bytes = BlockBytes(page);
   const uint64_t place = block - OffsetOf(page);  // huge where the block lies before the page
   if (bytes == 0 || place % bytes != 0 || place / bytes >= Capacity(page)) return false;
-  return EntryOf(block)->committed_.Get() != 0 && !IsMarkedLive(block);
+  return EntryOf(block)->committed_.Get() != 0 && IsMarkedFree(block, Entry(page)->shape_.Get());
 }
 
 template <typename Config>

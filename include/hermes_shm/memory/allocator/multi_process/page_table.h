@@ -236,6 +236,15 @@ class HSHM_API PageTable {
       marks_.Set(block, MarkOf(Entry(HeadOf(PageOf(block)))->shape_.Get()) | Marks::kLive);
     }
   }
+  /** Whether a list of a page with that shape may have the block; true where there are no marks. A
+   * block that was never listed has none. */
+  bool IsMarkedFree(Offset block, uint32_t shape) const {
+    if constexpr (Config::kChecked) {
+      return marks_.Get(block) == MarkOf(shape);
+    } else {
+      return true;
+    }
+  }
   /** For checks: false where there are no marks. */
   bool IsMarkedLive(Offset block) const {
     if constexpr (Config::kChecked) {
@@ -337,7 +346,7 @@ class HSHM_API PageTable {
     return block % kDefaultAlignment == 0 &&
            block - OffsetOf(head) < uint64_t{span == 0 ? 1 : span} * Config::kPageBytes;
   }
-  /** Whether one of the page's blocks begins there, which nobody has. */
+  /** Whether one of the page's blocks begins there, which nobody has, and in Checked was listed. */
   bool IsFreeBlock(uint32_t page, Offset block) const;
   /** Whether a class slot of a heap may list a block: one of its process's pages. */
   bool IsListable(uint32_t slot, Offset block, HeapId heap) const;
