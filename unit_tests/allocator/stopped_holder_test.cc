@@ -2,6 +2,7 @@
 #include <sys/resource.h>
 
 #include <csignal>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -102,6 +103,41 @@ TEST_CASE("A rank whose peer is stopped inside of its heap waits for nothing, no
   REQUIRE(Continue(&holder) == 0);
   REQUIRE(fill() > beside);  // and what the other kept
   REQUIRE(heap.alloc_->Check());
+}
+
+TEST_CASE("A heap whose lock has a stopped holder keeps its idle runs, and waits once in a call") {
+  Heap<HeapOfStopped> heap;
+  HeapOfStopped& alloc = *heap.alloc_;
+  std::vector<Offset> runs;
+  const auto allocate = [&] {
+    const Offset run = alloc.AllocateOffset(HSHM_DEFAULT_MEM_CTX, 100'000).load();
+    if (run != 0) runs.push_back(run);
+    return run != 0;
+  };
+  for (int i = 0; i < 90; ++i) REQUIRE(allocate());
+  const std::set<Offset> idle(runs.end() - 30, runs.end());  // as many as half of those in use
+  runs.clear();
+  for (const Offset run : idle) alloc.FreeOffset(HSHM_DEFAULT_MEM_CTX, OffsetPtr<>(run));
+  ChildProcess holder = StoppedHolder<HeapOfStopped>(
+      heap.segment_.url(), [](PosixShmMmap& backend) { return HeapLockOf(0, backend); });
+  {
+    const FastClock fast;
+    while (allocate()) {  // what a class slot lists
+    }
+    const auto waited_in = [](auto call) {
+      const uint64_t start_us = MonotonicUs();
+      call();
+      return MonotonicUs() - start_us;
+    };
+    bool has_got_one = true;
+    REQUIRE(waited_in([&] { has_got_one = allocate(); }) < 20'000'000);
+    REQUIRE_FALSE(has_got_one);
+    REQUIRE(waited_in([&] { alloc.Trim(); }) < 20'000'000);
+  }
+  REQUIRE(Continue(&holder) == 0);
+  while (runs.size() < idle.size()) REQUIRE(allocate());
+  REQUIRE(std::set<Offset>(runs.begin(), runs.end()) == idle);
+  REQUIRE(alloc.Check());
 }
 
 TEST_CASE("A region in which a stopped process makes an allocator is HolderStopped for others") {

@@ -42,7 +42,8 @@ bool ThreadHeap<Config>::Wait() noexcept {
   Patience& patience = process_->root().patience();
   const LockResult result = record_->lock_.Lock(identity_, patience.TimeoutUs(record_->lock_));
   patience.Note(record_->lock_, result);
-  return result != LockResult::kTimeout;
+  is_locked_out_ = result == LockResult::kTimeout;
+  return !is_locked_out_;
 }
 
 template <typename Config>
@@ -115,8 +116,10 @@ Offset ThreadHeap<Config>::AllocateClass(uint32_t size_class) noexcept {
     if (size_class >= Config::kFirstMixedSlot) room_[size_class] -= static_cast<int32_t>(blocks);
     return this->PopAny(size_class);
   }
+  is_locked_out_ = false;
   bool filled = RefillFromOwned(size_class);
-  for (Effort effort = Effort::kThread; effort != Effort::kEnd; effort = Next(effort)) {
+  for (Effort effort = Effort::kThread; effort != Effort::kEnd && !is_locked_out_;
+       effort = Next(effort)) {
     if (!filled && IsWorthCollecting(effort)) {
       Collect(false);
       filled = RefillFromOwned(size_class);
@@ -128,13 +131,14 @@ Offset ThreadHeap<Config>::AllocateClass(uint32_t size_class) noexcept {
     if (filled) return this->PopAny(size_class);
   }
   // Eight pages in a row are not to be had: a large block may still get pages of its own.
-  return pages == 1
+  return pages == 1 || is_locked_out_
              ? 0
              : AllocateRun(static_cast<uint32_t>(bits::DivideUp(bytes, Config::kPageBytes)), 1);
 }
 
 template <typename Config>
 Offset ThreadHeap<Config>::AllocateRun(uint32_t pages, uint32_t alignment_pages) noexcept {
+  is_locked_out_ = false;
   if (alignment_pages == 1 && pages <= kMaxIdleRunPages) {
     const uint32_t most = bits::Min(pages + IdleSlack<Config>(pages), Config::kMaxSlotRunPages);
     for (uint32_t length = pages; length <= most; ++length) {
@@ -142,7 +146,8 @@ Offset ThreadHeap<Config>::AllocateRun(uint32_t pages, uint32_t alignment_pages)
     }
     if (const Offset block = AllocateIdleRun(pages); block != 0) return block;
   }
-  for (Effort effort = Effort::kThread; effort != Effort::kEnd; effort = Next(effort)) {
+  for (Effort effort = Effort::kThread; effort != Effort::kEnd && !is_locked_out_;
+       effort = Next(effort)) {
     // For many pages, those count of which free lists have the last blocks.
     if (effort == Effort::kCollect && pages > Config::kMaxSlotRunPages) TrimLists();
     if (IsWorthCollecting(effort)) Collect(false);
@@ -370,15 +375,16 @@ bool ThreadHeap<Config>::IsWorthCollecting(Effort effort) const noexcept {
 }
 
 template <typename Config>
-void ThreadHeap<Config>::PostPending() noexcept {
+bool ThreadHeap<Config>::PostPending() noexcept {
   const SlowPath lock(*this);
   if (lock.IsHeld()) pending_.PostAll();
+  return lock.IsHeld();
 }
 
 template <typename Config>
 void ThreadHeap<Config>::Collect(bool all) noexcept {
   opened_spans_ = 0;
-  PostPending();
+  if (!PostPending()) return;  // each visit would wait, too
   if (all) TrimLists();
   const auto visit = [&](uint32_t page) {
     const PageEntry* entry = pages_.Entry(page);

@@ -148,11 +148,12 @@ Offset ThreadHeap<Config>::AllocateIdleRun(uint32_t pages) noexcept {
   for (;;) {
     const uint32_t lengths = idle_lengths_ >> pages & ((1u << (end - pages)) - 1);
     if (lengths == 0) return 0;
+    const SlowPath lock(*this);
+    if (HSHM_UNLIKELY(!lock.IsHeld())) return 0;  // they stay for who has the lock again
     const uint32_t page = ListOf(kIdle + pages + bits::TrailingZeros(lengths)).front();
     Unlist(page);
-    const SlowPath lock(*this);
     PageEntry* entry = pages_.Entry(page);
-    if (!lock.IsHeld() || entry->owner_.Get() != id_) {
+    if (entry->owner_.Get() != id_) {
       List(page, kGone);
       continue;
     }

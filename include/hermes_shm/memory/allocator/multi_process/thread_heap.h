@@ -121,8 +121,9 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
   /** Bytes that the block can hold. */
   uint64_t UsableBytes(Offset block) const noexcept;
 
-  /** Its thread ends, or needs what others may have made of its remote frees: posts them. */
-  void PostPending() noexcept;
+  /** Its thread ends, or needs what others may have made of its remote frees: posts them. False
+   * when the heap's lock is not to be had. */
+  bool PostPending() noexcept;
   /** Gives every list back to its page and puts the pages down. Also right when a TryRefill was cut
    * anywhere. */
   void SettleAll() noexcept;
@@ -267,7 +268,8 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
   int32_t run_places_[Config::kMaxSlotRunPages] = {};
   uint32_t idle_lengths_ = 0;  // bit n: there are idle runs of n pages
   uint32_t refills_since_flush_ = 0;
-  bool is_out_of_memory_ = false;  // the last OpenHint failed for want of memory
+  bool is_out_of_memory_ = false;  // the last OpenHint failed for want of memory, or of the lock
+  bool is_locked_out_ = false;     // the last wait for the lock was in vain: no page can be opened
   bool is_zero_ = false;           // what was opened last, or the last large block, reads as zero
   BuddyLists free_pages_{};        // of its thread units; hints
   PendingFrees<Config> pending_;
