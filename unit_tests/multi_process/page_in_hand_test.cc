@@ -97,4 +97,29 @@ TEST_CASE("A run that is freed serves requests that are as long, or a little sho
   REQUIRE(alloc->Check());
 }
 
+TEST_CASE("Idle runs, too many for a slot, serve requests as long, or a little shorter") {
+  PrivateHeap<Heap> heap(64 * kMiB);
+  Heap* alloc = heap.first();
+  const auto allocate = [&](uint64_t pages) {
+    std::set<Offset> runs;
+    for (int i = 0; i < 8; ++i) runs.insert(alloc->AllocateOffset(kCtx, pages * kPage).load());
+    return runs;
+  };
+  const auto free = [&](const std::set<Offset>& runs) {
+    for (const Offset run : runs) alloc->FreeOffset(kCtx, OffsetPtr<>(run));
+  };
+  for (int i = 0; i < 4; ++i) allocate(8);  // half as many may be idle
+  const std::set<Offset> runs = allocate(8);
+  std::set<Offset> shorter = allocate(7);
+  free(runs);
+  free(shorter);
+  REQUIRE(allocate(8) == runs);
+  free(runs);
+  std::set<Offset> all = allocate(7);
+  all.merge(allocate(7));
+  shorter.insert(runs.begin(), runs.end());
+  REQUIRE(all == shorter);
+  REQUIRE(alloc->Check());
+}
+
 }  // namespace hshm::test
