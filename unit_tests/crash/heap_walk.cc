@@ -53,6 +53,8 @@ HeapWalk::HeapWalk(const Region& region)
     const uint32_t first = root_.FirstPageOf(granule);
     if (HeadWord::KindOf(word) == HeadWord::kUnit) {
       WalkUnit(first, root_.FirstPageOf(covered));
+    } else if (HeadWord::KindOf(word) == HeadWord::kExtension) {
+      Complain("what a large block was to grow by is kept", granule);
     } else {
       const uint32_t pages = root_.FirstPageOf(covered) - first;
       live_.push_back({Pages::OffsetOf(first), pages * Config::kPageBytes, first, pages});
@@ -225,6 +227,14 @@ std::string RootField(uint64_t place) {
   return "root header";
 }
 
+/** Two head words, of which one was stored to. */
+std::string HeadField(const Region& region, uint64_t offset) {
+  const auto* words = region.At<uint32_t>(offset);
+  const bool is_extension = HeadWord::KindOf(words[0]) == HeadWord::kExtension ||
+                            HeadWord::KindOf(words[1]) == HeadWord::kExtension;
+  return is_extension ? "head word of an extension" : "head word";
+}
+
 }  // namespace
 
 std::string KeyComplaint(const Region& region, const std::vector<uint64_t>& offsets) {
@@ -252,6 +262,27 @@ std::string KeyComplaint(const Region& region, const std::vector<uint64_t>& offs
   return complaint;
 }
 
+std::string MemoryComplaint(const Region& region, const std::vector<uint64_t>& offsets) {
+  const Root root(region, CoreOffset(region), nullptr);
+  const auto has_memory = [&](uint32_t page) {
+    return root.pages().Entry(page)->committed_.Get() != multi_process::kNotCommitted;
+  };
+  for (const uint64_t offset : offsets) {
+    const uint32_t first = Pages::PageOf(offset);
+    const uint32_t word = root.Head(root.GranuleOf(first));
+    const bool is_large = root.pages().Entry(first)->owner_.Get() == multi_process::kFreePage &&
+                          HeadWord::KindOf(word) == HeadWord::kLarge &&
+                          root.FirstPageOf(root.GranuleOf(first)) == first;
+    if (!is_large || !has_memory(first)) continue;
+    for (uint32_t i = 1; i < HeadWord::Granules(word) * root.granule_pages(); ++i) {
+      if (!has_memory(first + i)) {
+        return "a large block is longer than its memory, at offset " + std::to_string(offset);
+      }
+    }
+  }
+  return {};
+}
+
 std::string FieldAt(const Region& region, uint64_t offset) {
   const uint64_t allocator = AllocatorOffsetFor(region.size_bytes_);
   if (offset < kBackendHeaderBytes) return "backend header";
@@ -261,7 +292,8 @@ std::string FieldAt(const Region& region, uint64_t offset) {
   if (core == 0 || offset < core) return "custom header";
   const auto* header = region.At<RootHeader>(core);
   if (offset < core + sizeof(RootHeader)) return RootField(offset - core);
-  if (header->table_offset_ == 0 || offset < header->nodes_offset_) return "head word";
+  if (header->table_offset_ == 0 || offset < header->nodes_offset_)
+    return HeadField(region, offset);
   if (offset < header->table_offset_) return "root lists";
   const uint64_t entry = (offset - header->table_offset_) / sizeof(PageEntry);
   if (entry < header->page_count_) {

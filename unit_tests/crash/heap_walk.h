@@ -80,6 +80,13 @@ class HeapWalk {
  */
 std::string KeyComplaint(const Region& region, const std::vector<uint64_t>& offsets);
 
+/**
+ * Says which of these blocks is a large one that is longer than its memory, "" when none is. Holds
+ * at every instruction of whoever has the block, but for who is giving it back: its memory goes
+ * from the first page on.
+ */
+std::string MemoryComplaint(const Region& region, const std::vector<uint64_t>& offsets);
+
 /** Names the word at an offset: "owner_", "root lists", "a link". For coverage and messages. */
 std::string FieldAt(const Region& region, uint64_t offset);
 

@@ -65,12 +65,15 @@ Oracle::~Oracle() {
 Region Oracle::RegionOf(char* memory) const { return {memory, region_bytes_, nullptr}; }
 
 /** Of the image as the death left it, and of what became of it. */
-std::string Oracle::JudgeKeys(const Evidence& evidence) const {
-  std::vector<uint64_t> offsets;
+std::string Oracle::JudgeWords(const Evidence& evidence) const {
+  std::vector<uint64_t> certain;
+  std::vector<uint64_t> known;
   for (const ShadowBlock& block : evidence.blocks_) {
-    if (block.is_certain_) offsets.push_back(block.offset_);
+    known.push_back(block.offset_);
+    if (block.is_certain_) certain.push_back(block.offset_);
   }
-  return KeyComplaint(RegionOf(memory_), offsets);
+  const std::string fault = KeyComplaint(RegionOf(memory_), certain);
+  return fault.empty() ? MemoryComplaint(RegionOf(memory_), known) : fault;
 }
 
 /** Nobody but the recoverer lives: what is left is its own, and its frees find that so. */
@@ -92,7 +95,7 @@ std::string Oracle::JudgeAdoption(const Evidence& evidence) const {
 std::string Oracle::Judge(const Evidence& evidence) {
   std::memcpy(memory_, evidence.image_, region_bytes_);
   if (IsPublished(memory_, region_bytes_)) {
-    if (const std::string fault = JudgeKeys(evidence); !fault.empty()) return fault;
+    if (const std::string fault = JudgeWords(evidence); !fault.empty()) return fault;
     if (!CheckDeadCopy(RegionOf(memory_))) return "a look at what a death left finds it broken";
   }
   try {
@@ -111,7 +114,7 @@ std::string Oracle::Judge(const Evidence& evidence) {
 std::string Oracle::JudgeRecovered(const Evidence& evidence, Allocator* allocator) {
   if (!allocator->Check()) return "P1: Check() says no after recovery";
   std::string fault = demand_ ? demand_(*allocator) : std::string();
-  if (fault.empty()) fault = JudgeKeys(evidence);
+  if (fault.empty()) fault = JudgeWords(evidence);
   if (fault.empty()) fault = JudgeAdoption(evidence);
   if (!fault.empty()) return fault;
   const HeapWalk walk(RegionOf(memory_));

@@ -30,7 +30,8 @@ uint32_t LossesOf(const HeapWalk& walk, const std::vector<ShadowBlock>& known);
  *
  *   P2  every certain block is live, whole, and can be freed
  *   P3  at most unknown_allowed_ blocks live that nobody knows of, or as many runs of remote frees
- *       Runs that are listed have no key, pages of live blocks one, in the image and recovered.
+ *       Runs that are listed have no key, pages of live blocks one, in the image and recovered;
+ *       no large block that somebody knows is longer than its memory.
  *   P4  whatever is neither live nor the recoverer's record can be allocated, to the last block
  *   P5  a death of the recoverer, right after it recovered, changes nothing
  *
@@ -50,7 +51,7 @@ class Oracle {
   void Demands(Demand demand) { demand_ = std::move(demand); }
 
  private:
-  std::string JudgeKeys(const Evidence& evidence) const;
+  std::string JudgeWords(const Evidence& evidence) const;
   std::string JudgeAdoption(const Evidence& evidence) const;
   std::string JudgeRecovered(const Evidence& evidence, Allocator* allocator);
   std::string CompareLive(const Evidence& evidence, const HeapWalk& walk);

@@ -205,6 +205,33 @@ TEST_CASE("A death anywhere in a large block's life loses one block at most", "[
   CHECK(campaign.StoresTo("head word") > 0);
 }
 
+TEST_CASE("A death anywhere in a large block's growth leaves no byte of it without memory",
+          "[crash]") {
+  Campaign campaign("growing large blocks");
+  campaign.RunMany(
+      8,
+      [](World& world) {
+        world.Init(SmallUnits());
+        const uint32_t other = world.Attach(SmallUnits());
+        for (uint32_t i = world.Random(8); i > 0; --i) world.RandomOperation();
+        if (!world.Allocate(0, 33000 + world.Random(12000))) return;
+        const auto block = static_cast<uint32_t>(world.blocks().size() - 1);
+        world.Trace(true);
+        for (uint32_t round = 0; round < 3; ++round) {
+          // Whoever knows the block may make it longer, not only whose it is.
+          const uint32_t actor = world.Random(2) == 0 ? 0 : other;
+          const uint32_t size_bytes = world.blocks()[block].size_bytes_;
+          world.ResizeInPlace(actor, block, size_bytes + 4096 + world.Random(16000));
+          if (world.Allocate(other, 33000 + world.Random(8000))) world.Free(0, block + 1);
+        }
+        world.ResizeInPlace(0, block, 33000);
+      },
+      2);
+  campaign.Report();
+  CHECK(campaign.violations() == 0);
+  CHECK(campaign.StoresTo("head word of an extension") > 0);
+}
+
 TEST_CASE("A death anywhere in a reallocation leaves the old block or one more", "[crash]") {
   Campaign campaign("reallocate");
   campaign.RunMany(8, [](World& world) {

@@ -313,6 +313,25 @@ void RunsLetGo(World& world, bool is_traced) {
 /** Who deletes its blocks takes every heap's lock for a moment, also that of the dead. */
 void LeaveAndDelete(World& world) { world.Detach(2, multi_process::DetachMode::kDelete); }
 
+/** Large blocks of everybody, made longer by the victim while others take and free theirs. */
+void GrowLargeBlocks(World& world, bool is_traced) {
+  constexpr uint32_t kUnitBytes = 32 * 1024;
+  if (!is_traced) {
+    MultiProcessOptions options;
+    options.process_unit_bytes_ = kUnitBytes;
+    for (uint32_t i = 0; i < 3; ++i) i == 0 ? world.Init(options) : void(world.Attach(options));
+    for (uint32_t i = 0; i < 3; ++i) world.Allocate(i, kUnitBytes + 4096);
+    world.Free(0, world.Random(static_cast<uint32_t>(world.blocks().size())));
+    return;
+  }
+  for (uint32_t i = 0; i < 3; ++i) {
+    const uint32_t block = world.RandomBlock();
+    if (block == World::kMain) continue;
+    const uint32_t size_bytes = world.blocks()[block].size_bytes_;
+    world.ResizeInPlace(Victim(world), block, size_bytes + 4096 + world.Random(3 * 4096), true);
+  }
+}
+
 TEST_CASE("Survivors go on, adopt and lose one block at most, wherever a process dies", "[crash]") {
   Interrupter mixed("death beside survivors", Fate::kDies);
   mixed.Run(12, 40, MixedOperations);
@@ -324,6 +343,9 @@ TEST_CASE("Survivors go on, adopt and lose one block at most, wherever a process
   Interrupter runs("death with runs listed, beside survivors", Fate::kDies, kLargerRegionBytes);
   runs.Run(8, 30, RunsInSlots);
   CHECK(runs.violations() == 0);
+  Interrupter growing("death in growing large blocks, beside survivors", Fate::kDies);
+  growing.Run(8, 30, GrowLargeBlocks);
+  CHECK(growing.violations() == 0);
 }
 
 TEST_CASE("An operation that stands still at any store finds its way when others worked meanwhile",
@@ -338,6 +360,9 @@ TEST_CASE("An operation that stands still at any store finds its way when others
   Interrupter runs("standing still with runs listed", Fate::kStandsStill, kLargerRegionBytes);
   runs.Run(8, 30, RunsInSlots);
   CHECK(runs.violations() == 0);
+  Interrupter growing("standing still in growing large blocks", Fate::kStandsStill);
+  growing.Run(8, 30, GrowLargeBlocks);
+  CHECK(growing.violations() == 0);
 }
 
 TEST_CASE("A span that was being changed in a death loses no page to who takes it before the sweep",

@@ -209,6 +209,25 @@ void World::Reallocate(uint32_t actor, uint32_t index, uint32_t size_bytes) {
   AddBlock(offset == block.offset_ ? block.handle_ : who.handle_, offset, size_bytes);
 }
 
+bool World::ResizeInPlace(uint32_t actor, uint32_t index, uint32_t size_bytes, bool is_hidden) {
+  Rest();
+  const Actor who = actors_[actor];
+  ShadowBlock block = blocks_[index];
+  const uint32_t present = block.size_bytes_;
+  blocks_[index].size_bytes_ = std::min(present, size_bytes);
+  if (is_hidden) blocks_[index].is_certain_ = false;
+  bool is_resized = false;
+  Step("resize in place", 0, [&] {
+    is_resized = handles_[who.handle_].allocator_->ResizeInPlace(
+        who.context_, OffsetPtr<>(block.offset_), size_bytes);
+  });
+  block.size_bytes_ = is_resized ? size_bytes : present;
+  FillPattern(region_ + block.offset_, block.size_bytes_, block.seed_);
+  Forget(block);  // others may have put theirs in front of it
+  blocks_.push_back(block);
+  return is_resized;
+}
+
 void World::Forget(const ShadowBlock& block) {
   std::erase_if(blocks_, [&](const ShadowBlock& other) { return other.seed_ == block.seed_; });
 }

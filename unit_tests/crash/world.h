@@ -84,6 +84,9 @@ class World {
   /** Frees block number `index` of the shadow list. */
   void Free(uint32_t actor, uint32_t index);
   void Reallocate(uint32_t actor, uint32_t index, uint32_t size_bytes);
+  /** The block lives all the time, as long as the shorter of both sizes. Where others go on
+   * meanwhile it is to be `is_hidden` from them. @return false when its size is as before */
+  bool ResizeInPlace(uint32_t actor, uint32_t index, uint32_t size_bytes, bool is_hidden = false);
   void Recover(uint32_t actor);
   void Trim(uint32_t actor);
   void Reclaim(uint32_t actor, uint32_t dead_handle);

@@ -95,5 +95,27 @@ TEST_CASE("Lists of free units that name one in use stop who would be given it")
   REQUIRE(ending.errors_.find("Corruption: a list of free units") != std::string::npos);
 }
 
+TEST_CASE("Lists of free units that name one in use stop who makes a large block longer") {
+  const LeftBehind left;
+  ArrayBackend backend;
+  backend.shm_attach(left.zone_, kBytes);
+  MultiProcessOptions options;
+  options.process_unit_bytes_ = 32 * 1024;
+  auto* const alloc = backend.AttachAlloc<SmallMultiProcessAllocator>(options);
+  const uint64_t granule_bytes = 4096u << left.root_->granule_pages_log2_;
+  const uint32_t place = GENERATE(0u, 1u);
+  const Ending ending = RunInChild([&] {
+    const MemContext& ctx = HSHM_DEFAULT_MEM_CTX;
+    const OffsetPtr<> block = alloc->AllocateOffset(ctx, 10 * granule_bytes);
+    if (block.IsNull() || !alloc->ResizeInPlace(ctx, block, 11 * granule_bytes)) return 1;
+    const uint64_t behind = block.load() / granule_bytes + 11 - left.root_->first_granule_;
+    if (left.head_[behind + place] != 0) return 2;
+    left.head_[behind + place] = HeadWord::Make(HeadWord::kLarge, 0, 1);  // nobody's
+    return alloc->ResizeInPlace(ctx, block, 13 * granule_bytes) ? 3 : 4;
+  });
+  CHECK(ending.status_ == -SIGABRT);
+  REQUIRE(ending.errors_.find("Corruption: a list of free units") != std::string::npos);
+}
+
 }  // namespace
 }  // namespace hshm::ipc::test

@@ -1,4 +1,6 @@
+#include <functional>
 #include <memory>
+#include <utility>
 
 #include "hermes_shm/base/error.h"
 #include "multi_process/heap.h"
@@ -14,9 +16,15 @@ class Meter : public ipc::RegionServices {
   explicit Meter(ipc::RegionServices* real) : real_(real) {}
 
   void Allow(uint64_t commits) { left_ = commits; }
+  /** Calls this once, from within the next Commit of bytes from `offset` on. */
+  void CallAt(Offset offset, std::function<void()> call) {
+    call_offset_ = offset;
+    call_ = std::move(call);
+  }
   uint64_t refused() const { return refused_; }
 
   bool Commit(Offset offset, uint64_t size_bytes) noexcept override {
+    if (call_ != nullptr && offset >= call_offset_) std::exchange(call_, nullptr)();
     if (left_ == 0) {
       ++refused_;
       return false;
@@ -39,6 +47,8 @@ class Meter : public ipc::RegionServices {
   ipc::RegionServices* real_;
   uint64_t left_ = ~uint64_t{0};
   uint64_t refused_ = 0;
+  Offset call_offset_ = 0;
+  std::function<void()> call_;
 };
 
 constexpr uint64_t kRegion = 32 << 20;
@@ -114,6 +124,81 @@ TEST_CASE("A reallocation that the system refuses leaves the block as it was") {
       REQUIRE(LargestBlock(&heap.alloc_, 65536) >= kRegion / 10 * 9);
     }
   }
+}
+
+/** What resizing a block in vain must not change. */
+void RequireSame(const ipc::AllocatorStats& now, const ipc::AllocatorStats& before) {
+  REQUIRE(now.live_bytes_ == before.live_bytes_);
+  REQUIRE(now.live_blocks_ == before.live_blocks_);
+  REQUIRE(now.free_bytes_ == before.free_bytes_);
+  REQUIRE(now.largest_free_bytes_ == before.largest_free_bytes_);
+  REQUIRE(now.committed_bytes_ == before.committed_bytes_);
+}
+
+/** Two processes with units of 1 MiB, and a block of 3 MiB of the first with nothing behind it. */
+struct LargeBlock : MeteredHeap {
+  static constexpr uint64_t kSize = 3 << 20;
+  LargeBlock() {
+    MultiProcessOptions options;
+    options.process_unit_bytes_ = 1 << 20;
+    Make(options);
+    other_.shm_attach(region_, options);
+    block_ = alloc_.AllocateOffset(kCtx, kSize);
+    FillPattern(BytesOf(&alloc_, block_), kSize, 77);
+  }
+
+  MultiProcessAllocator other_;
+  OffsetPtr<> block_;
+};
+
+TEST_CASE("A large block for whose end there is no memory is as long as before") {
+  LargeBlock heap;
+  const uint64_t usable = heap.alloc_.GetUsableSize(heap.block_);
+  const ipc::AllocatorStats before = heap.alloc_.GetStats();
+  for (uint64_t commits = 0; commits < 2; ++commits) {  // of the page table, and then of pages
+    CAPTURE(commits);
+    heap.meter_->Allow(commits);
+    REQUIRE_FALSE(heap.alloc_.ResizeInPlace(kCtx, heap.block_, LargeBlock::kSize + (9 << 20)));
+    REQUIRE(heap.meter_->refused() == commits + 1);
+    REQUIRE(heap.alloc_.GetUsableSize(heap.block_) == usable);
+    REQUIRE(
+        HasPattern(BytesOf(&heap.alloc_, heap.block_), LargeBlock::kSize, LargeBlock::kSize, 77));
+    RequireSame(heap.alloc_.GetStats(), before);
+    REQUIRE(heap.alloc_.Check());
+  }
+  heap.meter_->Allow(~uint64_t{0});
+  REQUIRE(heap.alloc_.ResizeInPlace(kCtx, heap.block_, LargeBlock::kSize + (9 << 20)));
+  REQUIRE(heap.alloc_.GetUsableSize(heap.block_) >= LargeBlock::kSize + (9 << 20));
+}
+
+TEST_CASE("While a large block's end gets its memory others work and see the block as it was") {
+  LargeBlock heap;
+  MultiProcessAllocator& other = heap.other_;
+  const uint64_t usable = heap.alloc_.GetUsableSize(heap.block_);
+  const uint64_t longer = LargeBlock::kSize + (9 << 20);
+  const Offset end = heap.block_.load() + usable;
+  bool is_called = false;
+  heap.meter_->CallAt(end, [&] {  // where nothing may be thrown
+    is_called = true;
+    CHECK(other.GetUsableSize(heap.block_) == usable);
+    const ipc::AllocatorStats now = other.GetStats();
+    CHECK(now.live_bytes_ == usable);
+    CHECK(now.live_blocks_ == 1);
+    CHECK(now.free_bytes_ + longer <= now.capacity_bytes_);
+    const OffsetPtr<> block = other.AllocateOffset(kCtx, 2 << 20);
+    CHECK_FALSE(block.IsNull());
+    const bool is_apart = block.load() >= heap.block_.load() + longer ||
+                          block.load() + (2 << 20) <= heap.block_.load();
+    CHECK(is_apart);
+    if (!block.IsNull()) other.FreeOffset(kCtx, block);
+    CHECK(other.Recover() == 0);
+    CHECK(other.Check());
+  });
+  REQUIRE(heap.alloc_.ResizeInPlace(kCtx, heap.block_, longer));
+  REQUIRE(is_called);
+  REQUIRE(other.GetUsableSize(heap.block_) >= longer);
+  REQUIRE(heap.alloc_.GetStats().live_blocks_ == 1);
+  REQUIRE(heap.alloc_.Check());
 }
 
 TEST_CASE("Set-up that the system refuses says so, and works when there is memory again") {

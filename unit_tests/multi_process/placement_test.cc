@@ -37,6 +37,8 @@ class Recorder : public ipc::RegionServices {
   ~Recorder() override { munmap(notes_, page_count_ * sizeof(PageNotes)); }
 
   void Refuse() { is_refusing_ = true; }
+  /** The process dies when it commits bytes from `offset` on. */
+  void KillAt(Offset offset) { kill_offset_ = offset; }
   uint64_t binds() const { return binds_; }
 
   /** Pages of the range whose memory was not asked for on this node before it was taken. */
@@ -51,6 +53,7 @@ class Recorder : public ipc::RegionServices {
   }
 
   bool Commit(Offset offset, uint64_t size_bytes) noexcept override {
+    if (offset >= kill_offset_) raise(SIGKILL);
     ForEachPage(offset, size_bytes, [](PageNotes& page) {
       if (!page.is_committed_) page.at_commit_ = page.wish_;
       page.is_committed_ = true;
@@ -92,6 +95,7 @@ class Recorder : public ipc::RegionServices {
   PageNotes* notes_ = nullptr;
   uint64_t binds_ = 0;
   bool is_refusing_ = false;
+  Offset kill_offset_ = ~Offset{0};
 };
 
 MultiProcessOptions OnNode(uint32_t node, uint64_t unit_bytes = kUnit) {
@@ -230,6 +234,46 @@ TEST_CASE("What a killed process had has no wish once it is given back") {
   } else {
     CHECK(heap.recorder().Wishes() == 4 * kUnit / kPage);
   }
+}
+
+TEST_CASE("A large block that a killed process made longer is as it was and its end without wish") {
+  RecordedHeap heap;
+  const auto alloc = heap.Make(OnNode(kAnyNode));
+  const OffsetPtr<> gap = alloc->AllocateOffset(kCtx, 2 * kUnit);
+  const OffsetPtr<> block = alloc->AllocateOffset(kCtx, 2 * kUnit);
+  alloc->FreeOffset(kCtx, gap);  // for the other process's unit
+  const uint64_t usable = alloc->GetUsableSize(block);
+  const uint64_t free_bytes = alloc->GetStats().free_bytes_;
+  FillPattern(BytesOf(alloc.get(), block), usable, 5);
+  ChildProcess child([&] {
+    const auto own = heap.Attach(OnNode(1));
+    heap.recorder().KillAt(block.load() + usable);
+    return own->ResizeInPlace(kCtx, block, 4 * kUnit) ? 1 : 2;
+  });
+  REQUIRE(child.Wait() == -SIGKILL);
+  CHECK(alloc->GetUsableSize(block) == usable);
+  CHECK(heap.recorder().Wishes() == 3 * kUnit / kPage);  // its unit's, and what it was to get
+  REQUIRE(alloc->Recover() == 1);
+  CHECK(heap.recorder().Wishes() == 0);
+  CHECK(alloc->GetStats().free_bytes_ == free_bytes);
+  CHECK(alloc->Check());
+  REQUIRE(alloc->ResizeInPlace(kCtx, block, 4 * kUnit));
+  CHECK(alloc->GetUsableSize(block) == 4 * kUnit);
+  CHECK(HasPattern(BytesOf(alloc.get(), block), usable, usable, 5));
+}
+
+TEST_CASE("What a large block got from a process with a node goes without wish when it is freed") {
+  RecordedHeap heap;
+  const auto a = heap.Make(OnNode(kAnyNode));
+  const auto b = heap.Attach(OnNode(1));
+  const uint64_t of_unit = heap.recorder().Wishes();
+  const OffsetPtr<> block = a->AllocateOffset(kCtx, 2 * kUnit);
+  REQUIRE(heap.recorder().Wishes() == of_unit);
+  REQUIRE(b->ResizeInPlace(kCtx, block, 4 * kUnit));
+  CHECK(heap.recorder().Misplaced(block.load() + 2 * kUnit, 2 * kUnit, 1) == 0);
+  CHECK(heap.recorder().Wishes() == of_unit + 2 * kUnit / kPage);
+  a->FreeOffset(kCtx, block);
+  CHECK(heap.recorder().Wishes() == of_unit);
 }
 
 TEST_CASE("The next process of a unit has it on its own node, or on any") {

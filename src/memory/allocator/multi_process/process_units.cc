@@ -289,22 +289,39 @@ bool ProcessBlock<Config>::ResizeLarge(Offset block, uint64_t new_bytes) noexcep
   const uint64_t granules = bits::DivideUp(new_bytes, root_.granule_bytes());
   if (new_bytes <= process_unit_bytes() || granules > kMaxGranules) return false;
   const uint32_t granule = root_.GranuleOf(PageTable<Config>::PageOf(block));
+  const auto resized = static_cast<uint32_t>(granules);
   uint32_t present = 0;
   {
     typename RootTier<Config>::Guard root(root_);
     if (!root.IsHeld()) return false;
     if (!IsLargeBlock(granule, block)) StopForLarge("Reallocate", block);
     present = HeadWord::Granules(root_.Head(granule));
-    if (!root_.ResizeLarge(granule, static_cast<uint32_t>(granules))) return false;
+    if (resized <= present) {
+      root_.ShortenLarge(granule, resized);
+      return true;
+    }
+    if (!root_.GrantExtension(granule, resized - present)) return false;
   }
-  if (granules <= present) return true;
-  const uint32_t first = root_.FirstPageOf(granule + present);
-  const uint32_t more = (static_cast<uint32_t>(granules) - present) * root_.granule_pages();
+  return FillExtension(block, granule + present, resized - present);
+}
+
+/** The memory outside of the lock, as of any large block; then only the block is longer: nobody is
+ * told of bytes that are not there. */
+template <typename Config>
+bool ProcessBlock<Config>::FillExtension(Offset block, uint32_t first, uint32_t more) noexcept {
   bool is_zero = false;  // realloc promises nothing
-  if (root_.CommitLarge(first, more, &is_zero)) return true;
+  const bool is_there =
+      root_.CommitLarge(root_.FirstPageOf(first), more * root_.granule_pages(), &is_zero);
   typename RootTier<Config>::Guard root(root_);
-  if (root.IsHeld()) root_.ResizeLarge(granule, present);
-  return false;
+  if (!root.IsHeld()) return false;  // a stopped holder: the extension goes when this process does
+  if (!is_there) {
+    root_.GiveBack(first);
+    return false;
+  }
+  const uint32_t granule = root_.GranuleOf(PageTable<Config>::PageOf(block));
+  if (!IsLargeBlock(granule, block)) StopForLarge("Reallocate", block);
+  root_.JoinExtension(granule);
+  return true;
 }
 
 // ---- free pages, lock_ held ------------------------------------------------------------------

@@ -130,28 +130,42 @@ void RootTier<Config>::Rebuild() {
   ForEachHead([&](uint32_t granule, uint32_t word) {
     if (granule > gap) engine.Free(gap, granule - gap);
     gap = granule + HeadWord::Granules(word);
+    if (HeadWord::KindOf(word) == HeadWord::kLarge) ClearJoined(granule + 1, gap);
     return true;
   });
   if (header_->granule_end_ > gap) engine.Free(gap, header_->granule_end_ - gap);
 }
 
+/** What a large block was joined with by a holder who died before it cleared the word. */
+template <typename Config>
+void RootTier<Config>::ClearJoined(uint32_t granule, uint32_t end) {
+  for (; granule < end; ++granule) {
+    if (HeadWord::KindOf(Head(granule)) == HeadWord::kExtension) heads_[granule].Set(0);
+  }
+}
+
 template <typename Config>
 uint32_t RootTier<Config>::Grant(HeadWord::Kind kind, uint32_t granules, uint32_t alignment) {
-  BuddyEngine engine = Engine();
-  const uint32_t first = engine.Allocate(granules, alignment);
+  const uint32_t first = Engine().Allocate(granules, alignment);
   if (first == kNone) return kNone;
   if (KindAround(FirstPageOf(first)) != HeadWord::kNone) StopForLists(first);
   RequireNoHead(first, granules);
+  return Label(kind, first, granules) ? first : kNone;
+}
+
+/** Of granules that were taken off the lists; without memory for their entries they go back. */
+template <typename Config>
+bool RootTier<Config>::Label(HeadWord::Kind kind, uint32_t first, uint32_t granules) {
   if (!CommitTable(first, granules)) {
-    engine.Free(first, granules);
-    return kNone;
+    Engine().Free(first, granules);
+    return false;
   }
   HSHM_ASSERT(AllPagesFree(first, granules));
   const uint32_t placed = placement_.node_ == kAnyNode ? 0 : HeadWord::kPlaced;
   heads_[first].Set(HeadWord::Make(kind, membership_->slot() + 1, granules) | placed);
   Place(first, granules);
   CountGranted(kind, first, granules);
-  return first;
+  return true;
 }
 
 template <typename Config>
@@ -197,31 +211,38 @@ void RootTier<Config>::GiveBack(uint32_t granule) {
 }
 
 template <typename Config>
-bool RootTier<Config>::ResizeLarge(uint32_t granule, uint32_t granules) {
+bool RootTier<Config>::GrantExtension(uint32_t granule, uint32_t more) {
+  const uint32_t first = granule + HeadWord::Granules(Head(granule));
+  if (first + more > header_->granule_end_ || !Engine().TakeRange(first, more)) return false;
+  RequireNoHead(first, more);
+  return Label(HeadWord::kExtension, first, more);
+}
+
+/** From the first store on the block covers the extension, whose word Rebuild clears if we do not.
+ * The other way round nobody would know of its memory, nor of its wish. */
+template <typename Config>
+void RootTier<Config>::JoinExtension(uint32_t granule) {
+  const uint32_t word = Head(granule);
+  const uint32_t first = granule + HeadWord::Granules(word);
+  HSHM_CHECK(first < header_->granule_end_);
+  const uint32_t extension = Head(first);
+  HSHM_CHECK(HeadWord::KindOf(extension) == HeadWord::kExtension);
+  const uint32_t granules = HeadWord::Granules(word) + HeadWord::Granules(extension);
+  heads_[granule].Set(HeadWord::Make(HeadWord::kLarge, HeadWord::SlotPlusOne(word), granules) |
+                      ((word | extension) & HeadWord::kPlaced));
+  heads_[first].Set(0);
+}
+
+template <typename Config>
+void RootTier<Config>::ShortenLarge(uint32_t granule, uint32_t granules) {
   const uint32_t word = Head(granule);
   const uint32_t present = HeadWord::Granules(word);
-  uint32_t resized = HeadWord::Make(HeadWord::kLarge, HeadWord::SlotPlusOne(word), granules) |
-                     (word & HeadWord::kPlaced);
-  if (granules > present) {
-    BuddyEngine engine = Engine();
-    if (granules > kMaxGranules || granule + granules > header_->granule_end_) return false;
-    if (!engine.TakeRange(granule + present, granules - present)) return false;
-    RequireNoHead(granule + present, granules - present);
-    if (!CommitTable(granule + present, granules - present)) {
-      engine.Free(granule + present, granules - present);
-      return false;
-    }
-    if (placement_.node_ != kAnyNode) resized |= HeadWord::kPlaced;
-    heads_[granule].Set(resized);
-    Place(granule + present, granules - present);
-    CountGranted(HeadWord::kLarge, granule + present, granules - present);
-  } else if (granules < present) {
-    if ((word & HeadWord::kPlaced) != 0) Unplace(granule + granules, present - granules);
-    heads_[granule].Set(resized);
-    Engine().Free(granule + granules, present - granules);
-    DecommitPages(FirstPageOf(granule + granules), FirstPageOf(granule + present));
-  }
-  return true;
+  if (granules >= present) return;
+  if ((word & HeadWord::kPlaced) != 0) Unplace(granule + granules, present - granules);
+  heads_[granule].Set(HeadWord::Make(HeadWord::kLarge, HeadWord::SlotPlusOne(word), granules) |
+                      (word & HeadWord::kPlaced));
+  Engine().Free(granule + granules, present - granules);
+  DecommitPages(FirstPageOf(granule + granules), FirstPageOf(granule + present));
 }
 
 template <typename Config>

@@ -75,10 +75,13 @@ class Census {
     if (rank != nullptr) rank->unit_bytes_ += HeadWord::Granules(word) * root_.granule_bytes();
   }
 
+  /** Or an extension of one, which nobody has yet. */
   void Large(uint32_t granule, uint32_t word) {
     stretch_bytes_ = 0;
     GiveUnit(word);
-    Live(HeadWord::SlotPlusOne(word) - 1, 1, HeadWord::Granules(word) * root_.granule_bytes());
+    if (HeadWord::KindOf(word) != HeadWord::kExtension) {
+      Live(HeadWord::SlotPlusOne(word) - 1, 1, HeadWord::Granules(word) * root_.granule_bytes());
+    }
     const uint32_t end = root_.FirstPageOf(granule + HeadWord::Granules(word));
     for (uint32_t page = root_.FirstPageOf(granule); page < end; ++page) Committed(page);
   }

@@ -200,6 +200,7 @@ void Sweeper<Config>::DropRoots(uint32_t page, uint32_t pages) noexcept {
   }
 }
 
+/** An extension of a large block goes as a unit does that nobody uses: its pages are all free. */
 template <typename Config>
 void Sweeper<Config>::SweepUnits() noexcept {
   root_.ForEachHead([&](uint32_t granule, uint32_t word) {

@@ -233,9 +233,10 @@ static_assert(std::is_standard_layout_v<HeapRecord<LargePages>>);
 static_assert(sizeof(HeapRecord<LargePages>) == 64 + 512 + 768);
 
 /** Head word of a root unit: {granules - 1:16, placed:1, slot + 1:13, kind:2}; 0: free or interior.
- * Placed: its memory was asked for on a NUMA node, which whoever gives it back takes back. */
+ * Placed: its memory was asked for on a NUMA node, which whoever gives it back takes back.
+ * Extension: what the large block in front of it is to get, while its memory is fetched. */
 struct HeadWord {
-  enum Kind : uint32_t { kNone = 0, kUnit = 1, kLarge = 2 };
+  enum Kind : uint32_t { kNone = 0, kUnit = 1, kLarge = 2, kExtension = 3 };
   static constexpr uint32_t kPlaced = 1u << 15;
   static constexpr uint32_t Make(Kind kind, uint32_t slot_plus_one, uint32_t granules) {
     return ((granules - 1) << 16) | (slot_plus_one << 2) | kind;

@@ -185,6 +185,7 @@ class HSHM_API ProcessBlock {
   void Claim(uint32_t holder, uint32_t first, uint32_t pages) noexcept;
   void PollLost(Heap* heap, bool all) noexcept;
   bool IsLargeBlock(uint32_t granule, Offset block) const noexcept;
+  bool FillExtension(Offset block, uint32_t first, uint32_t more) noexcept;
   [[noreturn]] void StopForLarge(const char* operation, Offset block) const noexcept;
   void SetHome(uint32_t page, uint32_t home) noexcept;
   bool IsOurs(uint32_t page) const noexcept { return unit_of_[root_.GranuleOf(page)] != 0; }

@@ -20,7 +20,8 @@ namespace hshm::ipc::multi_process {
  * ABA        Head words need no generation: a slot's next process sweeps its own label first.
  * Crash      The lists are caches: Lock rebuilds them when it is told that a holder died. A grant
  *            before its head word: nothing. After it: swept as an empty unit. A large block that
- *            was not returned yet is the one block that its thread may lose.
+ *            was not returned yet is the one block that its thread may lose. What a large block
+ *            grows by has a word of its own until its memory is there: swept, given back.
  */
 template <typename Config>
 class HSHM_API RootTier {
@@ -72,13 +73,18 @@ class HSHM_API RootTier {
                         (word & HeadWord::kPlaced));
   }
 
-  /** Gives a unit or large block back, and its memory to the system, which places what comes next
-   * there as it likes. All its pages must be free. */
+  /** Gives a unit, large block or extension back, and its memory to the system, which places what
+   * comes next there as it likes. All its pages must be free. */
   void GiveBack(uint32_t granule);
 
-  /** Granules of a large block: more or fewer, in place; the memory of those that go is given
-   * back. False when the next ones are in use. */
-  bool ResizeLarge(uint32_t granule, uint32_t granules);
+  /** Takes the granules directly behind a large block for it. They are this process's until their
+   * memory is there and they are joined, or given back. False when they are in use, or there is no
+   * memory for their part of the page table. */
+  bool GrantExtension(uint32_t granule, uint32_t more);
+  /** The large block becomes as long as it is with its extension, all of whose memory is there. */
+  void JoinExtension(uint32_t granule);
+  /** The memory of the granules that go is given back. */
+  void ShortenLarge(uint32_t granule, uint32_t granules);
 
   /** True when a process unit covers the page; only then its entry has memory for sure. */
   bool IsInUnit(uint32_t page) const { return KindAround(page) == HeadWord::kUnit; }
@@ -158,6 +164,8 @@ class HSHM_API RootTier {
   void RequireNoHead(uint32_t granule, uint32_t granules) const;
   [[noreturn]] void StopForLists(uint32_t granule) const;
   void Rebuild();
+  void ClearJoined(uint32_t granule, uint32_t end);
+  bool Label(HeadWord::Kind kind, uint32_t first, uint32_t granules);
   uint64_t PushesIn(uint32_t granule, uint32_t granules) const;
   void CountGranted(HeadWord::Kind kind, uint32_t first, uint32_t granules);
   void CountReturned(uint32_t first, uint32_t granules);
