@@ -1,5 +1,7 @@
 #include <atomic>
 #include <csignal>
+#include <thread>
+#include <vector>
 
 #include "multi_process/heap.h"
 #include "support/child_process.h"
@@ -99,6 +101,47 @@ TEST_CASE("A forked child frees, resizes and deletes blocks of its parent") {
     alloc->FreeOffset(kCtx, block);
   }
   REQUIRE(alloc->GetCurrentlyAllocatedSize() == at_first);
+  REQUIRE(alloc->Check());
+}
+
+/** Threads whose first calls meet. What went wrong, or 0. */
+int AllocateAtOnce(MultiProcessAllocator* alloc, uint32_t parents_slot) {
+  constexpr uint32_t kThreads = 4;
+  std::atomic<uint32_t> ready{0};
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> threads;
+  for (uint32_t i = 0; i < kThreads; ++i) {
+    threads.emplace_back([&, i] {
+      ++ready;
+      while (ready != kThreads) {}
+      const OffsetPtr<> block = alloc->AllocateOffset(kCtx, 1000);
+      if (block.IsNull()) {
+        wrong = 1;
+        return;
+      }
+      FillPattern(BytesOf(alloc, block), 1000, i);
+      if (alloc->GetMembership().slot() == parents_slot) wrong = 2;
+      if (!HasPattern(BytesOf(alloc, block), 1000, 1000, i)) wrong = 3;
+      alloc->FreeOffset(kCtx, block);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  return wrong;
+}
+
+TEST_CASE(
+    "Threads of a forked child whose first calls meet join once, and all of them are served") {
+  Shared heap(kRegion);
+  MultiProcessAllocator* alloc = heap.first();
+  const uint32_t slot = alloc->GetMembership().slot();
+  for (int round = 0; round < 20; ++round) {
+    ChildProcess child([&] {
+      if (const int wrong = AllocateAtOnce(alloc, slot); wrong != 0) return wrong;
+      alloc->shm_detach();
+      return 0;
+    });
+    REQUIRE(child.Wait() == 0);
+  }
   REQUIRE(alloc->Check());
 }
 

@@ -187,9 +187,11 @@ class HSHM_API BasicMultiProcessAllocator
  private:
   friend Base;
 
-  /** A forked child finds this wiped: epoch_ and heap_limit_ 0, and the first call joins anew. */
+  /** A forked child finds this wiped: epoch_ and heap_limit_ 0, and the first call joins anew. A
+   * call reads the rest of it, and the handle, once it has acquired epoch_, as the others may that
+   * come while one joins; but a call that names a context of the parent's looks at it at once. */
   struct Identity {
-    uint64_t epoch_;
+    Atomic<uint64_t> epoch_;  // written last: released by Identify, acquired by HasJoined
     uint64_t first_context_;  // as a number, see NumberOf: of the heap with index 0
     uint64_t heap_limit_;     // kMaxThreads, once fronts_ is filled
     Atomic<uint32_t> is_joining_;
@@ -224,7 +226,9 @@ class HSHM_API BasicMultiProcessAllocator
       if (is_valid) return nullptr;
     }
     const multi_process::CachedHeap& cached = multi_process::CachedHeapAt(cache_offset_);
-    if (HSHM_UNLIKELY(cached.epoch_ != identity_->epoch_)) return nullptr;
+    // relaxed: this thread has noted the epoch itself, in FindHeap
+    const uint64_t epoch = identity_->epoch_.load(std::memory_order_relaxed);
+    if (HSHM_UNLIKELY(cached.epoch_ != epoch)) return nullptr;
     return Known(static_cast<Front*>(cached.front_));
   }
   static HSHM_INLINE Front* Known(Front* front) noexcept {
@@ -245,7 +249,7 @@ class HSHM_API BasicMultiProcessAllocator
   void FreeRare(uint64_t context, OffsetPtr<> block) noexcept;
   MemContext Start(Offset core, const MultiProcessOptions& options);
   bool RejoinForkedChild() noexcept;
-  void Cache(Heap* heap) noexcept;
+  bool HasJoined() const noexcept;
   void Identify() noexcept;
   MemContext ContextOf(const Heap* heap) const noexcept;
 

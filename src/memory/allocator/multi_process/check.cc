@@ -104,7 +104,7 @@ class Checker {
     const uint32_t span = std::max(entry->span_.Get(), 1u);
     Expect(page + span <= root_.header().page_count_, "a span ends behind the region", page);
     const PageKind kind = KindOf(entry->shape_.Get());
-    if (kind == kKindHeaps) {
+    if (PageTable<Config>::HoldsRecords(entry)) {
       if (!IsOnlooker()) Records(page);  // they name pages that change on their own
     } else if (kind == kKindClass || kind == kKindRun) {
       is_cut_ ? BlocksOfDead(page, owner) : Blocks(page, owner);
@@ -213,7 +213,7 @@ class Checker {
     root_.ForEachSpan([&](uint32_t page, uint32_t) {
       const PageEntry* entry = pages_.Entry(page);
       if (SlotOf(entry->owner_.Get()) != SlotOf(id)) return;
-      if (KindOf(entry->shape_.Get()) != kKindHeaps) return;
+      if (!PageTable<Config>::HoldsRecords(entry)) return;
       auto* records = RecordsIn(page);
       for (uint32_t i = 0; i < kPerPage; ++i) {
         if (records[i].id_.Get() == id) record_ = &records[i];

@@ -121,8 +121,9 @@ template <typename Config, multi_process::Sharing kSharing>
 void BasicMultiProcessAllocator<Config, kSharing>::Detach() {
   // In a forked child that did not allocate or free, nothing in process_ is ours to leave, whether
   // or not a lock made the child a member.
-  const bool is_ours = identity_->epoch_ != multi_process::kNoEpoch;
-  identity_->epoch_ = multi_process::kNoEpoch;
+  const bool is_ours = HasJoined();
+  // relaxed: nobody else is in a call
+  identity_->epoch_.store(multi_process::kNoEpoch, std::memory_order_relaxed);
   identity_ = &kDetached;
   cache_entry_.GiveBack();
   if (is_ours) process_->Leave(mode_);
@@ -140,9 +141,11 @@ MemContext BasicMultiProcessAllocator<Config, kSharing>::ContextOf(
   return MemContext(this->membership_.slot(), heap->index());
 }
 
+/** False in a forked child until its first call. Else this handle's members are this process's. */
 template <typename Config, multi_process::Sharing kSharing>
-void BasicMultiProcessAllocator<Config, kSharing>::Cache(Heap* heap) noexcept {
-  multi_process::CachedHeapAt(cache_offset_) = {identity_->epoch_, static_cast<Front*>(heap)};
+bool BasicMultiProcessAllocator<Config, kSharing>::HasJoined() const noexcept {
+  // pairs with Identify
+  return identity_->epoch_.load(std::memory_order_acquire) != multi_process::kNoEpoch;
 }
 
 /** Afterwards calls find their way without FindHeap: process_ has started. */
@@ -152,9 +155,10 @@ void BasicMultiProcessAllocator<Config, kSharing>::Identify() noexcept {
   std::fill_n(identity.fronts_, multi_process::kMaxThreads, Front::Nobody());
   identity.first_context_ = NumberOf(MemContext(this->membership_.slot(), 0));
   identity.heap_limit_ = multi_process::kMaxThreads;
-  identity.epoch_ = multi_process::NewEpoch();
   noted_slot_ = this->membership_.slot();
   noted_generation_ = this->membership_.generation();
+  identity.epoch_.store(multi_process::NewEpoch(),
+                        std::memory_order_release);  // pairs with HasJoined
 }
 
 template <typename Config, multi_process::Sharing kSharing>
@@ -168,6 +172,7 @@ template <typename Config, multi_process::Sharing kSharing>
 multi_process::ThreadHeap<Config>* BasicMultiProcessAllocator<Config, kSharing>::GetHeap(
     const MemContext& ctx) noexcept {
   if (ctx.IsArena()) return nullptr;
+  if (!HasJoined()) return FindHeap();  // another thread may be writing what FrontOf reads
   Front* front = FrontOf(ctx);
   return front != nullptr && front != Front::Nobody() ? static_cast<Heap*>(front) : FindHeap();
 }
@@ -175,27 +180,31 @@ multi_process::ThreadHeap<Config>* BasicMultiProcessAllocator<Config, kSharing>:
 template <typename Config, multi_process::Sharing kSharing>
 multi_process::ThreadHeap<Config>*
 BasicMultiProcessAllocator<Config, kSharing>::FindHeap() noexcept {
-  if (process_ == nullptr || identity_ == &kDetached) defect::NotAttached("A call");
-  if (identity_->epoch_ == multi_process::kNoEpoch && !RejoinForkedChild()) return nullptr;
+  if (identity_ == &kDetached) defect::NotAttached("A call");
+  if (!HasJoined() && !RejoinForkedChild()) return nullptr;
+  // relaxed: it stands from here on until the handle is detached
+  const uint64_t epoch = identity_->epoch_.load(std::memory_order_relaxed);
   auto* context = HSHM_THREAD_MODEL->template GetTls<ThreadContext>(tls_key_);
-  if (context == nullptr || context->epoch_ != identity_->epoch_) {
+  if (context == nullptr || context->epoch_ != epoch) {
     Heap* heap = process_->AcquireHeap();
     if (heap == nullptr) return nullptr;
     context = &contexts_[heap->index()];
-    *context = {this, heap, identity_->epoch_};
+    *context = {this, heap, epoch};
     if (!HSHM_THREAD_MODEL->SetTls(tls_key_, context)) {
       process_->ReleaseHeap(heap);
       return nullptr;
     }
     identity_->fronts_[heap->index()] = heap;
   }
-  Cache(context->heap_);
+  multi_process::CachedHeapAt(cache_offset_) = {epoch, static_cast<Front*>(context->heap_)};
   return context->heap_;
 }
 
 template <typename Config, multi_process::Sharing kSharing>
 void BasicMultiProcessAllocator<Config, kSharing>::ThreadContext::destroy() noexcept {
-  if (allocator_->identity_->epoch_ != epoch_) return;  // detached, or a forked child's copy
+  // relaxed: of this thread's own epoch it knows all
+  const uint64_t epoch = allocator_->identity_->epoch_.load(std::memory_order_relaxed);
+  if (epoch != epoch_) return;  // detached, or a forked child's copy
   // Other destructors of this thread may still call: they get a heap anew.
   multi_process::CachedHeapAt(allocator_->cache_offset_) = {multi_process::kUnusedEntry, nullptr};
   allocator_->process_->ReleaseHeap(heap_);  // last: this context is the next thread's from here on
@@ -208,7 +217,7 @@ bool BasicMultiProcessAllocator<Config, kSharing>::RejoinForkedChild() noexcept 
   while (identity.is_joining_.exchange(1, std::memory_order_acquire) != 0) {  // pairs with store
     HSHM_THREAD_MODEL->Yield();
   }
-  bool is_joined = identity.epoch_ != multi_process::kNoEpoch;
+  bool is_joined = HasJoined();
   if (!is_joined && this->membership_.Rejoin()) {
     try {
       if (identity.has_process_ == 0) {
@@ -242,7 +251,7 @@ MemContext BasicMultiProcessAllocator<Config, kSharing>::CreateTls(const MemCont
 
 template <typename Config, multi_process::Sharing kSharing>
 void BasicMultiProcessAllocator<Config, kSharing>::FreeTls(const MemContext&) noexcept {
-  if (process_ == nullptr || identity_ == &kDetached) defect::NotAttached("FreeTls");
+  if (identity_ == &kDetached) defect::NotAttached("FreeTls");
   auto* context = HSHM_THREAD_MODEL->template GetTls<ThreadContext>(tls_key_);
   if (context == nullptr) return;
   HSHM_THREAD_MODEL->SetTls(tls_key_, static_cast<ThreadContext*>(nullptr));

@@ -197,13 +197,13 @@ void ProcessBlock<Config>::ReleaseHeap(Heap* heap) noexcept {
   idle_[heap->index()] = true;
 }
 
-/** lock_ held. The record's memory is zero before id_ names it. */
+/** lock_ held. The record's memory is zero before id_ names it, see OpenRecordPage. */
 template <typename Config>
 bool ProcessBlock<Config>::MakeRecord(Heap* heap) noexcept {
   HeapRecord<Config>* record = FindRecordSlot(heap);
   if (record == nullptr) return false;
   heap->UseRecord(record);
-  record->id_.Set(heap->id());
+  record->id_.SetRelease(heap->id());  // pairs with PostRunsOfLiving
   return true;
 }
 
@@ -223,7 +223,13 @@ HeapRecord<Config>* ProcessBlock<Config>::FindRecordSlot(Heap* heap) noexcept {
   return nullptr;
 }
 
-/** The page has an id of its own, so that it is no heap's; its words keep takers away. */
+/**
+ * The page has an id of its own, so that it is no heap's; its words keep takers away. It is zero
+ * before its kind says that records are here: takers, sweepers and statistics of others read them.
+ *
+ * Ordering  The kind is released and they acquire it. No test fails without: x86 keeps the order of
+ *           stores as it is.
+ */
 template <typename Config>
 uint32_t ProcessBlock<Config>::OpenRecordPage(Heap* heap) noexcept {
   for (;;) {
@@ -239,11 +245,10 @@ uint32_t ProcessBlock<Config>::OpenRecordPage(Heap* heap) noexcept {
       ListOrLose(page, 1);
       continue;
     }
-    // Zero before the kind says that records are here: a sweeper reads them.
     std::memset(region_.base_ + PageTable<Config>::OffsetOf(page), 0, Config::kPageBytes);
     PageEntry* entry = pages().Entry(page);
     entry->used_.Set(1);
-    entry->shape_.Set(MakeShape(kKindHeaps));
+    entry->shape_.SetRelease(MakeShape(kKindHeaps));  // pairs with HoldsRecords
     entry->carved_.Set(1);
     return page;
   }

@@ -88,7 +88,7 @@ uint64_t ProcessBlock<Config>::LiveBytes() noexcept {
       used += (held > pending ? held - pending : 0) * pages().BlockBytes(page);
       return;
     }
-    if (kind != kKindHeaps) return;
+    if (!PageTable<Config>::HoldsRecords(entry)) return;
     auto* records = region_.At<HeapRecord<Config>>(PageTable<Config>::OffsetOf(page));
     for (uint32_t i = 0; i < kPerPage; ++i) {
       if (records[i].id_.Get() == 0) continue;

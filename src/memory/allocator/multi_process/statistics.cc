@@ -120,7 +120,7 @@ class Census {
     const PageEntry* entry = pages_.Entry(page);
     const uint32_t shape = entry->shape_.Get();
     const uint64_t span = std::max(entry->span_.Get(), 1u);
-    if (KindOf(shape) == kKindHeaps) Records(page);
+    if (PageTable<Config>::HoldsRecords(entry)) Records(page);
     if (KindOf(shape) != kKindClass && KindOf(shape) != kKindRun) return;
     const uint32_t used = PageTable<Config>::Used(entry);
     const uint32_t pending = PageTable<Config>::Pending(entry);  // more, if some came in between

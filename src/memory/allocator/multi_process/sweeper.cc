@@ -93,7 +93,7 @@ template <typename Config>
 void Sweeper<Config>::SettleHeaps() noexcept {
   root_.ForEachSpan([&](uint32_t page, uint32_t) {
     const PageEntry* entry = pages_.Entry(page);
-    if (dead_[SlotOf(entry->owner_.Get())] && KindOf(entry->shape_.Get()) == kKindHeaps) {
+    if (dead_[SlotOf(entry->owner_.Get())] && PageTable<Config>::HoldsRecords(entry)) {
       SettleRecords(page);
     }
   });
@@ -121,7 +121,7 @@ bool Sweeper<Config>::PostRunsOfLiving() noexcept {
   bool is_complete = true;
   root_.ForEachSpan([&](uint32_t page, uint32_t) {
     const PageEntry* entry = pages_.Entry(page);
-    if (dead_[SlotOf(entry->owner_.Get())] || KindOf(entry->shape_.Get()) != kKindHeaps) return;
+    if (dead_[SlotOf(entry->owner_.Get())] || !PageTable<Config>::HoldsRecords(entry)) return;
     constexpr uint32_t kPerPage = Config::kPageBytes / sizeof(HeapRecord<Config>);
     auto* records =
         process_->region_.template At<HeapRecord<Config>>(PageTable<Config>::OffsetOf(page));

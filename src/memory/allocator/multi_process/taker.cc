@@ -208,7 +208,7 @@ template <typename Config>
 HeapRecord<Config>* Taker<Config>::RecordIn(uint32_t page, HeapId id) const noexcept {
   const HeapId owner = pages_.Entry(page)->owner_.GetAcquire();
   if (owner <= kSpanInterior || SlotOf(owner) != SlotOf(id)) return nullptr;
-  if (KindOf(pages_.Entry(page)->shape_.Get()) != kKindHeaps) return nullptr;
+  if (!PageTable<Config>::HoldsRecords(pages_.Entry(page))) return nullptr;
   constexpr uint32_t kPerPage = Config::kPageBytes / sizeof(HeapRecord<Config>);
   auto* records =
       process_->region_.template At<HeapRecord<Config>>(PageTable<Config>::OffsetOf(page));

@@ -49,6 +49,11 @@ class HSHM_API PageTable {
     return entry->owner_.Get() == kSpanInterior ? page - entry->back_.Get() : page;
   }
 
+  /** Whether heap records are in a page in use: what they hold may be read then. */
+  static bool HoldsRecords(const PageEntry* entry) {
+    return KindOf(entry->shape_.GetAcquire()) == kKindHeaps;  // pairs with OpenRecordPage
+  }
+
   /** Bytes of the blocks of a page: of its class, or the whole run. */
   uint64_t BlockBytes(uint32_t page) const {
     const uint32_t shape = Entry(page)->shape_.Get();
