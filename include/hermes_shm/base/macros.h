@@ -1,6 +1,10 @@
 #ifndef HSHM_BASE_MACROS_H_
 #define HSHM_BASE_MACROS_H_
 
+#if __cplusplus < 202002L
+#error "hshm needs C++20: compile with -std=c++20 or later."
+#endif
+
 #include "hermes_shm/base/config.h"
 
 /**

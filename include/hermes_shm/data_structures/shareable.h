@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <type_traits>
 
+#include "hermes_shm/base/macros.h"
+
 namespace hshm::ipc {
 
 /** Bytes. Processes map a region at multiples of a page, so that is all they have in common; on an

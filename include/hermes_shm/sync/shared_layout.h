@@ -3,6 +3,8 @@
 
 #include <type_traits>
 
+#include "hermes_shm/base/macros.h"
+
 namespace hshm {
 
 /**
