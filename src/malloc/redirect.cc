@@ -23,7 +23,7 @@ void* New(size_t size, size_t alignment = alignof(max_align_t)) {
   return block;
 }
 
-void Free(void* block) noexcept { hshm::malloc_library::FreeSlow(block); }
+void Free(void* block) noexcept { hshm::malloc_library::Free(block); }
 
 }  // namespace
 

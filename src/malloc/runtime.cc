@@ -202,13 +202,17 @@ HSHM_NOINLINE void Runtime<Config>::FreeRare(void* block) noexcept {
 template <typename Config>
 HSHM_INLINE void Runtime<Config>::FreeSlow(void* block) noexcept {
   const ThreadState<Config>& state = me();
-  if (state.own_ == nullptr || state.is_inside_ || !process_heap().Contains(block)) {
-    return FreeRare(block);
+  Heap* const own = state.own_;
+  if (HSHM_LIKELY(state.heap_ != Front::Nobody())) {  // it is own, which has said no
+    const ipc::Offset offset = own->OffsetOf(block);
+    if (HSHM_LIKELY(own->IsPlace(offset))) {
+      // For blocks of other threads nothing private is changed: no gate is needed.
+      if (own->FreeElsewhere(offset) == Front::Freed::kPageWaits) FinishFree(block);
+      return;
+    }
   }
-  // For blocks of other threads nothing private is changed: no gate is needed.
-  if (state.own_->TryFreeAnywhere(state.own_->OffsetOf(block)) == Front::Freed::kPageWaits) {
-    FinishFree(block);
-  }
+  if (own == nullptr || state.is_inside_ || !process_heap().Contains(block)) return FreeRare(block);
+  if (own->TryFreeAnywhere(own->OffsetOf(block)) == Front::Freed::kPageWaits) FinishFree(block);
 }
 
 template <typename Config>

@@ -8,7 +8,7 @@ shift
 failed=0
 seen=0
 while read -r header; do
-  output=$("$compiler" -x c++ -std=c++17 -fsyntax-only "${@/#/-I}" - 2>&1 \
+  output=$("$compiler" -x c++ -std=c++17 -Wfatal-errors -fsyntax-only "${@/#/-I}" - 2>&1 \
     <<<"#include \"$header\"") && continue
   seen=$((seen + 1))
   first=$(grep -m 1 'error:' <<<"$output")

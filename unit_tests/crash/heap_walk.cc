@@ -213,11 +213,40 @@ std::string PageField(uint64_t place) {
 
 std::string RecordField(uint64_t place) {
   using Record = HeapRecord<Config>;
-  if (place < 8) return "heap id_/lock_";
-  if (place < offsetof(Record, free_)) return "heap pending_";
-  const uint64_t slot = (place - offsetof(Record, free_)) / sizeof(uint64_t);
+  static_assert(offsetof(Record, free_) == 0);
+  if (place >= offsetof(Record, id_)) return "heap id_/lock_";
+  if (place >= offsetof(Record, pending_)) return "heap pending_";
+  const uint64_t slot = place / sizeof(uint64_t);
   if (slot < Config::kFirstMixedSlot) return "heap free_";
   return slot < Config::kFirstRunSlot ? "heap mixed free_" : "heap free_ of runs";
+}
+
+/** Whether a class slot's list leads to the first block of the page's own list: a refill that took
+ * some of it is under way, or was cut. */
+bool IsRunInto(const Region& region, const Root& root, const PageEntry& entry) {
+  bool is_run_into = false;
+  const uint32_t slot = multi_process::ClassOfShape(entry.shape_.Get());
+  const uint64_t first = entry.local_.Get();
+  if (KindOf(entry.shape_.Get()) != PageKind::kKindClass || first == 0) return false;
+  ForEachRecord(region, root, [&](const HeapRecord<Config>& record) {
+    if (record.id_.Get() != entry.owner_.Get()) return;
+    uint64_t block = record.free_[slot].Get();
+    for (uint32_t i = 0; block != 0 && region.Contains(block) && i < Config::kMaxListLength; ++i) {
+      block = *region.At<uint64_t>(block);
+      is_run_into = is_run_into || block == first;
+    }
+  });
+  return is_run_into;
+}
+
+/** Whether a mixed class slot of a record begins with a block of another heap's page. */
+bool IsOfAnother(const Region& region, const Root& root, uint64_t offset) {
+  const uint64_t place = offset % Config::kPageBytes % sizeof(HeapRecord<Config>);
+  const auto* record = region.At<HeapRecord<Config>>(offset - place);
+  const uint64_t block = *region.At<uint64_t>(offset);
+  if (block == 0) return false;
+  const uint32_t page = root.pages().HeadOf(Pages::PageOf(block));
+  return root.pages().Entry(page)->owner_.Get() != record->id_.Get();
 }
 
 std::string RootField(uint64_t place) {
@@ -296,14 +325,20 @@ std::string FieldAt(const Region& region, uint64_t offset) {
     return HeadField(region, offset);
   if (offset < header->table_offset_) return "root lists";
   const uint64_t entry = (offset - header->table_offset_) / sizeof(PageEntry);
+  const Root root(region, core, nullptr);
   if (entry < header->page_count_) {
-    return PageField((offset - header->table_offset_) % sizeof(PageEntry));
+    const uint64_t place = (offset - header->table_offset_) % sizeof(PageEntry);
+    const bool is_local = place / 8 == offsetof(PageEntry, local_) / 8;
+    const bool is_run_into =
+        is_local && IsRunInto(region, root, *root.pages().Entry(static_cast<uint32_t>(entry)));
+    return is_run_into ? "local_ that a slot's list runs into" : PageField(place);
   }
   if (offset < Pages::EndOf(header->table_offset_, header->page_count_)) return "marks";
-  const Root root(region, core, nullptr);
   const uint32_t page = root.pages().HeadOf(Pages::PageOf(offset));
   if (KindOf(root.pages().Entry(page)->shape_.Get()) != PageKind::kKindHeaps) return "link";
-  return RecordField(offset % Config::kPageBytes % sizeof(HeapRecord<Config>));
+  const std::string field = RecordField(offset % Config::kPageBytes % sizeof(HeapRecord<Config>));
+  const bool is_of_another = field == "heap mixed free_" && IsOfAnother(region, root, offset);
+  return is_of_another ? "heap mixed free_ of another's block" : field;
 }
 
 }  // namespace hshm::ipc::crash

@@ -87,7 +87,8 @@ std::string KeyComplaint(const Region& region, const std::vector<uint64_t>& offs
  */
 std::string MemoryComplaint(const Region& region, const std::vector<uint64_t>& offsets);
 
-/** Names the word at an offset: "owner_", "root lists", "a link". For coverage and messages. */
+/** Names the word at an offset: "owner_", "root lists", "a link"; of some, by what was just stored
+ * to it, in what state the lists are. For coverage and messages. */
 std::string FieldAt(const Region& region, uint64_t offset);
 
 /** Where the allocator's own header lies. */

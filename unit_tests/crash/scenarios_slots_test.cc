@@ -26,6 +26,28 @@ uint32_t MixedBytes(World& world) {
   return static_cast<uint32_t>(kLeast + world.Random(kPage / 2 - kLeast));
 }
 
+/** Of a mixed class whose pages are no spans: a full slot's blocks go home. The least often, of
+ * which a page has most. */
+uint32_t NarrowBytes(World& world) {
+  constexpr uint64_t kLeast = multi_process::ClassBytes(Config::kFirstMixedSlot);
+  const uint64_t above = world.Random(2) == 0 ? 33 : Config::kMaxNarrowBytes - kLeast;
+  return static_cast<uint32_t>(kLeast + world.Random(static_cast<uint32_t>(above)));
+}
+
+/** Of a mixed class whose pages are spans. */
+uint32_t WideBytes(World& world) {
+  return static_cast<uint32_t>(Config::kMaxNarrowBytes + 1 + world.Random(kPage / 4));
+}
+
+void AllocateSame(World& world, uint32_t actor, uint32_t count, uint32_t size_bytes) {
+  for (uint32_t i = 0; i < count; ++i) world.Allocate(actor, size_bytes);
+}
+
+/** Frees some of the `oldest` blocks, whoever of them allocated them. */
+void FreeOldest(World& world, uint32_t actor, uint32_t count, uint32_t oldest) {
+  for (uint32_t i = 0; i < count; ++i) world.Free(actor, world.Random(oldest - i));
+}
+
 uint32_t SomeBytes(World& world) {
   return world.Random(3) != 0 ? RunBytes(world) : MixedBytes(world);
 }
@@ -189,6 +211,101 @@ TEST_CASE("A death anywhere in taking remote frees back into a mixed slot loses 
   campaign.Report();
   CHECK(campaign.violations() == 0);
   CHECK(campaign.StoresTo("heap mixed free_") > 0);
+}
+
+TEST_CASE("A death anywhere in a refill of a mixed slot by some of a page's list loses one at most",
+          "[crash]") {
+  Campaign campaign("refills in part", kLargerRegionBytes);
+  campaign.RunMany(
+      Plays(10),
+      [](World& world) {
+        world.Init(Units());
+        world.Attach(Units());
+        const uint32_t size_bytes = NarrowBytes(world);
+        AllocateSame(world, 0, 1 + world.Random(4), size_bytes);
+        world.Trace(true);
+        AllocateSame(world, 0, 12, size_bytes);  // each refill takes half of what the slot may list
+        FreeOldest(world, 0, 10, 12);            // some into the slot, and some home
+        AllocateSame(world, 0, 8, size_bytes);
+        world.Allocate(0, WideBytes(world));
+        world.Allocate(0, WideBytes(world));
+        world.Trim(0);
+      },
+      CutRecoverers(3));
+  campaign.Report();
+  CHECK(campaign.violations() == 0);
+  CHECK(campaign.StoresTo("local_ that a slot's list runs into") > 0);
+  CHECK(campaign.StoresTo("heap mixed free_") > 0);
+}
+
+TEST_CASE("A death anywhere in frees of another heap's blocks into the own mixed slot loses one",
+          "[crash]") {
+  Campaign campaign("another's blocks", kLargerRegionBytes);
+  campaign.RunMany(
+      Plays(8),
+      [](World& world) {
+        world.Init(Units());
+        world.Attach(Units());
+        const uint32_t neighbour = world.StartThread(0);
+        const uint32_t size_bytes = NarrowBytes(world);
+        const uint32_t wide_bytes = WideBytes(world);
+        AllocateSame(world, 0, 5, wide_bytes);
+        AllocateSame(world, 0, 24, size_bytes);
+        AllocateSame(world, neighbour, 2, size_bytes);
+        world.Trace(true);
+        FreeOldest(world, neighbour, 4, 5);    // the slot is full, and then they go to their page
+        FreeOldest(world, neighbour, 12, 25);  // the same, and then they wait in a run
+        AllocateSame(world, neighbour, 6, size_bytes);
+        world.Allocate(neighbour, wide_bytes);
+        FreeOldest(world, 0, 4, 13);
+        FreeOldest(world, neighbour, 3, 9);
+        world.Trim(0);  // the neighbour lists some of its pages' blocks
+        world.EndThread(neighbour);
+        AllocateSame(world, 0, 3, size_bytes);
+      },
+      CutRecoverers(3));
+  campaign.Report();
+  CHECK(campaign.violations() == 0);
+  for (const char* field : {"heap mixed free_ of another's block", "heap pending_", "remote_"}) {
+    INFO(field);
+    CHECK(campaign.StoresTo(field) > 0);
+  }
+}
+
+TEST_CASE("A death anywhere in settling slots that list blocks of other heaps keeps every block",
+          "[crash]") {
+  Campaign campaign("settled slots of several heaps", kLargerRegionBytes);
+  campaign.RunMany(
+      Plays(6),
+      [](World& world) {
+        world.Init(Units());
+        world.Attach(Units());
+        const uint32_t neighbour = world.StartThread(0);
+        const uint32_t size_bytes = NarrowBytes(world);
+        for (uint32_t i = 0; i < 16; ++i) {
+          world.Allocate(i % 2 == 0 ? 0 : neighbour, size_bytes);
+          world.Allocate(i % 2 == 0 ? 0 : neighbour, i % 4 < 2 ? size_bytes : WideBytes(world));
+        }
+        world.Trace(true);
+        FreeOldest(world, 0, 9, 32);  // whosever they are
+        FreeOldest(world, neighbour, 9, 23);
+        world.Trace(false);
+        world.Kill(0);
+        world.Trace(true);
+        world.Recover(ActorOf(world, 1));
+        AllocateSame(world, ActorOf(world, 1), 3, size_bytes);
+        FreeOldest(world, ActorOf(world, 1), 4, 14);  // adopted: the key is the adopter's
+        world.Trace(false);
+        world.Attach(Units());  // into the slot of the dead
+        world.Trace(true);
+        const auto later = static_cast<uint32_t>(world.actors().size() - 1);
+        FreeOldest(world, later, 4, 10);
+        AllocateSame(world, later, 2, size_bytes);
+      },
+      CutRecoverers(3));
+  campaign.Report();
+  CHECK(campaign.violations() == 0);
+  CHECK(campaign.StoresTo("heap mixed free_ of another's block") > 0);
 }
 
 }  // namespace

@@ -76,6 +76,15 @@
 /** Before a function that reads memory on suspicion, which AddressSanitizer lets it do. */
 #define HSHM_NO_SANITIZE_ADDRESS __attribute__((no_sanitize("address")))
 
+/** Whether ThreadSanitizer watches, which does not see what assembly stores; 0 or 1. */
+#if defined(__SANITIZE_THREAD__)
+#define HSHM_THREAD_SANITIZER 1
+#elif defined(__has_feature)
+#define HSHM_THREAD_SANITIZER __has_feature(thread_sanitizer)
+#else
+#define HSHM_THREAD_SANITIZER 0
+#endif
+
 /** Visible outside the shared library; everything else is hidden. */
 #define HSHM_API __attribute__((visibility("default")))
 

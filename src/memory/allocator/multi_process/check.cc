@@ -115,9 +115,9 @@ class Checker {
   }
 
   void Keys(uint32_t page, uint32_t pages, HeapId owner) {
-    const uint32_t slot = ClassOfShape(pages_.Entry(page)->shape_.Get());
-    const uint64_t key = FreeKey::Make(owner, slot >= Config::kFirstMixedSlot ? slot : 0);
-    const bool may_be_listed = KindOf(pages_.Entry(page)->shape_.Get()) == kKindRun;
+    const uint32_t shape = pages_.Entry(page)->shape_.Get();
+    const uint64_t key = PageTable<Config>::KeyOf(shape, owner);
+    const bool may_be_listed = KindOf(shape) == kKindRun;
     for (uint32_t i = 0; i < pages; ++i) {
       const uint64_t found = pages_.Entry(page + i)->key_.Get();
       Expect(found == key || (may_be_listed && found == 0), "a page has a wrong key", page + i);
@@ -187,38 +187,42 @@ class Checker {
            uint64_t{RemoteWord::Head(word) - 1} * RemoteWord::kUnit;
   }
 
-  /** Calls visit(block) for what the owner's class slot lists of this page, until one is false.
-   * @return whether all was well */
+  /** Calls visit(block) for what class slots of the owner's process list of this page, until one is
+   * false. @return whether all was well */
   template <typename Visit>
   bool VisitListed(uint32_t page, HeapId owner, Visit visit) {
     if (IsOnlooker()) return true;  // lists change on their own
-    if (record_of_ != owner) FindRecord(owner);
-    const uint32_t shape = pages_.Entry(page)->shape_.Get();
-    const uint32_t slot = ClassOfShape(shape);
-    if (record_ == nullptr || (KindOf(shape) == kKindRun && slot == 0)) return true;
+    if (!are_found_ || SlotOf(records_of_) != SlotOf(owner)) FindListed(owner);
+    const Offset begin = PageTable<Config>::OffsetOf(page);
     const uint64_t bytes = pages_.BlockBytes(page);
-    bool is_good = true;
-    const auto see = [&](uint32_t head, Offset block) {
-      if (head != page) return;
-      const uint64_t index = (block - PageTable<Config>::OffsetOf(page)) / bytes;
-      is_good = is_good && visit(static_cast<uint32_t>(index));
-    };
-    const uint32_t length = pages_.WalkSlot(slot, record_->free_[slot].Get(), see);
-    return is_good && length != PageTable<Config>::kBroken;
+    const Offset end =
+        begin + uint64_t{std::max(pages_.Entry(page)->span_.Get(), 1u)} * Config::kPageBytes;
+    auto at = std::lower_bound(listed_.begin(), listed_.end(), begin);
+    for (; at != listed_.end() && *at < end; ++at) {
+      if (!visit(static_cast<uint32_t>((*at - begin) / bytes))) return false;
+    }
+    return true;
   }
 
-  void FindRecord(HeapId id) {
-    record_of_ = id;
-    record_ = nullptr;
+  /** What all class slots of the process of a heap list, in order. */
+  void FindListed(HeapId id) {
+    are_found_ = true;
+    records_of_ = id;
+    listed_.clear();
     root_.ForEachSpan([&](uint32_t page, uint32_t) {
       const PageEntry* entry = pages_.Entry(page);
       if (SlotOf(entry->owner_.Get()) != SlotOf(id)) return;
       if (!PageTable<Config>::HoldsRecords(entry)) return;
       auto* records = RecordsIn(page);
       for (uint32_t i = 0; i < kPerPage; ++i) {
-        if (records[i].id_.Get() == id) record_ = &records[i];
+        if (records[i].id_.Get() == 0) continue;
+        for (uint32_t c = 0; c < Config::kSlotCount; ++c) {
+          pages_.WalkSlot(c, records[i].free_[c].Get(),
+                          [&](uint32_t, Offset block) { listed_.push_back(block); });
+        }
       }
     });
+    std::sort(listed_.begin(), listed_.end());
   }
 
   void Records(uint32_t page) {
@@ -227,12 +231,10 @@ class Checker {
       if (records[i].id_.Get() == 0) continue;
       for (uint32_t c = 0; c < Config::kSlotCount; ++c) {
         const uint32_t length =
-            pages_.WalkSlot(c, records[i].free_[c].Get(), [&](uint32_t head, Offset block) {
+            pages_.WalkSlot(c, records[i].free_[c].Get(), [&](uint32_t head, Offset) {
               const HeapId owner = pages_.Entry(head)->owner_.Get();
               Expect(SlotOf(owner) == SlotOf(records[i].id_.Get()),
                      "a heap lists blocks of another process's page", page);
-              // Taken back; what is of its own page is looked at with the page.
-              if (owner != records[i].id_.Get() && !is_cut_) Chain(head, block, 1);
             });
         Expect(length != PageTable<Config>::kBroken, "a heap's free list is broken", page);
       }
@@ -244,7 +246,7 @@ class Checker {
     }
   }
 
-  /** Blocks of a page that a heap other than its owner lists: none of them is in the page's. */
+  /** A run of blocks of a page: none of them is in the page's lists. */
   void Chain(uint32_t page, Offset first, uint32_t limit) {
     const PageEntry* entry = pages_.Entry(page);
     const uint32_t carved = entry->carved_.Get();
@@ -276,8 +278,9 @@ class Checker {
   bool is_cut_ = false;  // the owner of the span seen last is dead
   std::vector<Finding> findings_;
   std::bitset<kMaxBlocks> seen_;
-  HeapId record_of_ = 0;
-  HeapRecord<Config>* record_ = nullptr;
+  std::vector<Offset> listed_;  // of the process of records_of_
+  HeapId records_of_ = 0;
+  bool are_found_ = false;
 };
 
 /** How often a span that keeps changing is looked at. */

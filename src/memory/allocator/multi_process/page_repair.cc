@@ -42,14 +42,10 @@ void PageTable<Config>::EndList(OwnedWord<uint64_t>* first, uint32_t most, IsGoo
 template <typename Config>
 void PageTable<Config>::CutList(uint32_t slot, OwnedWord<uint64_t>* first, HeapId heap) const {
   if (first->Get() == 0) return;
-  uint32_t most = Config::kMaxListLength;
+  const uint32_t most = Config::kMaxListLength;
   const bool is_of_one_page = slot < Config::kFirstMixedSlot;
-  uint32_t head = 0;
-  if (IsListable(slot, first->Get(), heap)) {
-    head = HeadOf(PageOf(first->Get()));
-    const bool is_taken_back = is_of_one_page && Entry(head)->owner_.Get() != heap;
-    if (is_taken_back) most = RunWord<Config>::kMaxBlocks;
-  }
+  const bool is_first_good = IsListable(slot, first->Get(), heap);
+  const uint32_t head = is_first_good ? HeadOf(PageOf(first->Get())) : 0;
   EndList(first, most, [&](Offset block) {
     return IsListable(slot, block, heap) && (!is_of_one_page || HeadOf(PageOf(block)) == head);
   });

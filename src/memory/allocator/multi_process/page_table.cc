@@ -24,33 +24,49 @@ void PageTable<Config>::PushChain(uint32_t page, Offset head, Offset tail, uint3
 }
 
 template <typename Config>
-bool PageTable<Config>::PushForeign(OwnedWord<uint64_t>* slot, HeapId heap) const {
-  const Offset head = slot->Get();
-  if (head == 0) return false;
-  const uint32_t page = HeadOf(PageOf(head));
-  if (Entry(page)->owner_.Get() == heap) return false;
-  Offset tail = head;
-  uint32_t blocks = 1;
-  for (; Link(tail) != 0; tail = Link(tail)) {
-    if (++blocks > RunWord<Config>::kMaxBlocks) defect::Corruption("a run taken back", head);
+uint32_t PageTable<Config>::TakeSomeLocal(PageEntry* entry, OwnedWord<uint64_t>* slot,
+                                          uint32_t most) const {
+  const uint32_t size_class = ClassOfShape(entry->shape_.Get());
+  const Offset first = entry->local_.Get();
+  Offset last = first;
+  uint32_t taken = 1;
+  CheckFree(last, size_class);
+  // A list into which a user wrote may be shorter than it was.
+  Offset rest = NextListed(last);
+  for (; taken < most && rest != 0; ++taken) {
+    CheckFree(rest, size_class);
+    last = rest;
+    rest = NextListed(last);
   }
-  slot->Set(0);
-  PushChain(page, head, tail, blocks);
-  return true;
+  slot->Set(first);
+  entry->local_.Set(rest);
+  if (rest != 0) SetLink(last, 0);
+  entry->used_.Set(rest == 0 ? entry->carved_.Get() + 1 : entry->used_.Get() + taken);
+  return taken;
+}
+
+template <typename Config>
+void PageTable<Config>::EndListAt(OwnedWord<uint64_t>* slot, Offset end) const {
+  Offset before = 0;
+  Offset block = slot->Get();
+  for (uint32_t i = 0; block != 0 && block != end && i < Config::kMaxListLength; ++i) {
+    before = block;
+    block = NextListed(block);
+  }
+  if (block != end) return;
+  before == 0 ? slot->Set(0) : SetLink(before, 0);
 }
 
 template <typename Config>
 void PageTable<Config>::PushMixed(OwnedWord<uint64_t>* slot) const {
-  Offset block = slot->Get();
-  if (block == 0) return;
-  if (Entry(HeadOf(PageOf(block)))->local_.Get() == block) {
-    slot->Set(0);  // a refill was cut between its two stores: the page names the list
-    return;
-  }
-  while (block != 0) {
+  for (Offset block = slot->Get(); block != 0;) {
+    const uint32_t page = HeadOf(PageOf(block));
+    if (Entry(page)->local_.Get() == block) {
+      slot->Set(0);  // a refill was cut: what is left here the page names
+      return;
+    }
     const Offset next = NextListed(block);
     slot->Set(next);
-    const uint32_t page = HeadOf(PageOf(block));
     RequireFree(page, block);
     Push(page, block);
     block = next;
@@ -160,12 +176,8 @@ void PageTable<Config>::Recount(uint32_t page) const {
 template <typename Config>
 void PageTable<Config>::SetKeys(uint32_t head, HeapId id) const {
   const uint32_t shape = Entry(head)->shape_.Get();
-  const uint32_t slot = ClassOfShape(shape);
-  const bool is_mixed = slot >= Config::kFirstMixedSlot;
   const uint32_t pages = KindOf(shape) == kKindClass ? Entry(head)->span_.Get() : 1;
-  for (uint32_t i = 0; i < pages; ++i) {
-    Entry(head + i)->key_.Set(FreeKey::Make(id, is_mixed ? slot : 0));
-  }
+  for (uint32_t i = 0; i < pages; ++i) Entry(head + i)->key_.Set(KeyOf(shape, id));
 }
 
 template <typename Config>

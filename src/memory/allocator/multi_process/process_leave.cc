@@ -42,6 +42,7 @@ void ProcessBlock<Config>::Leave(DetachMode mode) noexcept {
       // Who sweeps what stays takes this for a death, but it is none.
       membership_->entry(slot())->on_death_ = static_cast<uint32_t>(OnDeath::kKeepLive);
     }
+    SettleIdleHeaps();
     Trim();
     return;
   }

@@ -197,6 +197,21 @@ void ProcessBlock<Config>::Scavenge(Heap* heap) noexcept {
 /** Acts as the thread of each idle heap, one after the other. lock_ not held. */
 template <typename Config>
 void ProcessBlock<Config>::FlushIdleHeaps() noexcept {
+  ForEachIdleHeap([](Heap* heap) { heap->Flush(); });
+}
+
+/** The same, of all before any is flushed: gives back what they have of each other. */
+template <typename Config>
+void ProcessBlock<Config>::SettleIdleHeaps() noexcept {
+  ForEachIdleHeap([](Heap* heap) {
+    heap->SettleAll();
+    heap->PostPending();
+  });
+}
+
+template <typename Config>
+template <typename Visit>
+void ProcessBlock<Config>::ForEachIdleHeap(Visit visit) noexcept {
   for (uint32_t i = 0; i < kMaxThreads; ++i) {
     {
       const std::lock_guard hold(lock_);
@@ -204,7 +219,7 @@ void ProcessBlock<Config>::FlushIdleHeaps() noexcept {
       if (!idle_[i] || heaps_[i]->record_ == nullptr) continue;
       idle_[i] = false;
     }
-    heaps_[i]->Flush();
+    visit(heaps_[i].get());
     ReleaseHeap(heaps_[i].get());
   }
 }

@@ -58,12 +58,14 @@ ThreadHeap<Config>::ThreadHeap(ProcessBlock<Config>* process, uint32_t index, He
   record_ = nullptr;
   id_ = id;
   page_key_ = FreeKey::Make(id);
+  process_key_ = FreeKey::OfProcess(SlotOf(id));
   data_begin_ = PageTable<Config>::OffsetOf(root.first_page_);
   data_end_ = PageTable<Config>::OffsetOf(root.page_count_);
   data_bytes_ = data_end_ - data_begin_;
   seen_pressure_ = root.pressure_.load(std::memory_order_relaxed);  // relaxed: a hint
   max_idle_pages_ = std::min(kMaxIdlePages, process->thread_unit_pages() / 4);
   for (uint32_t slot = Config::kFirstMixedSlot; slot < Config::kSlotCount; ++slot) {
+    if (slot < Config::kFirstRunSlot) max_listed_[slot] = MaxListed(slot);
     ResetRoom(slot);
   }
   const int error = notes_.Reserve(root.page_count_);
@@ -84,7 +86,7 @@ template <typename Config>
 Offset ThreadHeap<Config>::AllocateSlow(uint64_t size_bytes) noexcept {
   if (size_bytes <= Config::kMaxClassBytes) {
     const uint32_t size_class = ClassOf(size_bytes);
-    const Offset block = this->PopAny(size_class);  // nobody may have tried
+    const Offset block = this->Pop(size_class);  // nobody may have tried
     return HSHM_UNLIKELY(block != 0) ? block : AllocateClass(size_class);
   }
   if (size_bytes > data_bytes_) return 0;
@@ -108,13 +110,15 @@ template <typename Config>
 Offset ThreadHeap<Config>::AllocateClass(uint32_t size_class) noexcept {
   const uint64_t bytes = ClassBytes(size_class);
   const uint32_t pages = Config::PagesOf(bytes);
+  // The slot's list is empty, whatever was written into its blocks.
+  room_[size_class] = max_listed_[size_class];
   if (HSHM_UNLIKELY(pressure_->load(std::memory_order_relaxed) !=  // relaxed: a hint
                     seen_pressure_)) {
     AnswerPressure();
   }
   if (const uint32_t blocks = pending_.TakeBack(size_class); blocks != 0) {
-    if (size_class >= Config::kFirstMixedSlot) room_[size_class] -= static_cast<int32_t>(blocks);
-    return this->PopAny(size_class);
+    room_[size_class] -= blocks;
+    return this->Pop(size_class);
   }
   is_locked_out_ = false;
   bool filled = RefillFromOwned(size_class);
@@ -128,7 +132,7 @@ Offset ThreadHeap<Config>::AllocateClass(uint32_t size_class) noexcept {
       const uint32_t head = OpenPages(kKindClass, pages, 1, effort);
       filled = head != kNoPage ? StartClassPage(head, size_class) : RefillFromOwned(size_class);
     }
-    if (filled) return this->PopAny(size_class);
+    if (filled) return this->Pop(size_class);
   }
   // Eight pages in a row are not to be had: a large block may still get pages of its own.
   return pages == 1 || is_locked_out_
@@ -232,10 +236,12 @@ bool ThreadHeap<Config>::FillFrom(uint32_t page, uint32_t size_class) noexcept {
     if (entry->local_.Get() == 0) pages_.Drain(page);
     // A class that is asked for again and again gets a list that lasts, a few blocks at a time.
     const uint32_t carved = entry->carved_.Get();
+    const bool is_new = carved == 0;  // used_ is 1, for no block
     const ClassLimits limits = kClassLimits<Config>[size_class];
     if (carved < limits.capacity_ &&
         (entry->local_.Get() == 0 ||
-         carved - PageTable<Config>::Used(entry) < limits.short_list_)) {
+         (size_class < Config::kFirstWideSlot &&
+          carved - PageTable<Config>::Used(entry) < limits.short_list_))) {
       CarveMore(page, size_class);
     }
     if (HSHM_LIKELY(entry->local_.Get() != 0)) {
@@ -245,6 +251,7 @@ bool ThreadHeap<Config>::FillFrom(uint32_t page, uint32_t size_class) noexcept {
         pages_.TakeInHand(entry);
         in_hand = entry;
       }
+      if (is_new) entry->used_.Set(1);
       this->TakeLocal(entry, size_class);
       if (notes_[page].list_ != kRoomy + size_class) {
         Unlist(page);
@@ -291,21 +298,32 @@ bool ThreadHeap<Config>::StartClassPage(uint32_t head, uint32_t size_class) noex
 
 template <typename Config>
 void ThreadHeap<Config>::FreeRest(Offset block, Freed freed) noexcept {
-  if (freed == Freed::kNot) freed = TryFreeAnywhere(block);
+  if (freed == Freed::kNot) {
+    CheckPlace("Free", block);
+    freed = FreeElsewhere(block);
+  }
   if (freed == Freed::kPageWaits) FinishFree(block);
 }
 
 template <typename Config>
 typename ThreadHeap<Config>::Freed ThreadHeap<Config>::TryFreeAnywhere(Offset block) noexcept {
-  CheckPlace("Free", block);
   const Freed freed = this->TryFree(block);
   if (freed != Freed::kNot) return freed;
-  const uint32_t head = pages_.HeadOf(PageTable<Config>::PageOf(block));
-  if (pages_.Entry(head)->owner_.Get() == id_) {
+  CheckPlace("Free", block);
+  return FreeElsewhere(block);
+}
+
+template <typename Config>
+typename ThreadHeap<Config>::Freed ThreadHeap<Config>::FreeFar(Offset block) noexcept {
+  const uint32_t page = PageTable<Config>::PageOf(block);
+  if (pages_.Entry(page)->owner_.Get() != id_ && pending_.Begin(block)) return Freed::kDone;
+  if (pages_.Entry(pages_.HeadOf(page))->owner_.Get() == id_) {
+    // It was somebody else's front that has said no.
+    if (const Freed freed = this->TryFree(block); freed != Freed::kNot) return freed;
     pages_.RequireLive("Free", block);  // says more, in Checked
     defect::InvalidFree("Free", block);
   }
-  if (!pending_.Add(block)) process_->FreeRemote(block);
+  process_->FreeRemote(block);
   return Freed::kDone;
 }
 
@@ -315,8 +333,8 @@ void ThreadHeap<Config>::FinishFree(Offset block) noexcept {
   const PageEntry* entry = pages_.Entry(page);
   if (IsListTooLong(entry)) {
     const uint32_t slot = ClassOfShape(entry->shape_.Get());
-    return slot < Config::kFirstRunSlot ? TrimList(slot, MaxListed(slot) / 2)
-                                        : MakeRoomForRuns(slot);
+    if (slot >= Config::kFirstRunSlot) return MakeRoomForRuns(slot);
+    return TrimList(slot, (max_listed_[slot] + 1) / 2);
   }
   FinishPage(page);
 }
@@ -416,28 +434,6 @@ void ThreadHeap<Config>::FlushGone() noexcept {
     --owned_spans_;
     process_->ReturnPages(this, page, std::max(notes_[page].span_, 1u));
   });
-}
-
-template <typename Config>
-void ThreadHeap<Config>::SettleAll() noexcept {
-  const SlowPath lock(*this);
-  if (!lock.IsHeld()) return;
-  for (uint32_t slot = Config::kFirstMixedSlot; slot < Config::kSlotCount; ++slot) {
-    pages_.PushMixed(&record_->free_[slot]);
-    ResetRoom(slot);
-  }
-  for (uint32_t c = 0; c < Config::kClassCount; ++c) {
-    const bool is_mixed = c >= Config::kFirstMixedSlot;
-    const bool is_done = is_mixed || pages_.PushForeign(&record_->free_[c], id_);
-    // Of a page that was another's when its blocks were taken back, and is ours since, or in hand.
-    const uint32_t settled = is_done ? kNoPage : pages_.Settle(&record_->free_[c]);
-    if (settled != kNoPage) pages_.Recount(settled);
-    if (in_hand_[c] == nullptr) continue;
-    const auto page = static_cast<uint32_t>(in_hand_[c] - pages_.Entry(0));
-    if (page != settled) pages_.Recount(page);
-    in_hand_[c] = nullptr;
-    ListRoom(page, c);
-  }
 }
 
 template <typename Config>

@@ -9,8 +9,9 @@ namespace {
 
 /** Of the region, that a class slot lists at most; above this many MiB it is kMaxListedBytes. */
 constexpr uint64_t kListedPart = 256;
-/** Of the region, that the pages may be of which a class slot lists a block. */
-constexpr uint64_t kPinnedPart = 64;
+/** Of the region, that the pages may be of which a class slot lists a block, if that is more than
+ * one: were each block of another page, all classes of narrow pages together keep two fifths. */
+constexpr uint64_t kPinnedPart = 128;
 /** The same of all slots for runs together, or one run of two pages. */
 constexpr uint64_t kListedRunsPart = 64;
 
@@ -26,8 +27,7 @@ template <typename Config>
 typename ThreadHeap<Config>::RunPages ThreadHeap<Config>::CountRunPages() const noexcept {
   RunPages sum{};
   for (uint32_t i = 0; i < Config::kMaxSlotRunPages; ++i) {
-    const int32_t listed = run_places_[i] - room_[Config::kFirstRunSlot + i];
-    sum.listed_ += static_cast<uint32_t>(listed) * (i + 1);
+    sum.listed_ += Listed(i) * (i + 1);
     sum.with_room_ += static_cast<uint32_t>(run_places_[i]) * (i + 1);
   }
   return sum;
@@ -36,7 +36,7 @@ typename ThreadHeap<Config>::RunPages ThreadHeap<Config>::CountRunPages() const 
 /** The slot of runs of i + 1 pages has the places that its list needs. */
 template <typename Config>
 void ThreadHeap<Config>::TakeRoom(uint32_t i) noexcept {
-  run_places_[i] -= room_[Config::kFirstRunSlot + i];
+  run_places_[i] = static_cast<int32_t>(Listed(i));
   room_[Config::kFirstRunSlot + i] = 0;
 }
 
@@ -60,8 +60,7 @@ void ThreadHeap<Config>::MakeRoomForRuns(uint32_t slot) noexcept {
   while (CountRunPages().listed_ > limit) {
     const uint32_t turn = trim_turn_;
     trim_turn_ = (trim_turn_ + 1) % Config::kMaxSlotRunPages;
-    const auto listed =
-        static_cast<uint32_t>(run_places_[turn] - room_[turn + Config::kFirstRunSlot]);
+    const uint32_t listed = Listed(turn);
     TrimList(Config::kFirstRunSlot + turn, listed / 2);
     TakeRoom(turn);
     // Whatever is written into a free run, what is not on the list is not counted for ever.
@@ -71,7 +70,7 @@ void ThreadHeap<Config>::MakeRoomForRuns(uint32_t slot) noexcept {
   }
   const auto places =
       static_cast<int32_t>(std::min((limit - CountRunPages().listed_) / pages, kRunPlaces));
-  room_[slot] += places;
+  room_[slot] += static_cast<uint32_t>(places);
   run_places_[pages - 1] += places;
 }
 
@@ -82,7 +81,8 @@ uint32_t ThreadHeap<Config>::MaxListed(uint32_t size_class) const noexcept {
   const uint64_t bytes = std::min(Config::kMaxListedBytes, data_bytes_ / kListedPart);
   // Each block may be of another page, which stays with it.
   const uint64_t span_bytes = Config::PagesOf(block_bytes) * Config::kPageBytes;
-  const uint64_t blocks = std::min(bytes / block_bytes, data_bytes_ / kPinnedPart / span_bytes);
+  const uint64_t spans = bits::DivideUp(data_bytes_ / kPinnedPart, span_bytes);
+  const uint64_t blocks = std::min(bytes / block_bytes, spans);
   return static_cast<uint32_t>(std::clamp<uint64_t>(blocks, 1, Config::kMaxListedBlocks));
 }
 
@@ -90,7 +90,7 @@ uint32_t ThreadHeap<Config>::MaxListed(uint32_t size_class) const noexcept {
 template <typename Config>
 void ThreadHeap<Config>::ResetRoom(uint32_t slot) noexcept {
   if (slot < Config::kFirstRunSlot) {
-    room_[slot] = static_cast<int32_t>(MaxListed(slot));
+    room_[slot] = max_listed_[slot];
   } else {
     room_[slot] = 0;
     run_places_[slot - Config::kFirstRunSlot] = 0;
@@ -104,7 +104,10 @@ void ThreadHeap<Config>::TrimList(uint32_t slot, uint32_t kept_blocks) noexcept 
   Offset last = 0;
   for (uint32_t kept = 0; kept < kept_blocks; ++kept) {
     last = last == 0 ? list.Get() : pages_.NextListed(last);
-    if (last == 0) return;
+    if (last != 0) continue;
+    // It is short: where a user wrote into a listed block, what was behind it is gone.
+    if (slot < Config::kFirstRunSlot) room_[slot] = max_listed_[slot] - kept;
+    return;
   }
   // Each block is off the list before it is on its page's: a death in between loses that one.
   while (const Offset block = last == 0 ? list.Get() : pages_.NextListed(last)) {
@@ -124,19 +127,63 @@ void ThreadHeap<Config>::TrimLists() noexcept {
   for (uint32_t i = 0; i < Config::kMaxSlotRunPages; ++i) TakeRoom(i);
 }
 
+template <typename Config>
+void ThreadHeap<Config>::SettleAll() noexcept {
+  const SlowPath lock(*this);
+  if (!lock.IsHeld()) return;
+  for (uint32_t slot = Config::kFirstMixedSlot; slot < Config::kSlotCount; ++slot) {
+    SettleMixed(slot);
+    ResetRoom(slot);
+  }
+  for (uint32_t c = 0; c < Config::kClassCount; ++c) {
+    const bool is_done = c >= Config::kFirstMixedSlot;
+    const uint32_t settled = is_done ? kNoPage : pages_.Settle(&record_->free_[c]);
+    if (settled != kNoPage) pages_.Recount(settled);
+    if (in_hand_[c] == nullptr) continue;
+    const auto page = static_cast<uint32_t>(in_hand_[c] - pages_.Entry(0));
+    if (page != settled) pages_.Recount(page);
+    in_hand_[c] = nullptr;
+    ListRoom(page, c);
+  }
+}
+
+/** Lock held: sends home what a mixed slot lists. Where a refill was cut, its page names the rest.
+ */
+template <typename Config>
+void ThreadHeap<Config>::SettleMixed(uint32_t slot) noexcept {
+  OwnedWord<uint64_t>& list = record_->free_[slot];
+  const PageEntry* in_hand = slot < Config::kClassCount ? in_hand_[slot] : nullptr;
+  if (in_hand != nullptr && in_hand->local_.Get() != 0) {
+    pages_.EndListAt(&list, in_hand->local_.Get());
+  }
+  while (const Offset block = list.Get()) {
+    list.Set(pages_.NextListed(block));
+    const uint32_t page = GiveHome(block).page_;
+    if (slot < Config::kFirstRunSlot && page != kNoPage) ListRoom(page, slot);
+  }
+}
+
 /** A free block that no list has: onto that of its page. */
 template <typename Config>
-void ThreadHeap<Config>::SendHome(Offset block) noexcept {
+typename ThreadHeap<Config>::Home ThreadHeap<Config>::GiveHome(Offset block) noexcept {
   const uint32_t page = pages_.HeadOf(PageTable<Config>::PageOf(block));
   PageEntry* entry = pages_.Entry(page);
   pages_.RequireFree(page, block);
-  if (entry->owner_.Get() != id_) return pages_.Push(page, block);  // it was taken back
+  if (entry->owner_.Get() != id_) {
+    pages_.Push(page, block);
+    return {kNoPage, false};
+  }
   const Offset local = entry->local_.Get();
   pages_.SetLink(block, local);
   entry->local_.Set(block);
-  const uint32_t used = entry->used_.Get() - 1;
-  entry->used_.SetRelease(used);
-  if (local == 0 || used == 0) FinishPage(page);
+  const bool is_empty = entry->used_.LowerRelease();  // from here on others may take the page
+  return {page, is_empty || local == 0};
+}
+
+template <typename Config>
+void ThreadHeap<Config>::SendHome(Offset block) noexcept {
+  const Home home = GiveHome(block);
+  if (home.waits_) FinishPage(home.page_);
 }
 
 // ---- idle runs -------------------------------------------------------------------------------

@@ -25,11 +25,10 @@ class HSHM_API HeapFront {
   /** A block of a size that has a class slot, when that lists one; 0: not so. */
   HSHM_INLINE Offset TryAllocate(uint64_t size_bytes) noexcept {
     if (HSHM_LIKELY(size_bytes <= kTableBytes)) {
-      const uint32_t size_class = class_of_[(size_bytes + 15) / 16];
-      return kIsTableMixed ? PopAny(size_class) : Pop<false>(size_class);
+      const size_t size_class = class_of_[(size_bytes + 15) / 16];  // wide: an index as it is
+      return Pop(size_class);
     }
-    if (HSHM_LIKELY(size_bytes <= Config::kMaxClassBytes))
-      return Pop<true>(LargeClassOf(size_bytes));
+    if (HSHM_LIKELY(size_bytes <= Config::kMaxClassBytes)) return Pop(LargeClassOf(size_bytes));
     if (size_bytes > Config::kMaxSlotRunPages * Config::kPageBytes) return 0;
     return PopRun(static_cast<uint32_t>((size_bytes - 1) >> Config::kPageShift) + 1);
   }
@@ -67,22 +66,18 @@ class HSHM_API HeapFront {
   }
 
  protected:
-  template <bool kIsMixed>
-  HSHM_INLINE Offset Pop(uint32_t size_class) noexcept {
+  HSHM_INLINE Offset Pop(size_t size_class) noexcept {
     OwnedWord<uint64_t>& slot = record_->free_[size_class];
     const Offset block = slot.Get();
     if (HSHM_LIKELY(block != 0)) {
-      pages_.CheckFree(block, size_class);
+      pages_.CheckFree(block, static_cast<uint32_t>(size_class));
       const Offset next = pages_.Link(block);
       if constexpr (Config::kChecked) CheckLink(block, next);
       slot.Set(next);
-      pages_.Give(block, size_class);
-      if constexpr (kIsMixed) ++room_[size_class];
+      pages_.Give(block, static_cast<uint32_t>(size_class));
+      ++room_[size_class];  // of all: below the mixed slots nobody asks, and a branch costs more
     }
     return block;
-  }
-  HSHM_INLINE Offset PopAny(uint32_t size_class) noexcept {
-    return size_class < Config::kFirstMixedSlot ? Pop<false>(size_class) : Pop<true>(size_class);
   }
   /** The same of runs of so many pages, at most kMaxSlotRunPages. */
   HSHM_INLINE Offset PopRun(uint32_t pages) noexcept {
@@ -111,12 +106,21 @@ class HSHM_API HeapFront {
     if (entry == nullptr || record_->free_[size_class].Get() != 0) return 0;
     if (entry->carved_.Get() + 1 - entry->used_.Get() < kWorthRefilling) return 0;
     TakeLocal(entry, size_class);
-    return PopAny(size_class);
+    return Pop(size_class);
   }
-  /** Of a page in hand: what its list has becomes the class slot's, which is empty. */
+  /** Of a page in hand: what its list has becomes the class slot's, which is empty; of a mixed one,
+   * not more than that may list, or a few, for the page is kept from others as it is. */
   HSHM_INLINE void TakeLocal(PageEntry* entry, uint32_t size_class) noexcept {
     if (size_class >= Config::kFirstMixedSlot) {
-      room_[size_class] -= static_cast<int32_t>(entry->carved_.Get() + 1 - entry->used_.Get());
+      const uint32_t listed = entry->carved_.Get() + 1 - entry->used_.Get();
+      const auto room = static_cast<int32_t>(room_[size_class]);
+      if (static_cast<int32_t>(listed) > room) {
+        const auto half = static_cast<uint32_t>(room < 0 ? 0 : room / 2);
+        const uint32_t most = half < kWorthRefilling ? kWorthRefilling : half;
+        room_[size_class] -= pages_.TakeSomeLocal(entry, &record_->free_[size_class], most);
+        return;
+      }
+      room_[size_class] -= listed;
     }
     pages_.TakeLocal(entry, &record_->free_[size_class]);
   }
@@ -124,11 +128,13 @@ class HSHM_API HeapFront {
     // What lies before the data has no owner; what lies behind it, no entry.
     if (HSHM_UNLIKELY(block >= data_end_)) return Freed::kNot;
     PageEntry* entry = pages_.EntryOf(block);
-    if (HSHM_LIKELY(entry->key_.Get() == page_key_)) return FreeToPage(entry, block, address);
     const uint64_t key = entry->key_.Get();
-    if (HSHM_UNLIKELY(FreeKey::Id(key) != id_)) return Freed::kNot;
-    pages_.Return(block);
-    return FreeToSlot(entry, FreeKey::Slot(key), block);
+    if (HSHM_LIKELY(key == page_key_)) return FreeToPage(entry, block, address);
+    const uint32_t slot = FreeKey::SlotIn(key, process_key_);
+    // In Checked the marks of a page are written by its owner.
+    const bool is_listed_here = slot < 256 && (!Config::kChecked || FreeKey::Id(key) == id_);
+    if (HSHM_LIKELY(is_listed_here)) return FreeToClass(entry, slot, block, address);
+    return FreeKey::Id(key) == id_ ? FreeRun(entry, FreeKey::Slot(key), block) : Freed::kNot;
   }
   HSHM_INLINE Freed FreeToPage(PageEntry* entry, Offset block, void* address) noexcept {
     pages_.Return(block);
@@ -137,18 +143,46 @@ class HSHM_API HeapFront {
     static_cast<Atomic<uint64_t>*>(address)->store(
         local, std::memory_order_relaxed);  // relaxed: private until published
     entry->local_.Set(block);
-    const uint32_t used = entry->used_.Get() - 1;
-    entry->used_.SetRelease(used);
-    return HSHM_LIKELY(used != 0) ? Freed::kDone : Freed::kPageWaits;
+    if (HSHM_LIKELY(!entry->used_.LowerRelease())) return Freed::kDone;
+    asm("");  // the outcome is known here, and need not be computed on the other paths
+    return Freed::kPageWaits;
   }
-  HSHM_INLINE Freed FreeToSlot(PageEntry* entry, uint32_t slot, Offset block) noexcept {
-    asm("" : "+r"(entry));  // no address is formed for this on the path of all other frees
-    // A second free of a run is found: it has no key. A branch would often be mispredicted.
-    (slot >= Config::kFirstRunSlot ? &entry->key_ : &no_key_)->Set(0);
+  /** What the slot has no room for goes home if its page is no span. Of longer blocks the slot
+   * keeps those that were freed last, which are the ones in the cache. */
+  HSHM_INLINE Freed FreeToClass(PageEntry* entry, uint32_t slot, Offset block,
+                                void* address) noexcept {
+    if (HSHM_UNLIKELY(static_cast<int32_t>(--room_[slot]) < 0)) {
+      return FreeToFullClass(entry, slot, block, address);
+    }
+    pages_.Return(block);
+    ListFreed(slot, block, address);
+    return Freed::kDone;
+  }
+  HSHM_INLINE Freed FreeToFullClass(PageEntry* entry, uint32_t slot, Offset block,
+                                    void* address) noexcept {
+    asm("" : "+r"(entry) : : "memory");  // nothing is kept for this on the path of other frees
+    const bool is_own = FreeKey::Id(entry->key_.Get()) == id_;
+    if (is_own && slot >= Config::kFirstWideSlot) {
+      pages_.Return(block);
+      ListFreed(slot, block, address);
+      return Freed::kPageWaits;
+    }
+    ++room_[slot];
+    return is_own ? FreeToPage(entry, block, address) : Freed::kNot;
+  }
+  HSHM_INLINE void ListFreed(uint32_t slot, Offset block, void* address) noexcept {
     OwnedWord<uint64_t>& list = record_->free_[slot];
-    pages_.SetLink(block, list.Get());
+    static_cast<Atomic<uint64_t>*>(address)->store(
+        list.Get(), std::memory_order_relaxed);  // relaxed: private until published
     list.Set(block);
-    if (HSHM_LIKELY(--room_[slot] >= 0)) return Freed::kDone;
+  }
+  /** A run of this heap. */
+  HSHM_INLINE Freed FreeRun(PageEntry* entry, uint32_t slot, Offset block) noexcept {
+    asm("" : "+r"(entry));  // no address is formed for this on the path of all other frees
+    pages_.Return(block);
+    entry->key_.Set(0);  // so that a second free is found
+    ListFreed(slot, block, AddressOf(block));
+    if (HSHM_LIKELY(static_cast<int32_t>(--room_[slot]) >= 0)) return Freed::kDone;
     asm("");  // the outcome is known here, and need not be computed on the other paths
     return Freed::kPageWaits;
   }
@@ -157,7 +191,7 @@ class HSHM_API HeapFront {
     asm("" : "+r"(entry));  // no address is formed for this on the path of all other frees
     pages_.SetLink(block, 0);
     entry->local_.Set(block);
-    entry->used_.SetRelease(entry->used_.Get() - 1);
+    entry->used_.LowerRelease();
     return (entry->shape_.Get() & kInHand) != 0 ? Freed::kDone : Freed::kPageWaits;
   }
 
@@ -166,19 +200,16 @@ class HSHM_API HeapFront {
   Offset data_end_ = 0;
   uint64_t page_key_ = FreeKey::Make(kFreePage);  // of its pages whose blocks go to no mixed slot
   HeapId id_ = kFreePage;                         // the same: no word is kept for the rarer test
-  /** Of each class the page in hand: below the mixed slots its list has blocks of that page, or of
-   * another heap's. */
+  uint64_t process_key_ = 0;                      // FreeKey::OfProcess
+  /** Of each class the page in hand: below the mixed slots its list has blocks of that page. */
   PageEntry* in_hand_[Config::kClassCount] = {};
-  /** Of each mixed slot the blocks that its list may get before it gives some back. */
-  int32_t room_[Config::kSlotCount] = {};
+  /** Of each mixed slot the blocks that its list may get, which is seldom negative; of the others
+   * nothing. Unsigned, for it may wrap. */
+  uint32_t room_[Config::kSlotCount] = {};
 
  private:
   /** With fewer blocks the pages of the class are asked in turn: one may have gathered more. */
   static constexpr uint32_t kWorthRefilling = 8;
-
-  OwnedWord<uint64_t> no_key_;  // for FreeToSlot
-  /** Of small pages only. */
-  static constexpr bool kIsTableMixed = Config::kFirstMixedSlot <= ClassOf(kTableBytes);
 
   ClassTable class_of_ = kClassTable;  // near the rest: one address less to form
 

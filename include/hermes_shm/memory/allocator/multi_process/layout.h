@@ -45,10 +45,12 @@ struct HSHM_API PageConfig {
   static constexpr uint64_t kMaxClassBytes = kPageBytes;
   static constexpr uint32_t kClassCount = ClassOf(kMaxClassBytes) + 1;
   /** Class slots of a heap: of each class one, and one for the runs of each small number of pages.
-   * From the first mixed one on a free goes to the slot at once, whose list is of many pages: all
-   * wide pages are of such. */
-  static constexpr uint32_t kFirstMixedSlot =
-      ClassOf(kMaxNarrowBytes < kTableBytes ? kMaxNarrowBytes : kTableBytes) + 1;
+   * From the first mixed one on a free goes to the slot at once, whose list is of many pages, also
+   * of those of the process's other heaps. Smaller blocks share cache lines with those of their
+   * owner: whoever freed them does not use them again, or two threads would write to one line for
+   * ever. */
+  static constexpr uint32_t kFirstMixedSlot = ClassOf(128);
+  static constexpr uint32_t kFirstWideSlot = ClassOf(kMaxNarrowBytes) + 1;
   static constexpr uint32_t kFirstRunSlot = kClassCount;
   static constexpr uint32_t kMaxSlotRunPages = 16;
   static constexpr uint32_t kSlotCount = kFirstRunSlot + kMaxSlotRunPages;
@@ -68,6 +70,7 @@ struct HSHM_API PageConfig {
   /** Runs of remote frees that a heap may have waiting, a power of two. A sleeper keeps as many
    * pages of others in use; a thread that frees blocks of 32 sizes needs as many and some more. */
   static constexpr uint32_t kPendingRuns = kShift >= 16 ? 64 : 8;
+  static_assert(kSlotCount <= 256);  // a byte of a FreeKey
 };
 using LargePages = PageConfig<16>;  // 64 KiB, what applications use
 using SmallPages = PageConfig<12>;  // 4 KiB, for crash tests on small regions
@@ -91,6 +94,20 @@ class HSHM_API OwnedWord {
     std::atomic_signal_fence(std::memory_order_seq_cst);  // pairs with the kernel's word of a death
     word_.store(value, std::memory_order_relaxed);        // relaxed: program order is enough
     std::atomic_signal_fence(std::memory_order_seq_cst);  // pairs with the kernel's word of a death
+  }
+  /** SetRelease of one less, by the one writer: one instruction where the compiler makes three.
+   * @return whether 0 is left */
+  HSHM_INLINE bool LowerRelease() {
+#if defined(__x86_64__) && HSHM_IS_HOST && !HSHM_THREAD_SANITIZER
+    static_assert(sizeof(T) == 4);
+    bool is_zero;
+    asm volatile("subl $1, %0" : "+m"(word_), "=@ccz"(is_zero) : : "memory");
+    return is_zero;
+#else
+    const T lower = Get() - 1;
+    SetRelease(lower);
+    return lower == 0;
+#endif
   }
   HSHM_INLINE T GetAcquire() const {
     return word_.load(std::memory_order_acquire);  // pairs with SetRelease
@@ -119,14 +136,26 @@ constexpr uint32_t SlotOf(HeapId id) { return id >> 20; }
 
 /**
  * Says to the thread that frees whose a page is and where its blocks go, without a look at the head
- * of its span: {mixed slot:32, heap id:32}, and slot 0 when they go to the page's own list. Each
- * page in which a block may begin has it before the first block is out. It is a copy, and who opens
- * a page finds 0. Whose page it is and where its blocks go only the owner's thread reads from it;
- * others ask of a run just whether it has a key at all, which a run that is free has not.
+ * of its span: {process slot + 1:24, mixed slot:8, heap id:32}. Slot and process are 0 when the
+ * blocks go to the page's own list; of a run, which goes to a slot of its heap alone, the process
+ * is 0. Each page in which a block may begin has it before the first block is out. It is a copy,
+ * and who opens a page finds 0. Who has a block of a class in hand may read it, whatever heap the
+ * page is of: it changes only when another heap adopts the page, and both keys are right then. Of a
+ * run others than the owner ask just whether it has a key at all, which a run that is free has not.
  */
 struct FreeKey {
   static constexpr uint64_t Make(HeapId id, uint32_t slot = 0) { return uint64_t{slot} << 32 | id; }
-  static constexpr uint32_t Slot(uint64_t key) { return static_cast<uint32_t>(key >> 32); }
+  /** Of a class with a mixed slot: any heap of the process may list its blocks. */
+  static constexpr uint64_t MakeMixed(HeapId id, uint32_t slot) {
+    return OfProcess(SlotOf(id)) | Make(id, slot);
+  }
+  /** What the keys of all classes with a mixed slot of a process have in common. */
+  static constexpr uint64_t OfProcess(uint32_t process) { return (uint64_t{process} + 1) << 40; }
+  /** The slot, if the key is of a class with a mixed slot of that process; or 256 and more. */
+  static HSHM_INLINE uint32_t SlotIn(uint64_t key, uint64_t of_process) {
+    return static_cast<uint32_t>((key ^ of_process) >> 32);
+  }
+  static constexpr uint32_t Slot(uint64_t key) { return key >> 32 & 0xff; }
   static constexpr HeapId Id(uint64_t key) { return static_cast<HeapId>(key); }
 };
 
@@ -220,14 +249,15 @@ struct RunWord {
 /** The shared part of a thread's heap; several to a page of kind kKindHeaps. */
 template <typename Config>
 struct HSHM_API HeapRecord {
-  OwnedWord<HeapId> id_;  // [init] 0: the record is unused
-  Mutex lock_;            // [any]  the heap's slow path, or a taker
-  uint64_t reserved_[7];
+  /** [owner] Class slots: first free block. All are of one page below kFirstMixedSlot. The first
+   * member, so that one instruction forms the address of a slot. */
+  OwnedWord<uint64_t> free_[Config::kSlotCount];
   /** [owner] RunWords. A run of another process's page is taken out under lock_ only: who deletes
    * the page posts it before. */
   OwnedWord<uint64_t> pending_[Config::kPendingRuns];
-  /** [owner] Class slots: first free block. All are of one page below kFirstMixedSlot. */
-  OwnedWord<uint64_t> free_[Config::kSlotCount];
+  OwnedWord<HeapId> id_;  // [init] 0: the record is unused
+  Mutex lock_;            // [any]  the heap's slow path, or a taker
+  uint64_t reserved_[7];
 };
 static_assert(std::is_standard_layout_v<HeapRecord<LargePages>>);
 static_assert(sizeof(HeapRecord<LargePages>) == 64 + 512 + 768);
@@ -246,7 +276,7 @@ struct HeadWord {
   static constexpr uint32_t Granules(uint32_t word) { return (word >> 16) + 1; }
 };
 
-inline constexpr uint32_t kMultiProcessLayoutVersion = 4;
+inline constexpr uint32_t kMultiProcessLayoutVersion = 5;
 inline constexpr uint32_t kMaxGranules = 1u << 16;
 
 /** The allocator's own header. */

@@ -97,10 +97,6 @@ class HSHM_API PageTable {
     using Run = RunWord<Config>;
     PushChain(Run::Page(run), Run::Head(run), Run::Tail(run), Run::Count(run));
   }
-  /** Whoever acts for the heap: pushes a class slot's list of another heap's page.
-   * @return false when the list is of the heap's own page, or empty */
-  bool PushForeign(OwnedWord<uint64_t>* slot, HeapId heap) const;
-
   /** Owner: moves all pushed blocks to local_. Repeatable. */
   void Drain(uint32_t page) const;
 
@@ -127,6 +123,8 @@ class HSHM_API PageTable {
     entry->used_.Set(entry->carved_.Get() + 1);
     return first;
   }
+  /** The same of its first blocks, `most` of them at most. @return how many */
+  uint32_t TakeSomeLocal(PageEntry* entry, OwnedWord<uint64_t>* slot, uint32_t most) const;
 
   /** The next of a class slot's list, off the paths that count. Stops with Corruption when the link
    * leads out of the region. */
@@ -137,6 +135,8 @@ class HSHM_API PageTable {
     }
     return next;
   }
+  /** Ends a class slot's list before that block, if it is there. */
+  void EndListAt(OwnedWord<uint64_t>* slot, Offset end) const;
   /** Whoever acts for the heap: pushes each block that a mixed slot lists onto its own page.
    * Repeatable; a death in it loses the block in its hands. */
   void PushMixed(OwnedWord<uint64_t>* slot) const;
@@ -270,6 +270,12 @@ class HSHM_API PageTable {
 
   // ---- pages and spans -----------------------------------------------------------------------
 
+  /** What the key of a page of such a shape is. */
+  static constexpr uint64_t KeyOf(uint32_t shape, HeapId id) {
+    const uint32_t slot = ClassOfShape(shape);
+    if (slot < Config::kFirstMixedSlot) return FreeKey::Make(id);
+    return KindOf(shape) == kKindClass ? FreeKey::MakeMixed(id, slot) : FreeKey::Make(id, slot);
+  }
   /** Owner: frees of blocks of this span find it from here on, by the slot that shape_ names. */
   void SetKeys(uint32_t head, HeapId id) const;
   /** Owner, the page is to be let go: no free finds it by its key. */

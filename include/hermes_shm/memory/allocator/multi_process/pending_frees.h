@@ -11,10 +11,6 @@ namespace hshm::ipc::multi_process {
 
 /** Bytes that a run of remote frees keeps from their owner, at most. */
 inline constexpr uint64_t kRunBytes = 16 * 1024;
-/** Smaller blocks share cache lines with those of their owner: whoever freed them does not use them
- * again, or two threads would write to one line for ever. */
-inline constexpr uint64_t kMinTakenBackBytes = 128;
-
 /** What remote frees must know of a size class. */
 struct RunRule {
   uint32_t inverse_;    // units * inverse_ < inverse_, modulo 2^32: a block begins there
@@ -33,8 +29,8 @@ inline constexpr auto kRunRules = [] {
     rules[c].inverse_ = ~uint32_t{0} / static_cast<uint32_t>(bytes / RunWord<Config>::kUnit) + 1;
     rules[c].max_blocks_ =
         static_cast<uint8_t>(std::min<uint64_t>(kRunBytes / bytes, RunWord<Config>::kMaxBlocks));
-    // In Checked the marks of a page are written by its owner.
-    rules[c].may_return_ = !Config::kChecked && bytes >= kMinTakenBackBytes;
+    // As a mixed slot may list what another heap of the process owns, but not in Checked.
+    rules[c].may_return_ = !Config::kChecked && c >= Config::kFirstMixedSlot;
   }
   return rules;
 }();
@@ -70,31 +66,36 @@ class HSHM_API PendingFrees {
   /** Before any other call: where the runs are. */
   void Use(Record* record) noexcept { record_ = record; }
 
-  /** A free of a block that does not lie in a page of this heap. False, and nothing happened, when
-   * its kind does not wait. Stops with InvalidFree where no block begins. */
-  HSHM_INLINE bool Add(Offset block) noexcept {
+  /** A free of a block that does not lie in a page of this heap, when blocks of that page wait
+   * already, and not too many; else false, and nothing happened. Stops with InvalidFree where no
+   * block begins. */
+  HSHM_INLINE bool TryExtend(Offset block) noexcept {
+    const uint32_t page = PageTable<Config>::PageOf(block);
+    const uint32_t place = PlaceOf(page);
+    OwnedWord<uint64_t>& word = record_->pending_[place];
+    const uint64_t run = word.Get();
+    // While blocks of the page wait, its class is what it was.
+    const RunRule& rule = kRunRules<Config>[class_at_[place]];
+    if (Run::Page(run) != page || Run::Count(run) >= rule.max_blocks_) return false;
+    Return(rule, block);
+    pages_.SetLink(block, Run::Head(run));
+    word.SetRelease(Run::Longer(run, block));  // commit; pairs with PostNamed
+    return true;
+  }
+
+  /** When TryExtend has said no: the first block of a run. False, and nothing happened, when its
+   * kind does not wait. */
+  bool Begin(Offset block) noexcept {
+    const uint32_t place = PlaceOf(PageTable<Config>::PageOf(block));
     const PageEntry* entry = pages_.EntryOf(block);
     const uint32_t shape = entry->shape_.Get();
     if (entry->owner_.Get() <= kSpanInterior || KindOf(shape) != kKindClass) return false;
     const uint32_t size_class = ClassOfShape(shape);
     const RunRule& rule = kRunRules<Config>[size_class];
     if (rule.max_blocks_ == 0) return false;
-    pages_.ReturnFromAfar(block);
-    const auto unit = static_cast<uint32_t>(block % Config::kPageBytes / Run::kUnit);
-    if (HSHM_UNLIKELY(block % Run::kUnit != 0 || unit * rule.inverse_ > rule.inverse_ - 1)) {
-      defect::InvalidFree("Free", block);
-    }
-    const uint32_t page = PageTable<Config>::PageOf(block);
-    const uint32_t place = PlaceOf(page);
-    OwnedWord<uint64_t>& word = record_->pending_[place];
-    const uint64_t run = word.Get();
-    if (HSHM_LIKELY(Run::Page(run) == page && Run::Count(run) < rule.max_blocks_)) {
-      pages_.SetLink(block, Run::Head(run));
-      word.SetRelease(Run::Longer(run, block));  // commit; pairs with PostNamed
-      return true;
-    }
+    Return(rule, block);
     last_place_[size_class] = static_cast<uint8_t>(place);
-    Begin(&word, block);
+    BeginAt(place, size_class, block);
     return true;
   }
 
@@ -120,7 +121,7 @@ class HSHM_API PendingFrees {
   template <typename Visit>
   static void ForEach(const Record& record, Visit visit) noexcept {
     for (const OwnedWord<uint64_t>& word : record.pending_) {
-      // pairs with Add and Replace
+      // pairs with TryExtend and Replace
       if (const uint64_t run = word.GetAcquire(); run != 0) visit(Run::Page(run), run);
     }
   }
@@ -140,9 +141,7 @@ class HSHM_API PendingFrees {
       pages.CutList(c, &record->free_[c], record->id_.Get());
     }
     for (uint32_t c = 0; c < Config::kFirstMixedSlot; ++c) {
-      if (!pages.PushForeign(&record->free_[c], record->id_.Get())) {
-        pages.Settle(&record->free_[c]);
-      }
+      pages.Settle(&record->free_[c]);
     }
     for (uint32_t c = Config::kFirstMixedSlot; c < Config::kSlotCount; ++c) {
       pages.PushMixed(&record->free_[c]);
@@ -158,7 +157,7 @@ class HSHM_API PendingFrees {
   static void PostNamed(const PageTable<Config>& pages, Record* record,
                         IsDeleted is_deleted) noexcept {
     for (OwnedWord<uint64_t>& word : record->pending_) {
-      const uint64_t run = word.GetAcquire();  // pairs with Add and Replace
+      const uint64_t run = word.GetAcquire();  // pairs with TryExtend and Replace
       if (run != 0 && is_deleted(Run::Page(run))) Take(pages, &word);
     }
   }
@@ -182,25 +181,35 @@ class HSHM_API PendingFrees {
   }
   void Post(OwnedWord<uint64_t>* word) noexcept { Take(pages_, word); }
 
+  /** Stops unless a block of the class may begin there. */
+  HSHM_INLINE void Return(const RunRule& rule, Offset block) const noexcept {
+    pages_.ReturnFromAfar(block);
+    const auto unit = static_cast<uint32_t>(block % Config::kPageBytes / Run::kUnit);
+    if (HSHM_UNLIKELY(block % Run::kUnit != 0 || unit * rule.inverse_ > rule.inverse_ - 1)) {
+      defect::InvalidFree("Free", block);
+    }
+  }
   /** The place is empty, has a run that is long enough, or one of another page. */
-  void Begin(OwnedWord<uint64_t>* word, Offset block) noexcept {
+  void BeginAt(uint32_t place, uint32_t size_class, Offset block) noexcept {
+    OwnedWord<uint64_t>& word = record_->pending_[place];
     pages_.SetLink(block, 0);  // so that the run, taken back, is a list
-    const uint64_t run = word->Get();
+    const uint64_t run = word.Get();
     if (run == 0 || IsOfThisProcess(run)) {
       // Only this process deletes its pages, and not while a thread of it is in a call.
-      Replace(word, run, block);
+      Replace(place, run, size_class, block);
       return;
     }
     if (HSHM_UNLIKELY(!record_->lock_.TakeFree(identity_))) {
       pages_.Push(PageTable<Config>::PageOf(block), block);  // a free never waits
       return;
     }
-    Replace(word, word->Get(), block);
+    Replace(place, word.Get(), size_class, block);
     record_->lock_.Unlock(identity_);
   }
   /** One store takes the run out and puts the block in: a death after it loses the run alone. */
-  void Replace(OwnedWord<uint64_t>* word, uint64_t run, Offset block) noexcept {
-    word->SetRelease(Run::Make(block));  // commit; pairs with PostNamed
+  void Replace(uint32_t place, uint64_t run, uint32_t size_class, Offset block) noexcept {
+    class_at_[place] = static_cast<uint8_t>(size_class);
+    record_->pending_[place].SetRelease(Run::Make(block));  // commit; pairs with PostNamed
     if (run != 0) pages_.Push(run);
   }
 
@@ -208,6 +217,7 @@ class HSHM_API PendingFrees {
   Record* record_ = nullptr;
   LockIdentity identity_;
   uint32_t slot_;                                          // of this process
+  std::array<uint8_t, Config::kPendingRuns> class_at_{};   // of a run that waits: its blocks'
   std::array<uint8_t, Config::kClassCount> last_place_{};  // a hint: where a run of the class is
 };
 

@@ -156,6 +156,9 @@ class HSHM_API ProcessBlock {
 
   void RequireAlone();
   void FlushIdleHeaps() noexcept;
+  void SettleIdleHeaps() noexcept;
+  template <typename Visit>
+  void ForEachIdleHeap(Visit visit) noexcept;
   BuddyEngine Engine() noexcept;
   HeapId NewHeapId() noexcept;
   bool HasSerials(uint32_t count) const noexcept;

@@ -82,8 +82,12 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
   Offset AllocateSlow(uint64_t size_bytes) noexcept;
   /** What is left of Free when TryFree has said so. */
   void FreeRest(Offset block, Freed freed) noexcept;
-  /** When TryFree has said no: any block, and a defect for what is none. */
+  /** Any block, and a defect for what is none. */
   Freed TryFreeAnywhere(Offset block) noexcept;
+  /** The same, of what IsPlace, when TryFree has said no. */
+  HSHM_INLINE Freed FreeElsewhere(Offset block) noexcept {
+    return HSHM_LIKELY(pending_.TryExtend(block)) ? Freed::kDone : FreeFar(block);
+  }
   /** After kPageWaits: whether FinishFree would do anything. Looks only, at what is this heap's. */
   bool HasToFinish(Offset block) const noexcept {
     const uint32_t head = pages_.HeadOf(PageTable<Config>::PageOf(block));
@@ -100,11 +104,13 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
   Offset AllocateAligned(uint64_t size_bytes, uint64_t alignment) noexcept;
   /** Zeroed. What is known to be zero is not touched: see docs/protocols.md, D. */
   Offset AllocateZeroed(uint64_t size_bytes) noexcept;
-  /** Stops with ForeignPointer unless the offset lies in the data of the region. */
+  /** Whether the offset lies in the data of the region. */
+  HSHM_INLINE bool IsPlace(Offset block) const noexcept {
+    return block - data_begin_ < data_bytes_;  // huge where it lies before
+  }
+  /** Stops with ForeignPointer if not. */
   void CheckPlace(const char* operation, Offset block) const noexcept {
-    if (block < data_begin_ || block >= data_end_) {
-      defect::ForeignPointer(operation, block, data_end_);
-    }
+    if (HSHM_UNLIKELY(!IsPlace(block))) defect::ForeignPointer(operation, block, data_end_);
   }
   /** The same before anything else than a free; Checked: unless a user has a block there. Of large
    * blocks the root says so. */
@@ -141,6 +147,7 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
   using Front::in_hand_;
   using Front::page_key_;
   using Front::pages_;
+  using Front::process_key_;
   using Front::record_;
   using Front::room_;
 
@@ -178,6 +185,7 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
     record_ = record;
     pending_.Use(record);
   }
+  Freed FreeFar(Offset block) noexcept;
   Offset AllocateClass(uint32_t size_class) noexcept;
   Offset AllocateRun(uint32_t pages, uint32_t alignment_pages) noexcept;
   Offset AllocateIdleRun(uint32_t pages) noexcept;
@@ -189,22 +197,32 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
   void AnswerPressure() noexcept;
   bool IsCutShort(const PageEntry* entry, uint32_t size_class) const noexcept;
   bool RefillFromOwned(uint32_t size_class) noexcept;
-  /** A free has used up the room of its mixed slot. */
+  /** A free has used up the room of its slot, for runs or for blocks of wide pages. */
   bool IsListTooLong(const PageEntry* entry) const noexcept {
     const uint32_t slot = ClassOfShape(entry->shape_.Get());
-    return slot >= Config::kFirstMixedSlot && room_[slot] < 0;
+    return slot >= Config::kFirstWideSlot && static_cast<int32_t>(room_[slot]) < 0;
   }
   struct RunPages {
     uint32_t listed_;
     uint32_t with_room_;
   };
   RunPages CountRunPages() const noexcept;
+  /** Free runs of i + 1 pages that their slot lists. */
+  uint32_t Listed(uint32_t i) const noexcept {
+    return static_cast<uint32_t>(run_places_[i]) - room_[Config::kFirstRunSlot + i];
+  }
   void TakeRoom(uint32_t i) noexcept;
   void MakeRoomForRuns(uint32_t slot) noexcept;
   void ResetRoom(uint32_t slot) noexcept;
   uint32_t MaxListed(uint32_t size_class) const noexcept;
   void TrimList(uint32_t slot, uint32_t kept_blocks) noexcept;
   void TrimLists() noexcept;
+  void SettleMixed(uint32_t slot) noexcept;
+  struct Home {
+    uint32_t page_;  // kNoPage: another heap's
+    bool waits_;     // FinishPage must follow
+  };
+  Home GiveHome(Offset block) noexcept;
   void SendHome(Offset block) noexcept;
   void FinishPage(uint32_t page) noexcept;
   void PutDown(PageEntry* entry, uint32_t size_class) noexcept;
@@ -264,6 +282,7 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
   uint32_t max_idle_pages_ = 0;  // of them, however few runs are in use
   uint32_t idle_turn_ = 0;       // length of the run that goes next when there are too many
   uint32_t trim_turn_ = 0;       // length - 1 of the runs of which some go home next
+  uint32_t max_listed_[Config::kClassCount] = {};  // of each mixed slot of a class, see MaxListed
   /** Of each length of runs, - 1, what its class slot's list and its room are together. */
   int32_t run_places_[Config::kMaxSlotRunPages] = {};
   uint32_t idle_lengths_ = 0;  // bit n: there are idle runs of n pages
