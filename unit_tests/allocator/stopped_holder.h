@@ -47,6 +47,14 @@ void LeaveBlocks(AllocT* alloc, const char* name) {
   alloc->SetRoot(name, list);
 }
 
+/** In the child: stops with the lock held. @return its exit status, once it goes on */
+inline int StopWith(Mutex* lock, const LockIdentity& me) {
+  if (lock->Lock(me, 1'000'000) != LockResult::kLocked) return 1;
+  raise(SIGSTOP);
+  lock->Unlock(me);
+  return 0;
+}
+
 /** A process that joins, leaves blocks under a name if one is given, takes the lock that
  * `lock_of(backend)` finds, and stops. */
 template <typename AllocT, typename LockOf>
@@ -58,11 +66,7 @@ hshm::test::ChildProcess StoppedHolder(const std::string& url, LockOf lock_of,
     auto* alloc = backend.AttachAlloc<AllocT>();
     const LockIdentity me = alloc->GetMembership().identity();
     if (left != nullptr) LeaveBlocks(alloc, left);
-    Mutex& lock = *lock_of(backend);
-    if (lock.Lock(me, 1'000'000) != LockResult::kLocked) return 1;
-    raise(SIGSTOP);
-    lock.Unlock(me);
-    return 0;
+    return StopWith(lock_of(backend), me);
   });
   child.AwaitStop();
   return child;

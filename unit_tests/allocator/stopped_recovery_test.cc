@@ -37,11 +37,7 @@ ChildProcess JoinedHolder(const std::string& url) {
     backend.shm_attach(url);
     const LockIdentity me = backend.AttachAlloc<HeapOfStopped>()->GetMembership().identity();
     raise(SIGSTOP);
-    Mutex& lock = CoreOf<multi_process::RootHeader>(backend)->lock_;
-    if (lock.Lock(me, 1'000'000) != LockResult::kLocked) return 1;
-    raise(SIGSTOP);
-    lock.Unlock(me);
-    return 0;
+    return StopWith(&CoreOf<multi_process::RootHeader>(backend)->lock_, me);
   });
   child.AwaitStop();
   return child;
