@@ -12,6 +12,7 @@
 
 #include <atomic>
 #include <csignal>
+#include <cstddef>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
@@ -20,9 +21,13 @@
 
 #include "backend/error_code.h"
 #include "hermes_shm/memory/allocator/allocator_header.h"
+#include "hermes_shm/memory/allocator/buddy/buddy_state.h"
 #include "hermes_shm/memory/allocator/buddy_allocator.h"
+#include "hermes_shm/memory/allocator/multi_process/layout.h"
 #include "hermes_shm/memory/allocator/multi_process_allocator.h"
+#include "hermes_shm/memory/allocator/scalable_page/layout.h"
 #include "hermes_shm/memory/allocator/scalable_page_allocator.h"
+#include "hermes_shm/memory/allocator/stack/layout.h"
 #include "hermes_shm/memory/allocator/stack_allocator.h"
 #include "hermes_shm/memory/backend/posix_mmap.h"
 #include "hermes_shm/memory/backend/posix_shm_mmap.h"
@@ -159,14 +164,66 @@ bool Names(const std::string& errors) {
   return false;
 }
 
-/** In an allocator's own header, whose [init] words Attach computes again. */
+/** In an allocator's own header: of its [init] words RequireInitWordsRefused demands more. */
 bool IsChanging(uint64_t bit, Offset core) { return bit / 8 >= core; }
+
+struct Bytes {
+  size_t begin_, end_;
+};
+
+/** Where in an allocator's own header its [init] words are, which Attach computes again. */
+template <typename AllocT>
+std::vector<Bytes> InitWords();
+template <>
+std::vector<Bytes> InitWords<SmallMultiProcessAllocator>() {
+  using Header = multi_process::RootHeader;
+  return {{0, offsetof(Header, lock_)},
+          {offsetof(Header, heads_offset_), offsetof(Header, pressure_)}};
+}
+template <>
+std::vector<Bytes> InitWords<SmallScalablePageAllocator>() {
+  return {{0, offsetof(scalable_page::ScalableHeader<multi_process::SmallPages>, pages_lock_)}};
+}
+template <>
+std::vector<Bytes> InitWords<BuddyAllocator>() {
+  const size_t nodes = offsetof(BuddyHeader, nodes_offset_);
+  return {{offsetof(BuddyHeader, granule_bytes_), offsetof(BuddyHeader, end_) + sizeof(uint32_t)},
+          {nodes, nodes + sizeof(uint64_t)}};
+}
+template <>
+std::vector<Bytes> InitWords<StackAllocator>() {
+  const size_t end = offsetof(StackHeader, end_);
+  return {{offsetof(StackHeader, bottom_), end + sizeof(uint64_t)}};
+}
+
+/** Each of their bits, one after the other: nobody may go on, or be stopped later. */
+template <typename AllocT>
+void RequireInitWordsRefused(const LeftBehind<AllocT>& segment) {
+  const hshm::test::Ending ending = hshm::test::RunInChild([&] {
+    for (const Bytes& words : InitWords<AllocT>()) {
+      const uint64_t begin = (segment.core_ + words.begin_) * 8;
+      const uint64_t end = (segment.core_ + words.end_) * 8;
+      for (uint64_t bit = begin; bit < end; ++bit) {
+        segment.Restore();
+        segment.Flip(bit);
+        const ErrorCode code = CodeOf(Use<AllocT>);
+        if (code == ErrorCode::kCorrupt || code == ErrorCode::kVersionMismatch) continue;
+        std::fprintf(stderr, "not refused: %s\n", NameOfBit(bit, segment.core_).c_str());
+        _exit(1);
+      }
+    }
+    _exit(0);
+  });
+  INFO(ending.errors_);
+  REQUIRE(ending.status_ == 0);
+}
 
 /** The file has first_bytes at first, and grows to kBytes. */
 template <typename AllocT>
 void FlipEachBit(const char* name, size_t first_bytes = kBytes) {
   const SegmentDirectory directory;
   const LeftBehind<AllocT> segment(directory, first_bytes);
+  RequireInitWordsRefused(segment);
   std::vector<uint64_t> bits = segment.Bits();
   const uint64_t every = hshm::test::TimesOf(16, 1);
   const uint64_t first = hshm::test::PrintedSeed(name) % every;
