@@ -2,6 +2,7 @@
 #include <sys/resource.h>
 
 #include <csignal>
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -138,6 +139,49 @@ TEST_CASE("A heap whose lock has a stopped holder keeps its idle runs, and waits
   while (runs.size() < idle.size()) REQUIRE(allocate());
   REQUIRE(std::set<Offset>(runs.begin(), runs.end()) == idle);
   REQUIRE(alloc.Check());
+}
+
+/** Blocks of many classes, three pages of each, are freed but for what class slots list: of two
+ * pages of a class the last block. */
+void ListLastBlocks(HeapOfStopped* alloc) {
+  using multi_process::ClassBytes;
+  using Config = multi_process::LargePages;
+  const uint32_t end = multi_process::ClassOf(Config::kMaxNarrowBytes) + 1;
+  for (uint32_t size_class = multi_process::ClassOf(1100); size_class < end; ++size_class) {
+    const uint64_t bytes = ClassBytes(size_class);
+    std::map<uint64_t, std::vector<Offset>> by_page;
+    for (uint64_t i = 0; i < 3 * (Config::kPageBytes / bytes); ++i) {
+      const Offset block = alloc->AllocateOffset(HSHM_DEFAULT_MEM_CTX, bytes).load();
+      by_page[block / Config::kPageBytes].push_back(block);
+    }
+    for (size_t round = 0; round < 2; ++round) {
+      for (auto& [page, blocks] : by_page) {
+        while (!blocks.empty()) {
+          alloc->FreeOffset(HSHM_DEFAULT_MEM_CTX, OffsetPtr<>(blocks.back()));
+          blocks.pop_back();
+          if (round == 0) break;
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("A thread that ends while its heap's lock has a stopped holder waits once") {
+  Heap<HeapOfStopped> heap;
+  ListLastBlocks(heap.alloc_);
+  ChildProcess holder = StoppedHolder<HeapOfStopped>(
+      heap.segment_.url(), [](PosixShmMmap& backend) { return HeapLockOf(0, backend); });
+  {
+    const FastClock fast;
+    const uint64_t start_us = MonotonicUs();
+    heap.alloc_->FreeTls(MemContext());
+    const uint64_t waited_us = MonotonicUs() - start_us;
+    REQUIRE(waited_us >= 30'000'000);
+    REQUIRE(waited_us < 45'000'000);
+  }
+  REQUIRE(Continue(&holder) == 0);
+  REQUIRE_FALSE(heap.alloc_->Allocate<char>(HSHM_DEFAULT_MEM_CTX, 5000).IsNull());
+  REQUIRE(heap.alloc_->Check());
 }
 
 TEST_CASE("A region in which a stopped process makes an allocator is HolderStopped for others") {

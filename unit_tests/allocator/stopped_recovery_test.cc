@@ -49,7 +49,7 @@ TEST_CASE("Recovery that a stopped holder of the root keeps waiting is a no, and
   PosixShmMmap other;
   other.shm_attach(heap.segment_.url());
   auto* leaving = other.AttachAlloc<HeapOfStopped>();
-  const OffsetPtr<> kept = leaving->AllocateOffset(HSHM_DEFAULT_MEM_CTX, 200'000);
+  REQUIRE_FALSE(leaving->AllocateOffset(HSHM_DEFAULT_MEM_CTX, 200'000).IsNull());
   ChildProcess holder = JoinedHolder(heap.segment_.url());
   LeaveDead(heap.segment_.url(), OnDeath::kKeepLive);
   const uint32_t dead = leaving->GetMembership().slot() + 2;
@@ -62,13 +62,13 @@ TEST_CASE("Recovery that a stopped holder of the root keeps waiting is a no, and
     REQUIRE(alloc.Recover() == 0);
     REQUIRE_FALSE(alloc.Reclaim(dead, generation));
     REQUIRE(alloc.GetCurrentlyAllocatedSize() == 0);
-    leaving->shm_detach();  // nothing of its can be deleted now: it is as after a death
+    leaving->shm_detach();  // nothing of its can be deleted now
   }
   REQUIRE(Continue(&holder) == 0);
   REQUIRE(alloc.GetCurrentlyAllocatedSize() >= held);
   alloc.Recover();
-  alloc.FreeOffset(HSHM_DEFAULT_MEM_CTX, kept);
   alloc.Free(HSHM_DEFAULT_MEM_CTX, alloc.FindRoot<char>("theirs"));
+  REQUIRE(alloc.GetCurrentlyAllocatedSize() == 0);
   REQUIRE(alloc.Check());
 }
 
@@ -103,10 +103,11 @@ TEST_CASE("A forked child that a stopped holder kept from joining takes no dead 
   REQUIRE(alloc.Check());
 }
 
-TEST_CASE("What a heap with a stopped holder may still name is adopted, not deleted") {
+TEST_CASE("What a heap with a stopped holder may still name is deleted when it goes on") {
   Heap<HeapOfStopped> heap;
   HeapOfStopped& alloc = *heap.alloc_;
   ChildProcess holder = StoppedHolder<HeapOfStopped>(heap.segment_.url(), HeapLock, "held");
+  const size_t before = alloc.GetCurrentlyAllocatedSize();
   const bool by_death = GENERATE(true, false);
   const FastClock fast;
   if (by_death) {
@@ -120,10 +121,29 @@ TEST_CASE("What a heap with a stopped holder may still name is adopted, not dele
     leaving->shm_detach();
     alloc.Recover();
   }
-  const auto theirs = alloc.FindRoot<char>("theirs");
-  REQUIRE(alloc.GetCurrentlyAllocatedSize() >= 100'000);
-  alloc.Free(HSHM_DEFAULT_MEM_CTX, theirs);  // a live block still
+  REQUIRE(alloc.GetCurrentlyAllocatedSize() >= before + 100'000);
+  REQUIRE_FALSE(alloc.FindRoot<char>("theirs").IsNull());
+  REQUIRE(alloc.Check());
   REQUIRE(Continue(&holder) == 0);
+  alloc.Recover();
+  REQUIRE(alloc.GetCurrentlyAllocatedSize() == before);
+  REQUIRE(alloc.FindRoot<char>("theirs").IsNull());
+  REQUIRE(alloc.Check());
+}
+
+TEST_CASE(
+    "Blocks that were to be deleted and could not be are deleted by who joins in their slot") {
+  Heap<HeapOfStopped> heap;
+  HeapOfStopped& alloc = *heap.alloc_;
+  ChildProcess holder = StoppedHolder<HeapOfStopped>(heap.segment_.url(), HeapLock);
+  LeaveDead(heap.segment_.url(), OnDeath::kReclaim);
+  REQUIRE(alloc.Recover() == 1);
+  REQUIRE(Continue(&holder) == 0);
+  PosixShmMmap next;
+  next.shm_attach(heap.segment_.url());
+  const Membership other(next.region());  // in the slot of who has gone on; sweeps nothing
+  REQUIRE(next.AttachAlloc<HeapOfStopped>()->GetMembership().slot() == 2);
+  REQUIRE(alloc.GetCurrentlyAllocatedSize() == 0);
   REQUIRE(alloc.Check());
 }
 
@@ -187,9 +207,13 @@ TEST_CASE("Who deletes blocks beside a heap with a stopped holder is soon done w
   CHECK(took_us >= 100'000);  // a thread that has only lost the processor goes on meanwhile
   CHECK(took_us < 2'000'000);
   CHECK(longest_us < 2'000'000);
+  const uint64_t again_us = MonotonicUs();
+  for (int i = 0; by_death && i < 20; ++i) CHECK(deleting->Recover() == 1);
+  CHECK(MonotonicUs() - again_us < 2'000'000);  // it has waited once
   REQUIRE(Continue(&holder) == 0);
   heap.alloc_->Recover();
-  if (!by_death) heap.alloc_->FreeOffset(HSHM_DEFAULT_MEM_CTX, kept);  // a live block still
+  const size_t left = by_death ? heap.alloc_->GetUsableSize(kept) : 0;
+  REQUIRE(heap.alloc_->GetCurrentlyAllocatedSize() == left);
   REQUIRE(heap.alloc_->Check());
 }
 

@@ -55,7 +55,7 @@ HeapWalk::HeapWalk(const Region& region)
       WalkUnit(first, root_.FirstPageOf(covered));
     } else if (HeadWord::KindOf(word) == HeadWord::kExtension) {
       Complain("what a large block was to grow by is kept", granule);
-    } else {
+    } else if (!HeadWord::IsFreed(word)) {
       const uint32_t pages = root_.FirstPageOf(covered) - first;
       live_.push_back({Pages::OffsetOf(first), pages * Config::kPageBytes, first, pages});
       live_pages_ += pages;
@@ -264,6 +264,18 @@ std::string HeadField(const Region& region, uint64_t offset) {
   return is_extension ? "head word of an extension" : "head word";
 }
 
+/** Of a block that somebody has. */
+std::string KeyComplaintOf(const Root& root, uint64_t offset) {
+  const uint64_t key = root.pages().EntryOf(offset)->key_.Get();
+  const PageEntry* head = root.pages().Entry(root.pages().HeadOf(Pages::PageOf(offset)));
+  if (head->owner_.Get() == multi_process::kFreePage) return {};  // a large block
+  const bool is_of_class = KindOf(head->shape_.Get()) == PageKind::kKindClass;
+  const bool was_adopted = (head->shape_.Get() & multi_process::kAdopted) != 0;
+  if (key == 0) return is_of_class && was_adopted ? "" : "a live block's page has no key";
+  const bool is_owners = multi_process::FreeKey::Id(key) == head->owner_.Get();
+  return is_of_class && !is_owners ? "a live block's page has the key of another heap" : "";
+}
+
 }  // namespace
 
 std::string KeyComplaint(const Region& region, const std::vector<uint64_t>& offsets) {
@@ -282,11 +294,8 @@ std::string KeyComplaint(const Region& region, const std::vector<uint64_t>& offs
     }
   });
   for (const uint64_t offset : offsets) {
-    const PageEntry* entry = root.pages().EntryOf(offset);
-    const bool is_large = entry->owner_.Get() == multi_process::kFreePage;
-    if (!is_large && entry->key_.Get() == 0) {
-      complaint = "a live block's page has no key, at offset " + std::to_string(offset);
-    }
+    const std::string fault = KeyComplaintOf(root, offset);
+    if (!fault.empty()) complaint = fault + ", at offset " + std::to_string(offset);
   }
   return complaint;
 }

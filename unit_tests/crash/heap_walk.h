@@ -75,8 +75,8 @@ class HeapWalk {
 /**
  * What the keys of a region say that they must not, "" when all is well. Holds at every
  * instruction: a run that a class slot lists has no key, or a second free of it would not be found;
- * a page of which `offset` is a user's block has one. Lists that are cut are followed as far as
- * they go.
+ * a page of which one of `offsets` is a user's block has one, and if it is of a class, its owner's,
+ * or none while it is adopted. Lists that are cut are followed as far as they go.
  */
 std::string KeyComplaint(const Region& region, const std::vector<uint64_t>& offsets);
 

@@ -205,6 +205,31 @@ TEST_CASE("A death anywhere in a large block's life loses one block at most", "[
   CHECK(campaign.StoresTo("head word") > 0);
 }
 
+TEST_CASE("A death anywhere in frees of large blocks without the root, and after, loses none",
+          "[crash]") {
+  Campaign campaign("frees without the root");
+  campaign.RunMany(
+      6,
+      [](World& world) {
+        world.Init(SmallUnits());
+        const uint32_t other = world.Attach(SmallUnits());
+        const uint32_t third = world.Attach(SmallUnits());
+        for (const uint32_t actor : {0u, other, third}) {
+          world.Allocate(actor, 33000 + world.Random(8000));
+        }
+        world.Trace(true);
+        for (uint32_t i = 1 + world.Random(2); i > 0; --i) world.FreeWithoutRoot(world.Random(2));
+        if (world.Random(2) == 0) world.Kill(1);
+        world.Allocate(0, 33000);  // the next who has the root gives them back
+        world.FreeWithoutRoot(0);
+        world.Recover(0);
+      },
+      2);
+  campaign.Report();
+  CHECK(campaign.violations() == 0);
+  CHECK(campaign.StoresTo("head word") > 0);
+}
+
 TEST_CASE("A death anywhere in a large block's growth leaves no byte of it without memory",
           "[crash]") {
   Campaign campaign("growing large blocks");

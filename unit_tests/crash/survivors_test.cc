@@ -313,6 +313,47 @@ void RunsLetGo(World& world, bool is_traced) {
 /** Who deletes its blocks takes every heap's lock for a moment, also that of the dead. */
 void LeaveAndDelete(World& world) { world.Detach(2, multi_process::DetachMode::kDelete); }
 
+/** The victim adopts what the third process left: blocks that class slots of all heaps list. */
+void Inherit(World& world, bool is_traced) {
+  if (!is_traced) {
+    world.Init();
+    world.Attach();
+    const uint32_t owner = world.Attach();
+    for (uint32_t i = 0; i < 16; ++i) world.Allocate(owner, 113 + world.Random(600));
+    world.Kill(2);
+    return;
+  }
+  world.Recover(Victim(world));
+}
+
+/** The next process of that third one's slot frees what it can find, while the adopter's waits for
+ * the root. What it lists is of its own pages, for it dies, too. */
+void FreeAsHeir(World& world) {
+  const uint32_t actor = world.Attach();
+  HSHM_CHECK(actor != World::kMain);
+  const uint32_t heir = world.actors()[actor].handle_;
+  HSHM_CHECK(world.handle(heir)->GetMembership().slot() == 2);
+  for (uint32_t i = 0; i < 12 && !world.blocks().empty(); ++i) world.Free(actor, 0);
+  HSHM_CHECK(world.handle(heir)->Check());
+  world.Kill(heir);
+}
+
+/** All of whose blocks but a few others have freed: its pages are takers', or go with it. */
+void LeaveAndDeleteOwn(World& world, bool is_traced) {
+  if (!is_traced) {
+    world.Init();
+    world.Attach();
+    world.Attach();
+    const uint32_t size_bytes = 65 + world.Random(400);
+    for (uint32_t i = 0; i < 60; ++i) world.Allocate(Victim(world), size_bytes);
+    for (uint32_t i = 60; i-- > 4;) world.Free(0, i);
+    world.Trim(0);  // posts them
+    return;
+  }
+  world.Detach(kVictim, multi_process::DetachMode::kDelete);
+  world.LoseUncertain();
+}
+
 /** Large blocks of everybody, made longer by the victim while others take and free theirs. */
 void GrowLargeBlocks(World& world, bool is_traced) {
   constexpr uint32_t kUnitBytes = 32 * 1024;
@@ -377,6 +418,24 @@ TEST_CASE("A span that was being changed in a death loses no page to who takes i
   let_go.Run(1, 1000, RunsLetGo);
   CHECK(let_go.violations() == 0);
   CHECK(let_go.interruptions() >= 60);
+}
+
+TEST_CASE("Who dies in an adoption leaves no block that another process takes for its own",
+          "[crash]") {
+  Interrupter inheriting("death in adopting, and two successors", Fate::kIsSucceeded, kRegionBytes,
+                         FreeAsHeir);
+  inheriting.Run(1, 1000, Inherit);
+  CHECK(inheriting.violations() == 0);
+  CHECK(inheriting.interruptions() >= 60);
+}
+
+TEST_CASE("A page that was being deleted in a death stops nobody who takes it before the sweep",
+          "[crash]") {
+  Interrupter deleting("death in deleting, and a successor", Fate::kIsSucceeded, kRegionBytes,
+                       [](World&) {});
+  deleting.Run(1, 1000, LeaveAndDeleteOwn);
+  CHECK(deleting.violations() == 0);
+  CHECK(deleting.interruptions() >= 40);
 }
 
 }  // namespace

@@ -188,6 +188,16 @@ void World::Free(uint32_t actor, uint32_t index) {
   Forget(block);
 }
 
+void World::FreeWithoutRoot(uint32_t index) {
+  Rest();
+  const ShadowBlock block = blocks_[index];
+  blocks_[index].is_certain_ = false;
+  Root root(region(), CoreOffset(region()), nullptr);
+  const uint32_t granule = root.GranuleOf(root.pages().PageOf(block.offset_));
+  Step("free without the root", 1, [&] { HSHM_CHECK(root.LeaveFreed(granule)); });
+  Forget(block);
+}
+
 void World::Reallocate(uint32_t actor, uint32_t index, uint32_t size_bytes) {
   Rest();
   const Actor who = actors_[actor];

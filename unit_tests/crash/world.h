@@ -83,6 +83,8 @@ class World {
   bool Allocate(uint32_t actor, uint32_t size_bytes, uint32_t alignment = 0);
   /** Frees block number `index` of the shadow list. */
   void Free(uint32_t actor, uint32_t index);
+  /** What a free of a large block does when the root's lock is not to be had. */
+  void FreeWithoutRoot(uint32_t index);
   void Reallocate(uint32_t actor, uint32_t index, uint32_t size_bytes);
   /** The block lives all the time, as long as the shorter of both sizes. Where others go on
    * meanwhile it is to be `is_hidden` from them. @return false when its size is as before */

@@ -392,6 +392,35 @@ void CutRefill(Alloc* alloc, Alloc::Heap* heap, uint64_t size_bytes, int stores)
   if (stores < 2) entry->local_.Set(taken[0]);
 }
 
+TEST_CASE("Check finds a block that is in a class slot and in a run of remote frees at once") {
+  PrivateHeap<Alloc> heap(kRegion);
+  Alloc* const alloc = heap.first();
+  constexpr uint64_t kBytes = 1000;
+  std::vector<OffsetPtr<>> blocks;
+  OnThread([&] { blocks = AllocateMany(alloc, 20, kBytes); });
+  FreeAll(alloc, blocks);  // what the slot has no room for waits in a run
+  REQUIRE(alloc->Check());
+  const Root root = RootOf(alloc);
+  ipc::multi_process::OwnedWord<uint64_t>* slot = nullptr;
+  Offset listed = 0;
+  root.ForEachSpan([&](uint32_t page, uint32_t) {
+    if (!root.pages().HoldsRecords(root.pages().Entry(page))) return;
+    auto* records = alloc->GetRegion().At<HeapRecord<Config>>(root.pages().OffsetOf(page));
+    for (size_t i = 0; i < Config::kPageBytes / sizeof(HeapRecord<Config>); ++i) {
+      for (const auto& word : records[i].pending_) {
+        if (word.Get() == 0) continue;
+        slot = &records[i].free_[ClassOf(kBytes)];
+        listed = slot->Get();
+        slot->Set(ipc::multi_process::RunWord<Config>::Head(word.Get()));
+      }
+    }
+  });
+  REQUIRE(slot != nullptr);
+  CHECK_FALSE(alloc->Check());
+  slot->Set(listed);
+  REQUIRE(alloc->Check());
+}
+
 TEST_CASE("A heap whose refill of a mixed slot was cut anywhere is settled, and loses no block") {
   const uint64_t size = GENERATE(128u, 200u, 240u);
   const int stores = GENERATE(1, 2, 3, 4);

@@ -1,6 +1,7 @@
 #include <functional>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "hermes_shm/base/error.h"
 #include "multi_process/heap.h"
@@ -21,15 +22,27 @@ class Meter : public ipc::RegionServices {
     call_offset_ = offset;
     call_ = std::move(call);
   }
+  /** Nothing that begins in [begin, end), whatever Allow says. */
+  void Refuse(Offset begin, Offset end) {
+    refused_begin_ = begin;
+    refused_end_ = end;
+  }
   uint64_t refused() const { return refused_; }
+  /** Bytes from `offset` on for which there was memory, some of them perhaps twice. */
+  uint64_t GivenFrom(Offset offset) const {
+    uint64_t sum = 0;
+    for (const auto& [begin, bytes] : given_) sum += begin >= offset ? bytes : 0;
+    return sum;
+  }
 
   bool Commit(Offset offset, uint64_t size_bytes) noexcept override {
     if (call_ != nullptr && offset >= call_offset_) std::exchange(call_, nullptr)();
-    if (left_ == 0) {
+    if (left_ == 0 || (offset >= refused_begin_ && offset < refused_end_)) {
       ++refused_;
       return false;
     }
     --left_;
+    given_.emplace_back(offset, size_bytes);
     return real_->Commit(offset, size_bytes);
   }
   void Decommit(Offset offset, uint64_t size_bytes) noexcept override {
@@ -47,6 +60,9 @@ class Meter : public ipc::RegionServices {
   ipc::RegionServices* real_;
   uint64_t left_ = ~uint64_t{0};
   uint64_t refused_ = 0;
+  Offset refused_begin_ = 0;
+  Offset refused_end_ = 0;
+  std::vector<std::pair<Offset, uint64_t>> given_;
   Offset call_offset_ = 0;
   std::function<void()> call_;
 };
@@ -99,6 +115,31 @@ TEST_CASE("Refused memory is null, loses nothing, and all is had when there is m
     REQUIRE(heap.alloc_.Check());
   }
 }
+
+#if HSHM_CHECKED
+TEST_CASE("No page gets memory that nobody knows of when there is none for its marks") {
+  MeteredHeap heap;
+  heap.Make();
+  const Offset core =
+      heap.region_.At<ipc::AllocatorHeader>(ipc::AllocatorOffsetFor(kRegion))->core_offset_;
+  const auto& root = *heap.region_.At<ipc::multi_process::RootHeader>(core);
+  const Offset marks =
+      root.table_offset_ + root.page_count_ * sizeof(ipc::multi_process::PageEntry);
+  const Offset data = root.first_page_ * ipc::multi_process::LargePages::kPageBytes;
+  heap.meter_->Refuse(marks, data);
+  const uint64_t given = heap.meter_->GivenFrom(data);
+  const uint64_t committed = heap.alloc_.GetStats().committed_bytes_;
+  for (const uint64_t size : {uint64_t{3000}, uint64_t{50000}, uint64_t{200000}, kRegion / 2}) {
+    REQUIRE(heap.alloc_.AllocateOffset(kCtx, size).IsNull());
+  }
+  REQUIRE(heap.meter_->refused() > 0);
+  REQUIRE(heap.meter_->GivenFrom(data) == given);
+  REQUIRE(heap.alloc_.GetStats().committed_bytes_ == committed);
+  heap.meter_->Refuse(0, 0);
+  REQUIRE_FALSE(heap.alloc_.AllocateOffset(kCtx, 200000).IsNull());
+  REQUIRE(heap.alloc_.Check());
+}
+#endif
 
 TEST_CASE("A reallocation that the system refuses leaves the block as it was") {
   MultiProcessOptions options;

@@ -1,4 +1,5 @@
 #include <atomic>
+#include <chrono>
 #include <csignal>
 #include <thread>
 #include <vector>
@@ -104,8 +105,8 @@ TEST_CASE("A forked child frees, resizes and deletes blocks of its parent") {
   REQUIRE(alloc->Check());
 }
 
-/** Threads whose first calls meet. What went wrong, or 0. */
-int AllocateAtOnce(MultiProcessAllocator* alloc, uint32_t parents_slot) {
+/** Threads whose first calls meet, some with a context of the parent's. What went wrong, or 0. */
+int AllocateAtOnce(MultiProcessAllocator* alloc, const MemContext& parents) {
   constexpr uint32_t kThreads = 4;
   std::atomic<uint32_t> ready{0};
   std::atomic<int> wrong{0};
@@ -114,15 +115,16 @@ int AllocateAtOnce(MultiProcessAllocator* alloc, uint32_t parents_slot) {
     threads.emplace_back([&, i] {
       ++ready;
       while (ready != kThreads) {}
-      const OffsetPtr<> block = alloc->AllocateOffset(kCtx, 1000);
+      const MemContext context = i % 2 == 0 ? parents : kCtx;
+      const OffsetPtr<> block = alloc->AllocateOffset(context, 1000);
       if (block.IsNull()) {
         wrong = 1;
         return;
       }
       FillPattern(BytesOf(alloc, block), 1000, i);
-      if (alloc->GetMembership().slot() == parents_slot) wrong = 2;
+      if (alloc->GetMembership().slot() == parents.pid_) wrong = 2;
       if (!HasPattern(BytesOf(alloc, block), 1000, 1000, i)) wrong = 3;
-      alloc->FreeOffset(kCtx, block);
+      alloc->FreeOffset(context, block);
     });
   }
   for (std::thread& thread : threads) thread.join();
@@ -133,16 +135,54 @@ TEST_CASE(
     "Threads of a forked child whose first calls meet join once, and all of them are served") {
   Shared heap(kRegion);
   MultiProcessAllocator* alloc = heap.first();
-  const uint32_t slot = alloc->GetMembership().slot();
+  const MemContext mine = alloc->CreateTls(kCtx);
   for (int round = 0; round < 20; ++round) {
     ChildProcess child([&] {
-      if (const int wrong = AllocateAtOnce(alloc, slot); wrong != 0) return wrong;
+      if (const int wrong = AllocateAtOnce(alloc, mine); wrong != 0) return wrong;
       alloc->shm_detach();
       return 0;
     });
     REQUIRE(child.Wait() == 0);
   }
   REQUIRE(alloc->Check());
+}
+
+/** In the child of a process that is dead since: what its threads get. 1: heaps of their own. */
+int CallAsHeir(MultiProcessAllocator* alloc, const MemContext& parents) {
+  MemContext of_thread;
+  MemContext mine;
+  std::atomic<bool> is_known{false};
+  std::thread thread([&] {
+    of_thread = alloc->CreateTls(kCtx);
+    is_known = true;
+    while (is_known) {}  // it keeps its heap
+  });
+  while (!is_known) {}
+  mine = alloc->CreateTls(parents);
+  is_known = false;
+  thread.join();
+  if (alloc->GetMembership().slot() != parents.pid_) return 2;
+  return of_thread.IsValid() && mine.IsValid() && of_thread.tid_ != mine.tid_ ? 1 : 3;
+}
+
+TEST_CASE("A context of a dead parent's names no heap of the child that has its slot") {
+  Shared heap(kRegion);
+  MultiProcessAllocator* alloc = heap.first();
+  auto* result = alloc->NewObj<std::atomic<int>>(kCtx, 0).ptr_;
+  ChildProcess parent([&] {
+    const MemContext mine = alloc->CreateTls(kCtx);
+    const pid_t pid = getpid();
+    if (fork() != 0) return mine.tid_ == 0 ? 0 : 1;
+    while (getppid() == pid) sched_yield();
+    *result = CallAsHeir(alloc, mine);
+    return 0;
+  });
+  REQUIRE(parent.Wait() == 0);
+  const auto start = std::chrono::steady_clock::now();
+  while (*result == 0 && std::chrono::steady_clock::now() - start < std::chrono::seconds(20)) {
+    sched_yield();
+  }
+  REQUIRE(*result == 1);
 }
 
 TEST_CASE("A forked child that makes no call, or only leaves, disturbs nothing") {

@@ -2,6 +2,7 @@
 #define HSHM_MEMORY_ALLOCATOR_MULTI_PROCESS_ALLOCATOR_H_
 
 #include <bit>
+#include <bitset>
 #include <concepts>
 #include <memory>
 
@@ -187,13 +188,13 @@ class HSHM_API BasicMultiProcessAllocator
  private:
   friend Base;
 
-  /** A forked child finds this wiped: epoch_ and heap_limit_ 0, and the first call joins anew. A
-   * call reads the rest of it, and the handle, once it has acquired epoch_, as the others may that
-   * come while one joins; but a call that names a context of the parent's looks at it at once. */
+  /** Of two, the one that calls look at, see Current. A forked child finds both wiped: epoch_ and
+   * heap_limit_ 0. Its first call joins anew and fills the other one, so that those who come
+   * meanwhile, also with a context of the parent's, see nothing that is half done. */
   struct Identity {
-    Atomic<uint64_t> epoch_;  // written last: released by Identify, acquired by HasJoined
+    Atomic<uint64_t> epoch_;  // released by Identify, acquired by HasJoined
     uint64_t first_context_;  // as a number, see NumberOf: of the heap with index 0
-    uint64_t heap_limit_;     // kMaxThreads, once fronts_ is filled
+    uint64_t heap_limit_;     // kMaxThreads: fronts_ is filled; 0 where a parent had the slot
     Atomic<uint32_t> is_joining_;
     uint32_t has_process_;  // 1: process_ is this child's own, if not started yet
     Front* fronts_[multi_process::kMaxThreads];  // by heap index; its own thread reads it
@@ -220,16 +221,20 @@ class HSHM_API BasicMultiProcessAllocator
    */
   HSHM_INLINE Front* FrontOf(const MemContext& ctx) noexcept {
     const bool is_valid = ctx.IsValid();
+    const Identity* identity = Current();
     if (!__builtin_constant_p(is_valid) || is_valid) {
-      const uint64_t index = std::rotl(NumberOf(ctx) - identity_->first_context_, 32);
-      if (HSHM_LIKELY(index < identity_->heap_limit_)) return Known(identity_->fronts_[index]);
+      const uint64_t index = std::rotl(NumberOf(ctx) - identity->first_context_, 32);
+      if (HSHM_LIKELY(index < identity->heap_limit_)) return Known(identity->fronts_[index]);
       if (is_valid) return nullptr;
     }
     const multi_process::CachedHeap& cached = multi_process::CachedHeapAt(cache_offset_);
     // relaxed: this thread has noted the epoch itself, in FindHeap
-    const uint64_t epoch = identity_->epoch_.load(std::memory_order_relaxed);
+    const uint64_t epoch = identity->epoch_.load(std::memory_order_relaxed);
     if (HSHM_UNLIKELY(cached.epoch_ != epoch)) return nullptr;
     return Known(static_cast<Front*>(cached.front_));
+  }
+  HSHM_INLINE Identity* Current() const noexcept {
+    return identity_.load(std::memory_order_acquire);  // pairs with Identify
   }
   static HSHM_INLINE Front* Known(Front* front) noexcept {
     if (front == nullptr) __builtin_unreachable();  // so that nobody asks again
@@ -255,15 +260,16 @@ class HSHM_API BasicMultiProcessAllocator
 
   static Identity kDetached;
 
-  Identity* identity_ = &kDetached;  // epoch_ there is 0
-  uint64_t cache_offset_ = 0;        // of this handle's entry in the table of each thread, in bytes
+  Atomic<Identity*> identity_ = &kDetached;  // epoch_ there is 0
+  uint64_t cache_offset_ = 0;  // of this handle's entry in the table of each thread, in bytes
   multi_process::CacheEntryLease cache_entry_;
-  WipeOnForkPage<Identity> page_;
+  WipeOnForkPage<Identity> identities_[2];
   Offset core_ = 0;
   MultiProcessOptions options_;
   DetachMode mode_ = DetachMode::kDelete;
   uint32_t noted_slot_ = 0;  // what a forked child finds wiped in membership_
   uint32_t noted_generation_ = 0;
+  std::bitset<kMaxSlots> parents_slots_;  // and of theirs: whose contexts may still be named here
   thread::ThreadLocalKey tls_key_;
   std::unique_ptr<Process> process_;
   std::unique_ptr<ThreadContext[]> contexts_;  // by heap index

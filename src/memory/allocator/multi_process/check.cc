@@ -56,6 +56,7 @@ class Checker {
       }
       return true;
     });
+    FindDoubles();
     Print();
     return findings_.empty();
   }
@@ -117,10 +118,12 @@ class Checker {
   void Keys(uint32_t page, uint32_t pages, HeapId owner) {
     const uint32_t shape = pages_.Entry(page)->shape_.Get();
     const uint64_t key = PageTable<Config>::KeyOf(shape, owner);
-    const bool may_be_listed = KindOf(shape) == kKindRun;
+    // A run that is listed has none, nor has a page whose adopter died in the middle, where the
+    // next process of its slot has not swept yet.
+    const bool may_be_none = KindOf(shape) == kKindRun || (shape & kAdopted) != 0;
     for (uint32_t i = 0; i < pages; ++i) {
       const uint64_t found = pages_.Entry(page + i)->key_.Get();
-      Expect(found == key || (may_be_listed && found == 0), "a page has a wrong key", page + i);
+      Expect(found == key || (may_be_none && found == 0), "a page has a wrong key", page + i);
     }
   }
 
@@ -231,23 +234,24 @@ class Checker {
       if (records[i].id_.Get() == 0) continue;
       for (uint32_t c = 0; c < Config::kSlotCount; ++c) {
         const uint32_t length =
-            pages_.WalkSlot(c, records[i].free_[c].Get(), [&](uint32_t head, Offset) {
+            pages_.WalkSlot(c, records[i].free_[c].Get(), [&](uint32_t head, Offset block) {
               const HeapId owner = pages_.Entry(head)->owner_.Get();
               Expect(SlotOf(owner) == SlotOf(records[i].id_.Get()),
                      "a heap lists blocks of another process's page", page);
+              if (!is_cut_) waiting_.push_back(block);
             });
         Expect(length != PageTable<Config>::kBroken, "a heap's free list is broken", page);
       }
       PendingFrees<Config>::ForEach(records[i], [&](uint32_t head, uint64_t run) {
         const bool is_inside = region_.Contains(Word::Head(run));
         Expect(is_inside, "a run of remote frees leaves the region", page);
-        if (is_inside && !is_cut_) Chain(head, Word::Head(run), Word::Count(run));
+        if (is_inside && !is_cut_) Chain(head, run);
       });
     }
   }
 
   /** A run of blocks of a page: none of them is in the page's lists. */
-  void Chain(uint32_t page, Offset first, uint32_t limit) {
+  void Chain(uint32_t page, uint64_t run) {
     const PageEntry* entry = pages_.Entry(page);
     const uint32_t carved = entry->carved_.Get();
     seen_.reset();
@@ -260,9 +264,23 @@ class Checker {
     if (const uint32_t pushed = PageTable<Config>::Pending(entry); pushed != 0) {
       pages_.Walk(page, RemoteHead(page), pushed, visit);
     }
+    const auto visit_waiting = [&](uint32_t block) {
+      waiting_.push_back(PageTable<Config>::OffsetOf(page) + block * pages_.BlockBytes(page));
+      return visit(block);
+    };
     Expect(KindOf(entry->shape_.Get()) == kKindClass &&
-               pages_.Walk(page, first, limit, visit) != PageTable<Config>::kBroken,
+               pages_.Walk(page, Word::Head(run), Word::Count(run), visit_waiting) !=
+                   PageTable<Config>::kBroken,
            "a run of remote frees is broken", page);
+  }
+
+  /** A block waits in one place: heaps of the living, quiet, have it in a slot or in a run. */
+  void FindDoubles() {
+    std::sort(waiting_.begin(), waiting_.end());
+    for (size_t i = 1; i < waiting_.size(); ++i) {
+      Expect(waiting_[i] != waiting_[i - 1], "two lists of heaps have the same block",
+             PageTable<Config>::PageOf(waiting_[i]));
+    }
   }
 
   static constexpr uint32_t kPerPage = Config::kPageBytes / sizeof(HeapRecord<Config>);
@@ -278,7 +296,8 @@ class Checker {
   bool is_cut_ = false;  // the owner of the span seen last is dead
   std::vector<Finding> findings_;
   std::bitset<kMaxBlocks> seen_;
-  std::vector<Offset> listed_;  // of the process of records_of_
+  std::vector<Offset> waiting_;  // in class slots and runs of heaps that nothing cuts
+  std::vector<Offset> listed_;   // of the process of records_of_
   HeapId records_of_ = 0;
   bool are_found_ = false;
 };

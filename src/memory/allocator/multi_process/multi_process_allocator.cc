@@ -93,8 +93,10 @@ MemContext BasicMultiProcessAllocator<Config, kSharing>::Start(Offset core,
                                                                const MultiProcessOptions& options) {
   core_ = core;
   options_ = options;
-  if (const int error = page_.Map(); error != 0) {
-    throw Error(ErrorCode::kSystem, "The system has no page for the process's identity.", error);
+  for (WipeOnForkPage<Identity>& page : identities_) {
+    if (const int error = page.Map(); error != 0) {
+      throw Error(ErrorCode::kSystem, "The system has no page for the process's identity.", error);
+    }
   }
   try {
     process_ =
@@ -109,7 +111,7 @@ MemContext BasicMultiProcessAllocator<Config, kSharing>::Start(Offset core,
     throw Error(ErrorCode::kSystem,
                 "No thread-local key is left: destroy allocators that are no longer used.");
   }
-  identity_ = page_.get();
+  parents_slots_.reset();
   Identify();
   cache_offset_ = cache_entry_.Take();
   Heap* heap = FindHeap();
@@ -123,14 +125,14 @@ void BasicMultiProcessAllocator<Config, kSharing>::Detach() {
   // or not a lock made the child a member.
   const bool is_ours = HasJoined();
   // relaxed: nobody else is in a call
-  identity_->epoch_.store(multi_process::kNoEpoch, std::memory_order_relaxed);
-  identity_ = &kDetached;
+  Current()->epoch_.store(multi_process::kNoEpoch, std::memory_order_relaxed);
+  identity_.store(&kDetached, std::memory_order_relaxed);  // relaxed: as above
   cache_entry_.GiveBack();
   if (is_ours) process_->Leave(mode_);
   HSHM_THREAD_MODEL->DestroyTls(tls_key_);
   process_.reset();
   contexts_.reset();
-  page_.Unmap();
+  for (WipeOnForkPage<Identity>& page : identities_) page.Unmap();
 }
 
 // ---- contexts --------------------------------------------------------------------------------
@@ -145,26 +147,28 @@ MemContext BasicMultiProcessAllocator<Config, kSharing>::ContextOf(
 template <typename Config, multi_process::Sharing kSharing>
 bool BasicMultiProcessAllocator<Config, kSharing>::HasJoined() const noexcept {
   // pairs with Identify
-  return identity_->epoch_.load(std::memory_order_acquire) != multi_process::kNoEpoch;
+  return Current()->epoch_.load(std::memory_order_acquire) != multi_process::kNoEpoch;
 }
 
-/** Afterwards calls find their way without FindHeap: process_ has started. */
+/** Afterwards calls find their way without FindHeap: process_ has started. Nobody looks at the
+ * identity that is filled here: it is new, or a parent's of this process, or further back. */
 template <typename Config, multi_process::Sharing kSharing>
 void BasicMultiProcessAllocator<Config, kSharing>::Identify() noexcept {
-  Identity& identity = *identity_;
+  Identity* const first = identities_[0].get();
+  Identity& identity = Current() == first ? *identities_[1] : *first;
   std::fill_n(identity.fronts_, multi_process::kMaxThreads, Front::Nobody());
   identity.first_context_ = NumberOf(MemContext(this->membership_.slot(), 0));
-  identity.heap_limit_ = multi_process::kMaxThreads;
+  identity.heap_limit_ = parents_slots_[this->membership_.slot()] ? 0 : multi_process::kMaxThreads;
   noted_slot_ = this->membership_.slot();
   noted_generation_ = this->membership_.generation();
   identity.epoch_.store(multi_process::NewEpoch(),
-                        std::memory_order_release);  // pairs with HasJoined
+                        std::memory_order_release);       // pairs with HasJoined
+  identity_.store(&identity, std::memory_order_release);  // pairs with Current
 }
 
 template <typename Config, multi_process::Sharing kSharing>
 void BasicMultiProcessAllocator<Config, kSharing>::GoOnAsParent() noexcept {
   this->membership_.GoOnAs(noted_slot_, noted_generation_);
-  identity_->has_process_ = 1;
   Identify();
 }
 
@@ -172,7 +176,6 @@ template <typename Config, multi_process::Sharing kSharing>
 multi_process::ThreadHeap<Config>* BasicMultiProcessAllocator<Config, kSharing>::GetHeap(
     const MemContext& ctx) noexcept {
   if (ctx.IsArena()) return nullptr;
-  if (!HasJoined()) return FindHeap();  // another thread may be writing what FrontOf reads
   Front* front = FrontOf(ctx);
   return front != nullptr && front != Front::Nobody() ? static_cast<Heap*>(front) : FindHeap();
 }
@@ -180,10 +183,11 @@ multi_process::ThreadHeap<Config>* BasicMultiProcessAllocator<Config, kSharing>:
 template <typename Config, multi_process::Sharing kSharing>
 multi_process::ThreadHeap<Config>*
 BasicMultiProcessAllocator<Config, kSharing>::FindHeap() noexcept {
-  if (identity_ == &kDetached) defect::NotAttached("A call");
+  if (Current() == &kDetached) defect::NotAttached("A call");
   if (!HasJoined() && !RejoinForkedChild()) return nullptr;
+  Identity& identity = *Current();
   // relaxed: it stands from here on until the handle is detached
-  const uint64_t epoch = identity_->epoch_.load(std::memory_order_relaxed);
+  const uint64_t epoch = identity.epoch_.load(std::memory_order_relaxed);
   auto* context = HSHM_THREAD_MODEL->template GetTls<ThreadContext>(tls_key_);
   if (context == nullptr || context->epoch_ != epoch) {
     Heap* heap = process_->AcquireHeap();
@@ -194,7 +198,7 @@ BasicMultiProcessAllocator<Config, kSharing>::FindHeap() noexcept {
       process_->ReleaseHeap(heap);
       return nullptr;
     }
-    identity_->fronts_[heap->index()] = heap;
+    identity.fronts_[heap->index()] = heap;
   }
   multi_process::CachedHeapAt(cache_offset_) = {epoch, static_cast<Front*>(context->heap_)};
   return context->heap_;
@@ -203,7 +207,7 @@ BasicMultiProcessAllocator<Config, kSharing>::FindHeap() noexcept {
 template <typename Config, multi_process::Sharing kSharing>
 void BasicMultiProcessAllocator<Config, kSharing>::ThreadContext::destroy() noexcept {
   // relaxed: of this thread's own epoch it knows all
-  const uint64_t epoch = allocator_->identity_->epoch_.load(std::memory_order_relaxed);
+  const uint64_t epoch = allocator_->Current()->epoch_.load(std::memory_order_relaxed);
   if (epoch != epoch_) return;  // detached, or a forked child's copy
   // Other destructors of this thread may still call: they get a heap anew.
   multi_process::CachedHeapAt(allocator_->cache_offset_) = {multi_process::kUnusedEntry, nullptr};
@@ -213,7 +217,7 @@ void BasicMultiProcessAllocator<Config, kSharing>::ThreadContext::destroy() noex
 /** One thread joins, others wait for it. The copies of the parent's private memory are dropped. */
 template <typename Config, multi_process::Sharing kSharing>
 bool BasicMultiProcessAllocator<Config, kSharing>::RejoinForkedChild() noexcept {
-  Identity& identity = *identity_;
+  Identity& identity = *Current();
   while (identity.is_joining_.exchange(1, std::memory_order_acquire) != 0) {  // pairs with store
     HSHM_THREAD_MODEL->Yield();
   }
@@ -233,6 +237,7 @@ bool BasicMultiProcessAllocator<Config, kSharing>::RejoinForkedChild() noexcept 
       }
       process_->Start();
       HSHM_THREAD_MODEL->SetTls(tls_key_, static_cast<ThreadContext*>(nullptr));
+      parents_slots_.set(noted_slot_);
       Identify();
       is_joined = true;
     } catch (const std::exception&) {
@@ -251,7 +256,7 @@ MemContext BasicMultiProcessAllocator<Config, kSharing>::CreateTls(const MemCont
 
 template <typename Config, multi_process::Sharing kSharing>
 void BasicMultiProcessAllocator<Config, kSharing>::FreeTls(const MemContext&) noexcept {
-  if (identity_ == &kDetached) defect::NotAttached("FreeTls");
+  if (Current() == &kDetached) defect::NotAttached("FreeTls");
   auto* context = HSHM_THREAD_MODEL->template GetTls<ThreadContext>(tls_key_);
   if (context == nullptr) return;
   HSHM_THREAD_MODEL->SetTls(tls_key_, static_cast<ThreadContext*>(nullptr));

@@ -51,6 +51,7 @@ void PageTable<Config>::NoteFormerBlocks(uint32_t head) const {
   if constexpr (Config::kChecked) {
     PageEntry* entry = Entry(head);
     const uint32_t shape = entry->shape_.Get();
+    if (KindOf(shape) == kKindNone) return;  // deleted, or noted by Discard
     const uint32_t carved = entry->carved_.Get();
     // Blocks begin in each page of a class, but in the first of a run only.
     const uint32_t pages = KindOf(shape) == kKindClass ? entry->span_.Get() : 1;

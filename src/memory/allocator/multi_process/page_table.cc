@@ -181,6 +181,13 @@ void PageTable<Config>::SetKeys(uint32_t head, HeapId id) const {
 }
 
 template <typename Config>
+void PageTable<Config>::ClearKeysOfDead(uint32_t head) const {
+  if (KindOf(Entry(head)->shape_.Get()) != kKindClass) return;
+  const uint32_t pages = Entry(head)->span_.Get();
+  for (uint32_t i = 0; i < pages; ++i) ClearKey(Entry(head + i));
+}
+
+template <typename Config>
 bool PageTable<Config>::OpenSpan(uint32_t first, uint32_t pages, HeapId id, bool* is_zero) const {
   PageEntry* head = Entry(first);
   if (!head->owner_.CasFrom(kFreePage, id)) return false;
@@ -244,6 +251,12 @@ void PageTable<Config>::Delete(uint32_t head) const {
   entry->drained_.Set(RemoteWord::Pushed(word));
   entry->used_.Set(0);
   Retire(head);
+}
+
+template <typename Config>
+void PageTable<Config>::Discard(uint32_t head) const {
+  if constexpr (Config::kChecked) NoteFormerBlocks(head);
+  Delete(head);
 }
 
 template <typename Config>

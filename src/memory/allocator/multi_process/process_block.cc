@@ -191,6 +191,7 @@ ThreadHeap<Config>* ProcessBlock<Config>::AcquireHeap() noexcept {
 
 template <typename Config>
 void ProcessBlock<Config>::ReleaseHeap(Heap* heap) noexcept {
+  heap->BeginCall();
   heap->TrimLists();
   heap->PostPending();
   const std::lock_guard hold(lock_);

@@ -47,11 +47,10 @@ void ProcessBlock<Config>::Leave(DetachMode mode) noexcept {
     return;
   }
   const std::lock_guard hold(lock_);
+  // What cannot be deleted now, because somebody is stopped with a lock, a later sweep deletes.
+  membership_->entry(slot())->on_death_ = static_cast<uint32_t>(OnDeath::kReclaim);
   typename RootTier<Config>::Guard root(root_);
-  if (root.IsHeld() && !Sweeper<Config>(this, nullptr).DeleteSlot(slot())) {
-    // What could not be deleted is the next sweeper's, as if this process had died.
-    membership_->entry(slot())->on_death_ = static_cast<uint32_t>(OnDeath::kKeepLive);
-  }
+  if (root.IsHeld()) static_cast<void>(Sweeper<Config>(this, nullptr).DeleteSlot(slot()));
 }
 
 template <typename Config>
@@ -104,7 +103,7 @@ uint64_t ProcessBlock<Config>::LiveBytes() noexcept {
     }
   });
   root_.ForEachHead([&](uint32_t, uint32_t word) {
-    if (HeadWord::KindOf(word) == HeadWord::kLarge) {
+    if (HeadWord::KindOf(word) == HeadWord::kLarge && !HeadWord::IsFreed(word)) {
       used += HeadWord::Granules(word) * root_.granule_bytes();
     }
     return true;

@@ -119,6 +119,38 @@ RootTier<Config>::Guard::Guard(RootTier& root)
              root.patience_.TimeoutUs(root.header_->lock_)) {
   root.patience_.Note(root.header_->lock_, guard_.result());
   if (guard_.result() == LockResult::kOwnerDied) root.Rebuild();
+  // relaxed: a hint, who sees it later gives back later
+  if (IsHeld() && root.header_->freed_.load(std::memory_order_relaxed) != 0) root.GiveBackFreed();
+}
+
+template <typename Config>
+bool RootTier<Config>::LeaveFreed(uint32_t granule) {
+  for (;;) {
+    const uint32_t word = Head(granule);
+    // Freed by another call meanwhile: it is nobody's, or its granule has another use.
+    if (HeadWord::KindOf(word) <= HeadWord::kUnit || HeadWord::IsFreed(word)) return false;
+    // The holder of the mutex may change the label: then once more.
+    if (heads_[granule].CasFrom(word, Labelled(word, HeadWord::KindOf(word), HeadWord::kFreed))) {
+      break;
+    }
+  }
+  header_->freed_.fetch_add(1, std::memory_order_release);  // pairs with GiveBackFreed
+  return true;
+}
+
+/** The count stays until all is given back: who dies in it leaves the rest to the next. */
+template <typename Config>
+void RootTier<Config>::GiveBackFreed() {
+  if (!HeadsFit()) return;  // words that were overwritten are for others to say
+  uint32_t seen = header_->freed_.load(std::memory_order_acquire);  // pairs with LeaveFreed
+  ForEachHead([&](uint32_t granule, uint32_t word) {
+    if (!HeadWord::IsFreed(word)) return true;
+    if (HeadWord::KindOf(word) == HeadWord::kLarge) pages_.NoteFormerLarge(FirstPageOf(granule));
+    GiveBack(granule);
+    return true;
+  });
+  // relaxed: what is counted meanwhile, somebody else gives back
+  header_->freed_.compare_exchange_strong(seen, 0, std::memory_order_relaxed);
 }
 
 template <typename Config>
@@ -333,7 +365,8 @@ bool RootTier<Config>::CommitLarge(uint32_t first, uint32_t pages, bool* is_zero
 }
 
 /** Another may commit the same pages, open them and be done with them meanwhile: what it has left
- * in their words stays. */
+ * in their words stays. Marks first: what was committed cannot be given back here, for another may
+ * use it by now. Memory of marks stays anyway, that of pages would, without a word that says so. */
 template <typename Config>
 bool RootTier<Config>::CommitAs(uint32_t first, uint32_t pages, Committed mark) const {
   const uint32_t end = first + pages;
@@ -341,9 +374,9 @@ bool RootTier<Config>::CommitAs(uint32_t first, uint32_t pages, Committed mark) 
     uint32_t run = page;
     while (run < end && pages_.Entry(run)->committed_.Get() == kNotCommitted) ++run;
     if (run > page) {
-      if (!region_.services_->Commit(PageTable<Config>::OffsetOf(page),
-                                     uint64_t{run - page} * Config::kPageBytes) ||
-          !pages_.CommitMarks(page, run - page)) {
+      if (!pages_.CommitMarks(page, run - page) ||
+          !region_.services_->Commit(PageTable<Config>::OffsetOf(page),
+                                     uint64_t{run - page} * Config::kPageBytes)) {
         return false;
       }
       for (uint32_t i = page; i < run; ++i) {

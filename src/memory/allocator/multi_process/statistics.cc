@@ -70,17 +70,17 @@ class Census {
     stats_->largest_free_bytes_ = std::max(stats_->largest_free_bytes_, stretch_bytes_);
   }
   void GiveUnit(uint32_t word) {
-    // Slot + 1; 0 is nobody, and no rank.
-    RankStats* const rank = Rank(HeadWord::SlotPlusOne(word) - 1);
+    // Nobody is no rank.
+    RankStats* const rank = Rank(HeadWord::Slot(word));
     if (rank != nullptr) rank->unit_bytes_ += HeadWord::Granules(word) * root_.granule_bytes();
   }
 
-  /** Or an extension of one, which nobody has yet. */
+  /** Or an extension of one, which nobody has yet; or one that has been freed. */
   void Large(uint32_t granule, uint32_t word) {
     stretch_bytes_ = 0;
     GiveUnit(word);
-    if (HeadWord::KindOf(word) != HeadWord::kExtension) {
-      Live(HeadWord::SlotPlusOne(word) - 1, 1, HeadWord::Granules(word) * root_.granule_bytes());
+    if (HeadWord::KindOf(word) != HeadWord::kExtension && !HeadWord::IsFreed(word)) {
+      Live(HeadWord::Slot(word), 1, HeadWord::Granules(word) * root_.granule_bytes());
     }
     const uint32_t end = root_.FirstPageOf(granule + HeadWord::Granules(word));
     for (uint32_t page = root_.FirstPageOf(granule); page < end; ++page) Committed(page);
@@ -88,7 +88,7 @@ class Census {
 
   void Unit(uint32_t granule, uint32_t word) {
     GiveUnit(word);
-    RankStats* const rank = Rank(HeadWord::SlotPlusOne(word) - 1);
+    RankStats* const rank = Rank(HeadWord::Slot(word));
     uint64_t rank_stretch_bytes = 0;
     const uint32_t end = root_.FirstPageOf(granule + HeadWord::Granules(word));
     for (uint32_t page = root_.FirstPageOf(granule); page < end; ++page) {

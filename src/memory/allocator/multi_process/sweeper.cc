@@ -6,13 +6,15 @@ namespace hshm::ipc::multi_process {
 namespace {
 
 /** For a heap's lock, while others wait for the root's. Its own thread has it, as takers need the
- * root's first: for microseconds, or until it runs again. */
+ * root's first: for microseconds, or until it runs again. In vain it costs time, and no memory: a
+ * later sweep deletes. */
 constexpr uint64_t kHeapTimeoutUs = 200'000;
 
 }  // namespace
 
 template <typename Config>
 uint32_t Sweeper<Config>::Run(Whom whom) noexcept {
+  root_.GiveBackFreed();
   const SlotSet labels = FindLabels();
   const uint32_t own = process_->slot();
   Membership& members = *process_->membership_;
@@ -22,7 +24,9 @@ uint32_t Sweeper<Config>::Run(Whom whom) noexcept {
     deleted_[slot] = dead_[slot] && IsDeletedOnDeath(slot);
   }
   if (dead_.none()) return 0;
-  if (!PostRunsOfLiving()) deleted_.reset();
+  are_runs_posted_ = PostRunsOfLiving();
+  // What our own slot labels cannot wait: from here on that is ours.
+  if (!are_runs_posted_) deleted_[own] = false;
   SettleHeaps();
   SweepPages();
   SweepUnits();
@@ -37,12 +41,12 @@ bool Sweeper<Config>::DeleteSlot(uint32_t slot) noexcept {
   dead_[slot] = true;
   deleted_[slot] = true;
   is_leaving_ = slot == process_->slot();
-  const bool is_deleted = PostRunsOfLiving();
-  if (!is_deleted) deleted_.reset();
+  are_runs_posted_ = PostRunsOfLiving();
+  if (!are_runs_posted_ && !is_leaving_) return false;
   SettleHeaps();
   SweepPages();
   SweepUnits();
-  return is_deleted;
+  return are_runs_posted_;
 }
 
 template <typename Config>
@@ -80,8 +84,7 @@ SlotSet Sweeper<Config>::FindLabels() noexcept {
   const RootHeader& header = root_.header();
   if (root_.FreeGranules() == header.granule_end_ - header.first_granule_) return labels;
   root_.ForEachHead([&](uint32_t, uint32_t word) {
-    const uint32_t slot_plus_one = HeadWord::SlotPlusOne(word);
-    if (slot_plus_one != 0) labels[slot_plus_one - 1] = true;
+    if (const uint32_t slot = HeadWord::Slot(word); slot < kMaxSlots) labels[slot] = true;
     return true;
   });
   root_.ForEachSpan(
@@ -112,8 +115,8 @@ void Sweeper<Config>::SettleRecords(uint32_t page) noexcept {
 /**
  * Remote frees of pages that are about to be deleted, and that wait in heaps of the living: posted
  * later, they would go to whoever has the page then. Each heap's lock is taken, for a run may be in
- * its thread's hands. False when one cannot be had soon, because its holder is stopped: then what
- * was to be deleted must be kept.
+ * its thread's hands. False when one cannot be had soon, because its holder is stopped, or off the
+ * processor: then those pages are left to a later sweep. The next ones of this process only ask.
  */
 template <typename Config>
 bool Sweeper<Config>::PostRunsOfLiving() noexcept {
@@ -129,13 +132,16 @@ bool Sweeper<Config>::PostRunsOfLiving() noexcept {
       if (records[i].id_.GetAcquire() != 0) is_complete = PostRunsOf(&records[i]);
     }
   });
+  process_->is_heap_stuck_ = !is_complete;
   return is_complete;
 }
 
 template <typename Config>
 bool Sweeper<Config>::PostRunsOf(HeapRecord<Config>* record) noexcept {
   const LockIdentity me = process_->membership_->identity();
-  if (record->lock_.Lock(me, kHeapTimeoutUs) == LockResult::kTimeout) return false;
+  const LockResult result =
+      process_->is_heap_stuck_ ? record->lock_.TryLock(me) : record->lock_.Lock(me, kHeapTimeoutUs);
+  if (result == LockResult::kTimeout) return false;
   PendingFrees<Config>::PostNamed(pages_, record, [&](uint32_t page) {
     // Adopted pages stay: frees of their blocks go on.
     const PageEntry* entry = pages_.Entry(page);
@@ -161,7 +167,8 @@ void Sweeper<Config>::SweepPage(uint32_t page, uint32_t unit_end) noexcept {
   const uint32_t shape = entry->shape_.Get();
   const bool is_deleted = deleted_[SlotOf(entry->owner_.Get())] && (shape & kAdopted) == 0;
   // No kind: opened and not used yet, or deleted half.
-  if (KindOf(shape) == kKindHeaps || KindOf(shape) == kKindNone || is_deleted) {
+  if (KindOf(shape) == kKindHeaps || KindOf(shape) == kKindNone ||
+      (is_deleted && are_runs_posted_)) {
     DropRoots(page, std::max(entry->span_.Get(), 1u));
     pages_.Delete(page);
     return;
@@ -171,10 +178,11 @@ void Sweeper<Config>::SweepPage(uint32_t page, uint32_t unit_end) noexcept {
     pages_.Retire(page);
     return;
   }
-  if (is_leaving_) return;
+  if (is_leaving_ || is_deleted) return;  // as it is, and swept again later
   // Of a run that was being made shorter the slot may be wrong: it has none from here on.
   const uint32_t kept = KindOf(shape) == kKindRun ? MakeShape(kKindRun) : shape & ~kInHand;
   entry->shape_.Set(kept | kAdopted);
+  pages_.ClearKeysOfDead(page);
   entry->owner_.SetRelease(heap_->id());
   heap_->Adopt(page);
   process_->Claim(heap_->index() + 1, page, std::max(entry->span_.Get(), 1u));
@@ -204,11 +212,11 @@ void Sweeper<Config>::DropRoots(uint32_t page, uint32_t pages) noexcept {
 template <typename Config>
 void Sweeper<Config>::SweepUnits() noexcept {
   root_.ForEachHead([&](uint32_t granule, uint32_t word) {
-    const uint32_t slot_plus_one = HeadWord::SlotPlusOne(word);
-    if (slot_plus_one == 0 || !dead_[slot_plus_one - 1]) return true;
+    const uint32_t slot = HeadWord::Slot(word);
+    if (slot >= kMaxSlots || !dead_[slot]) return true;
     const uint32_t granules = HeadWord::Granules(word);
     if (HeadWord::KindOf(word) == HeadWord::kLarge) {
-      if (deleted_[slot_plus_one - 1]) {
+      if (deleted_[slot]) {
         const uint32_t first = root_.FirstPageOf(granule);
         DropRoots(first, root_.FirstPageOf(granule + granules) - first);
         root_.GiveBack(granule);

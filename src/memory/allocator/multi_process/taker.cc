@@ -150,12 +150,10 @@ bool Taker<Config>::TakeSpan(uint32_t head) noexcept {
   record->lock_.Unlock(me);
   if (!is_free) return false;
   // Ours, and takers need the root mutex, which we have: nobody else looks at it.
-  pages_.Drain(head);
-  HSHM_CHECK(entry->used_.Get() == 0);
   const uint32_t span = std::max(entry->span_.Get(), 1u);
   // The owner may have died in a change of the span, and another process have its slot since.
   if (root_.IsInUnit(head + span)) pages_.ClearCutExtension(head, head + span + 1);
-  pages_.Retire(head);
+  pages_.Discard(head);
   for (uint32_t page = head; page < head + span; ++page) {
     if (!process_->IsOurs(page)) continue;
     // Out of its holder's hand: polled here, or a page of another heap's thread unit as before.

@@ -110,6 +110,7 @@ template <typename Config>
 Offset ThreadHeap<Config>::AllocateClass(uint32_t size_class) noexcept {
   const uint64_t bytes = ClassBytes(size_class);
   const uint32_t pages = Config::PagesOf(bytes);
+  BeginCall();
   // The slot's list is empty, whatever was written into its blocks.
   room_[size_class] = max_listed_[size_class];
   if (HSHM_UNLIKELY(pressure_->load(std::memory_order_relaxed) !=  // relaxed: a hint
@@ -120,7 +121,6 @@ Offset ThreadHeap<Config>::AllocateClass(uint32_t size_class) noexcept {
     room_[size_class] -= blocks;
     return this->Pop(size_class);
   }
-  is_locked_out_ = false;
   bool filled = RefillFromOwned(size_class);
   for (Effort effort = Effort::kThread; effort != Effort::kEnd && !is_locked_out_;
        effort = Next(effort)) {
@@ -142,7 +142,7 @@ Offset ThreadHeap<Config>::AllocateClass(uint32_t size_class) noexcept {
 
 template <typename Config>
 Offset ThreadHeap<Config>::AllocateRun(uint32_t pages, uint32_t alignment_pages) noexcept {
-  is_locked_out_ = false;
+  BeginCall();
   if (alignment_pages == 1 && pages <= kMaxIdleRunPages) {
     const uint32_t most = bits::Min(pages + IdleSlack<Config>(pages), Config::kMaxSlotRunPages);
     for (uint32_t length = pages; length <= most; ++length) {
@@ -329,6 +329,7 @@ typename ThreadHeap<Config>::Freed ThreadHeap<Config>::FreeFar(Offset block) noe
 
 template <typename Config>
 void ThreadHeap<Config>::FinishFree(Offset block) noexcept {
+  BeginCall();
   const uint32_t page = pages_.HeadOf(PageTable<Config>::PageOf(block));
   const PageEntry* entry = pages_.Entry(page);
   if (IsListTooLong(entry)) {
@@ -402,7 +403,7 @@ bool ThreadHeap<Config>::PostPending() noexcept {
 template <typename Config>
 void ThreadHeap<Config>::Collect(bool all) noexcept {
   opened_spans_ = 0;
-  if (!PostPending()) return;  // each visit would wait, too
+  if (!PostPending()) return;  // nor is a visit any use
   if (all) TrimLists();
   const auto visit = [&](uint32_t page) {
     const PageEntry* entry = pages_.Entry(page);

@@ -129,6 +129,7 @@ void ThreadHeap<Config>::TrimLists() noexcept {
 
 template <typename Config>
 void ThreadHeap<Config>::SettleAll() noexcept {
+  BeginCall();
   const SlowPath lock(*this);
   if (!lock.IsHeld()) return;
   for (uint32_t slot = Config::kFirstMixedSlot; slot < Config::kSlotCount; ++slot) {

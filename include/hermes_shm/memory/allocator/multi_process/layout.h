@@ -6,6 +6,7 @@
 
 #include "hermes_shm/memory/allocator/buddy/buddy_engine.h"
 #include "hermes_shm/memory/allocator/multi_process/size_classes.h"
+#include "hermes_shm/memory/backend/backend_header.h"
 #include "hermes_shm/memory/backend/region.h"
 #include "hermes_shm/sync/mutex.h"
 
@@ -140,8 +141,9 @@ constexpr uint32_t SlotOf(HeapId id) { return id >> 20; }
  * blocks go to the page's own list; of a run, which goes to a slot of its heap alone, the process
  * is 0. Each page in which a block may begin has it before the first block is out. It is a copy,
  * and who opens a page finds 0. Who has a block of a class in hand may read it, whatever heap the
- * page is of: it changes only when another heap adopts the page, and both keys are right then. Of a
- * run others than the owner ask just whether it has a key at all, which a run that is free has not.
+ * page is of: it changes only when another heap adopts the page, is 0 in between, and all three are
+ * right then. Of a run others than the owner ask just whether it has a key at all, which a run that
+ * is free has not.
  */
 struct FreeKey {
   static constexpr uint64_t Make(HeapId id, uint32_t slot = 0) { return uint64_t{slot} << 32 | id; }
@@ -268,15 +270,30 @@ static_assert(sizeof(HeapRecord<LargePages>) == 64 + 512 + 768);
 struct HeadWord {
   enum Kind : uint32_t { kNone = 0, kUnit = 1, kLarge = 2, kExtension = 3 };
   static constexpr uint32_t kPlaced = 1u << 15;
+  /** In place of slot + 1, of a large block or an extension: who had it could not get the root
+   * mutex, and whoever has that next gives it back. */
+  static constexpr uint32_t kFreed = 0x1fff;
   static constexpr uint32_t Make(Kind kind, uint32_t slot_plus_one, uint32_t granules) {
     return ((granules - 1) << 16) | (slot_plus_one << 2) | kind;
   }
   static constexpr Kind KindOf(uint32_t word) { return static_cast<Kind>(word & 3); }
   static constexpr uint32_t SlotPlusOne(uint32_t word) { return (word >> 2) & 0x1fff; }
   static constexpr uint32_t Granules(uint32_t word) { return (word >> 16) + 1; }
+  static constexpr bool IsFreed(uint32_t word) {
+    return SlotPlusOne(word) == kFreed && KindOf(word) > kUnit;
+  }
+  /** The slot of whose it is; kMaxSlots or more when nobody has it. */
+  static constexpr uint32_t Slot(uint32_t word) {
+    return IsFreed(word) ? ~uint32_t{0} : SlotPlusOne(word) - 1;
+  }
+  /** Whether it names a slot that there can be, or none. */
+  static constexpr bool NamesSlot(uint32_t word) {
+    return SlotPlusOne(word) <= kMaxSlots || IsFreed(word);
+  }
 };
+static_assert(HeadWord::kFreed > kMaxSlots);
 
-inline constexpr uint32_t kMultiProcessLayoutVersion = 5;
+inline constexpr uint32_t kMultiProcessLayoutVersion = 6;
 inline constexpr uint32_t kMaxGranules = 1u << 16;
 
 /** The allocator's own header. */
@@ -299,8 +316,8 @@ struct RootHeader {
   uint32_t returned_begin_;      // [lock:root] first granule that was ever given back in a unit
   uint32_t returned_end_;        // [lock:root] one past the last; 0: none was
   uint32_t peak_granules_;       // [lock:root] the most that were granted at once
-  uint32_t reserved_;
-  BuddyLists lists_;  // [lock:root] a cache of the head words
+  Atomic<uint32_t> freed_;       // [any]  head words made kFreed; 0 by who has given all back
+  BuddyLists lists_;             // [lock:root] a cache of the head words
 };
 static_assert(std::is_standard_layout_v<RootHeader>);
 

@@ -278,6 +278,10 @@ class HSHM_API PageTable {
   }
   /** Owner: frees of blocks of this span find it from here on, by the slot that shape_ names. */
   void SetKeys(uint32_t head, HeapId id) const;
+  /** Acting for a dead owner, before there is another: frees of blocks of this span go the way of
+   * remote frees from here on, so that nobody takes one for its own process's. A run keeps its key,
+   * which names no process, and says that a user has it. */
+  void ClearKeysOfDead(uint32_t head) const;
   /** Owner, the page is to be let go: no free finds it by its key. */
   static void ClearKey(PageEntry* entry) { entry->key_.Set(0); }
 
@@ -295,6 +299,11 @@ class HSHM_API PageTable {
 
   /** Retire for a page whose blocks are deleted whether or not somebody has them. */
   void Delete(uint32_t head) const;
+
+  /** Retire for a span of which nobody has a block, whatever its lists and counts are like: none is
+   * read. Who has taken it may have it from a process that died in the middle of a change, or that
+   * wrote into its free blocks. */
+  void Discard(uint32_t head) const;
 
   /** Acting for an owner that may have died, of a span that nobody changes meanwhile: the page
    * behind it may be an extension, or the end of a span, that was cut in the middle. */

@@ -228,6 +228,7 @@ class HSHM_API ProcessBlock {
   std::array<bool, kMaxThreads> idle_{};
   uint32_t heap_count_ = 0;
   bool is_slot_swept_ = false;  // from here on what our slot labels is ours
+  bool is_heap_stuck_ = false;  // who deleted last did not get a heap's lock: the next only asks
   std::optional<typename RootTier<Config>::Guard> fork_hold_;  // lock_ is held with it
 };
 

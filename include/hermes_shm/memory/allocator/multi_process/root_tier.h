@@ -14,8 +14,9 @@ namespace hshm::ipc::multi_process {
  * Protocol: docs/protocols.md, D.
  *
  * Invariant  A unit is used by the process in its head word and by nobody else; head words change
- *            under the root mutex only. A granule with head word 0 that no unit covers is free, and
- *            the entries of all its pages are empty.
+ *            under the root mutex only, but that who frees a large block and cannot get it says so
+ *            there, by CAS: whoever has the mutex next gives it back. A granule with head word 0
+ *            that no unit covers is free, and the entries of all its pages are empty.
  * Ordering   The mutex; for the dead, the query of Membership::IsAlive.
  * ABA        Head words need no generation: a slot's next process sweeps its own label first.
  * Crash      The lists are caches: Lock rebuilds them when it is told that a holder died. A grant
@@ -66,16 +67,22 @@ class HSHM_API RootTier {
    * is none, or no memory for its part of the page table. */
   uint32_t Grant(HeadWord::Kind kind, uint32_t granules, uint32_t alignment = 1);
 
-  /** Changes the label of a unit or large block. */
+  /** Changes the label of a unit or large block; not of one that is freed meanwhile. */
   void Relabel(uint32_t granule, HeadWord::Kind kind, uint32_t slot_plus_one) {
     const uint32_t word = Head(granule);
-    heads_[granule].Set(HeadWord::Make(kind, slot_plus_one, HeadWord::Granules(word)) |
-                        (word & HeadWord::kPlaced));
+    static_cast<void>(heads_[granule].CasFrom(word, Labelled(word, kind, slot_plus_one)));
   }
+  /** Without the mutex, which is not to be had: of a large block, or an extension, that is the
+   * caller's. Whoever has the mutex next gives it back. False when somebody has done so before. */
+  bool LeaveFreed(uint32_t granule);
 
   /** Gives a unit, large block or extension back, and its memory to the system, which places what
    * comes next there as it likes. All its pages must be free. */
   void GiveBack(uint32_t granule);
+
+  /** All that was left freed: done by Guard when some was counted. Who died between the two words
+   * of LeaveFreed did not count it. */
+  void GiveBackFreed();
 
   /** Takes the granules directly behind a large block for it. They are this process's until their
    * memory is there and they are joined, or given back. False when they are in use, or there is no
@@ -109,7 +116,7 @@ class HSHM_API RootTier {
       const uint32_t word = Head(granule);
       // An overwritten word leads nobody out of the region.
       HSHM_CHECK(HeadWord::Granules(word) <= header_->granule_end_ - granule);
-      HSHM_CHECK(HeadWord::SlotPlusOne(word) <= kMaxSlots);
+      HSHM_CHECK(HeadWord::NamesSlot(word));
       if (word != 0 && !visit(granule, word)) return;
       granule += word == 0 ? 1 : HeadWord::Granules(word);
     }
@@ -121,7 +128,7 @@ class HSHM_API RootTier {
     uint64_t granule = header_->first_granule_;
     while (granule < header_->granule_end_) {
       const uint32_t word = Head(static_cast<uint32_t>(granule));
-      if (HeadWord::SlotPlusOne(word) > kMaxSlots) return false;
+      if (!HeadWord::NamesSlot(word)) return false;
       granule += HeadWord::Granules(word);
     }
     return granule == header_->granule_end_;
@@ -163,6 +170,10 @@ class HSHM_API RootTier {
   /** Stops with Corruption when a unit or large block begins in granules that the lists gave. */
   void RequireNoHead(uint32_t granule, uint32_t granules) const;
   [[noreturn]] void StopForLists(uint32_t granule) const;
+  static constexpr uint32_t Labelled(uint32_t word, HeadWord::Kind kind, uint32_t slot_plus_one) {
+    return HeadWord::Make(kind, slot_plus_one, HeadWord::Granules(word)) |
+           (word & HeadWord::kPlaced);
+  }
   void Rebuild();
   void ClearJoined(uint32_t granule, uint32_t end);
   bool Label(HeadWord::Kind kind, uint32_t first, uint32_t granules);

@@ -38,7 +38,7 @@ class Sweeper {
   /** Deletes every page, unit and large block of one slot that carries no adopted blocks. Those
    * that do are adopted or, when the slot is our own and about to be left, stay as they are.
    * @return false when remote frees that wait in the heap of a stopped process could not be had:
-   * then all of it was treated so */
+   * then nothing was done or, of our own slot, its pages stay for a later sweep */
   bool DeleteSlot(uint32_t slot) noexcept;
 
   /** True when a unit or page carries the slot's label. */
@@ -66,8 +66,9 @@ class Sweeper {
   RootTier<Config>& root_;
   const PageTable<Config>& pages_;
   SlotSet dead_;
-  SlotSet deleted_;          // of the dead, those whose blocks go
-  bool is_leaving_ = false;  // the slot is our own: nothing is adopted
+  SlotSet deleted_;              // of the dead, those whose blocks go
+  bool is_leaving_ = false;      // the slot is our own: nothing is adopted
+  bool are_runs_posted_ = true;  // of pages that are to be deleted; else a later sweep deletes them
 };
 
 extern template class Sweeper<LargePages>;

@@ -18,7 +18,8 @@ namespace hshm::ipc::multi_process {
  * Crash      Before the owner store nothing happened. After it the span is the dead taker's. A lock
  *            held by a dead taker needs no repair; one whose owner died in it is left to Sweep. An
  *            owner may be dead unseen, where the next process of its slot has not swept yet: what
- *            it left half done in a span that nobody uses is one page behind it, which is freed.
+ *            it left half done in a span that nobody uses is one page behind it, which is freed,
+ *            and lists, of which none is read.
  */
 template <typename Config>
 class Taker {

@@ -163,12 +163,13 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
 
   /** Holds the heap's lock for a scope. What a taker's death cut in it needs no repair. Nothing in
    * such a scope is a cancellation point, so unlike MutexGuard it need not ask the thread library.
-   */
+   * A call waits for it in vain once, and then only asks. */
   class SlowPath {
    public:
     explicit SlowPath(ThreadHeap& heap) noexcept
         : heap_(heap),
-          is_held_(HSHM_LIKELY(heap.record_->lock_.TakeFree(heap.identity_)) || heap.Wait()) {}
+          is_held_(HSHM_LIKELY(heap.record_->lock_.TakeFree(heap.identity_)) ||
+                   (!heap.is_locked_out_ && heap.Wait())) {}
     ~SlowPath() {
       if (HSHM_LIKELY(is_held_)) heap_.record_->lock_.Unlock(heap_.identity_);
     }
@@ -193,6 +194,8 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
   void LetIdleGo() noexcept;
   Offset AllocateLarge(uint64_t size_bytes, uint64_t alignment) noexcept;
 
+  /** Of every call that may need the lock: it may wait. */
+  void BeginCall() noexcept { is_locked_out_ = false; }
   bool Wait() noexcept;
   void AnswerPressure() noexcept;
   bool IsCutShort(const PageEntry* entry, uint32_t size_class) const noexcept;
@@ -288,7 +291,7 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
   uint32_t idle_lengths_ = 0;  // bit n: there are idle runs of n pages
   uint32_t refills_since_flush_ = 0;
   bool is_out_of_memory_ = false;  // the last OpenHint failed for want of memory, or of the lock
-  bool is_locked_out_ = false;     // the last wait for the lock was in vain: no page can be opened
+  bool is_locked_out_ = false;     // this call has waited for the lock in vain, see BeginCall
   bool is_zero_ = false;           // what was opened last, or the last large block, reads as zero
   BuddyLists free_pages_{};        // of its thread units; hints
   PendingFrees<Config> pending_;

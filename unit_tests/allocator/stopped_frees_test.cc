@@ -1,0 +1,137 @@
+/** Large blocks that go while the root's lock has a stopped holder. */
+#include <sys/resource.h>
+
+#include <csignal>
+#include <functional>
+#include <string>
+#include <utility>
+
+#include "allocator/stopped_holder.h"
+#include "hermes_shm/memory/backend/malloc_backend.h"
+#include "support/catch.h"
+
+namespace hshm::ipc::test {
+namespace {
+
+using hshm::test::ChildProcess;
+using hshm::test::Ending;
+using hshm::test::RunInChild;
+
+/** So that a block of more than 1 MiB is a large one. */
+MultiProcessOptions SmallUnits() {
+  MultiProcessOptions options;
+  options.process_unit_bytes_ = 1_MiB;
+  return options;
+}
+
+Mutex* RootLock(const PosixShmMmap& backend) {
+  return &CoreOf<multi_process::RootHeader>(backend)->lock_;
+}
+
+TEST_CASE("A large block that is freed beside a stopped holder of the root is the next one's") {
+  Heap<HeapOfStopped> heap;
+  PosixShmMmap mine;
+  mine.shm_attach(heap.segment_.url());
+  auto* alloc = mine.AttachAlloc<HeapOfStopped>(SmallUnits());
+  const OffsetPtr<> block = alloc->AllocateOffset(HSHM_DEFAULT_MEM_CTX, 9_MiB);
+  REQUIRE_FALSE(block.IsNull());
+  ChildProcess holder = StoppedHolder<HeapOfStopped>(heap.segment_.url(), RootLock);
+  const bool is_killed = GENERATE(false, true);
+  {
+    const FastClock fast;
+    alloc->FreeOffset(HSHM_DEFAULT_MEM_CTX, block);
+    const Ending ending = RunInChild([&] { alloc->FreeOffset(HSHM_DEFAULT_MEM_CTX, block); });
+    CHECK(ending.status_ == -SIGABRT);
+    CHECK(ending.errors_.find("DoubleFree") != std::string::npos);
+  }
+  if (is_killed) {
+    holder.Kill();
+  } else {
+    REQUIRE(Continue(&holder) == 0);
+  }
+  const OffsetPtr<> next = alloc->AllocateOffset(HSHM_DEFAULT_MEM_CTX, 9_MiB);
+  REQUIRE_FALSE(next.IsNull());
+  REQUIRE(alloc->GetStats().live_blocks_ == 1);
+  alloc->FreeOffset(HSHM_DEFAULT_MEM_CTX, next);
+  REQUIRE(alloc->GetCurrentlyAllocatedSize() == 0);
+  REQUIRE(alloc->Check());
+}
+
+TEST_CASE("A large block that a forked child without a process slot frees is gone") {
+  Heap<HeapOfStopped> heap;
+  PosixShmMmap mine;
+  mine.shm_attach(heap.segment_.url());
+  auto* alloc = mine.AttachAlloc<HeapOfStopped>(SmallUnits());
+  const OffsetPtr<> block = alloc->AllocateOffset(HSHM_DEFAULT_MEM_CTX, 3_MiB);
+  ChildProcess child([&] {
+    const rlimit none = {0, 0};  // no descriptor, no slot
+    setrlimit(RLIMIT_NOFILE, &none);
+    alloc->FreeOffset(HSHM_DEFAULT_MEM_CTX, block);
+    return 0;
+  });
+  REQUIRE(child.Wait() == 0);
+  REQUIRE(alloc->GetCurrentlyAllocatedSize() == 0);
+  REQUIRE(alloc->Check());
+}
+
+/** The services of a region, that call somebody within a Commit of bytes from an offset on. */
+class Interceptor : public RegionServices {
+ public:
+  explicit Interceptor(RegionServices* real) : real_(real) {}
+  void CallAt(Offset offset, std::function<void()> call) {
+    offset_ = offset;
+    call_ = std::move(call);
+  }
+
+  bool Commit(Offset offset, uint64_t size_bytes) noexcept override {
+    if (call_ != nullptr && offset >= offset_) std::exchange(call_, nullptr)();
+    return real_->Commit(offset, size_bytes);
+  }
+  void Decommit(Offset offset, uint64_t size_bytes) noexcept override {
+    real_->Decommit(offset, size_bytes);
+  }
+  bool Bind(Offset offset, uint64_t size_bytes, uint32_t node) noexcept override {
+    return real_->Bind(offset, size_bytes, node);
+  }
+  bool IsShared() const noexcept override { return real_->IsShared(); }
+  bool HoldSlot(uint32_t slot) noexcept override { return real_->HoldSlot(slot); }
+  void ReleaseSlot(uint32_t slot) noexcept override { real_->ReleaseSlot(slot); }
+  bool IsAlive(uint32_t slot) noexcept override { return real_->IsAlive(slot); }
+
+ private:
+  RegionServices* real_;
+  Offset offset_ = 0;
+  std::function<void()> call_;
+};
+
+TEST_CASE("What a large block was to grow by, when the root's lock was lost, is the next one's") {
+  MallocBackend backend;
+  backend.shm_init(MemoryBackendId(1), 32_MiB);
+  Region region = backend.region();
+  Interceptor services(region.services_);
+  region.services_ = &services;
+  HeapOfStopped alloc;
+  HeapOfStopped other;
+  alloc.shm_init(AllocatorId(1, 0), 0, region, SmallUnits());
+  other.shm_attach(region, SmallUnits());
+  const OffsetPtr<> block = alloc.AllocateOffset(HSHM_DEFAULT_MEM_CTX, 3_MiB);
+  const AllocatorStats before = alloc.GetStats();
+  const LockIdentity holder = other.GetMembership().identity();
+  Mutex& lock = CoreOf<multi_process::RootHeader>(backend)->lock_;
+  services.CallAt(block.load() + alloc.GetUsableSize(block),
+                  [&] { static_cast<void>(lock.Lock(holder)); });
+  {
+    const FastClock fast;
+    REQUIRE_FALSE(alloc.ResizeInPlace(HSHM_DEFAULT_MEM_CTX, block, 9_MiB));
+  }
+  lock.Unlock(holder);
+  const AllocatorStats after = other.GetStats();
+  REQUIRE(after.free_bytes_ == before.free_bytes_);
+  REQUIRE(after.live_bytes_ == before.live_bytes_);
+  REQUIRE(after.committed_bytes_ == before.committed_bytes_);
+  REQUIRE(alloc.Check());
+  REQUIRE(alloc.ResizeInPlace(HSHM_DEFAULT_MEM_CTX, block, 9_MiB));
+}
+
+}  // namespace
+}  // namespace hshm::ipc::test
