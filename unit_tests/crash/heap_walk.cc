@@ -148,17 +148,18 @@ void HeapWalk::WalkBlocks(uint32_t page, uint32_t span) {
   StrikeChain(page, entry->local_.Get(), carved, &free);
   const uint64_t word = entry->remote_.load();
   const uint32_t pending = RemoteWord::Pushed(word) - entry->drained_.Get();
-  if (pending != 0) {
-    const uint64_t head =
-        Pages::OffsetOf(page) + uint64_t{RemoteWord::Head(word) - 1} * RemoteWord::kUnit;
-    if (StrikeChain(page, head, pending, &free) != pending) {
-      return Complain("the remote list is too short", page);
-    }
+  const auto strike = [&](uint32_t index) {
+    Strike(page, Pages::OffsetOf(page) + index * bytes, &free);
+    return complaint_.empty();
+  };
+  if (root_.pages().WalkPosted(page, strike) != pending) {
+    return Complain("the remote list is too short", page);
   }
   for (const uint64_t first : heap_lists_[page]) StrikeChain(page, first, carved, &free);
   for (const uint64_t block : heap_blocks_[page]) Strike(page, block, &free);
   for (const uint64_t run : runs_[page]) {
-    if (StrikeChain(page, Run::Head(run), Run::Count(run), &free) != Run::Count(run)) {
+    const uint32_t blocks = Run::Count(run);
+    if (root_.pages().WalkRun(page, Run::Bearer(run), blocks, strike) != blocks) {
       return Complain("a run of remote frees is too short", page);
     }
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstring>
 #include <memory>
 #include <set>
 #include <vector>
@@ -46,6 +47,12 @@ class Pages {
     }
     return blocks;
   }
+  char* BytesOf(Offset block) const { return backend_.region().AddressOf(block); }
+  /** As a heap does that has freed them: the first one bears the others. */
+  void PushRun(const std::vector<Offset>& blocks) const {
+    for (uint32_t i = 1; i < blocks.size(); ++i) table_.SetOther(blocks[0], i - 1, blocks[i]);
+    table_.Push(RunWord<Config>::Make(blocks[0]) + blocks.size() - 1);
+  }
   /** Takes all blocks of the page into the caller's hands. */
   std::vector<Offset> TakeAll(uint32_t page) const {
     std::vector<Offset> blocks = LocalOf(page);
@@ -88,7 +95,7 @@ TEST_CASE("Draining takes every pushed block once, whatever the push count was")
   CAPTURE(start);
   Pages pages;
   const uint32_t page = pages.OpenClassPage();
-  pages[page]->remote_.store(RemoteWord::Make(0, 0, start));
+  pages[page]->remote_.store(RemoteWord::Make(0, start));
   pages[page]->drained_.Set(start);
   REQUIRE(pages->Carve(page, 4096));
   for (int round = 0; round < 5; ++round) {
@@ -108,37 +115,99 @@ TEST_CASE("Draining takes every pushed block once, whatever the push count was")
   }
 }
 
-TEST_CASE(
-    "A push that saw an old count of what was drained costs the owner a walk, and nothing else") {
+TEST_CASE("Of a run only its bearer is written to before its owner takes it") {
+  const size_t count = GENERATE(1u, 2u, 16u);
+  CAPTURE(count);
   Pages pages;
   const uint32_t page = pages.OpenClassPage();
   REQUIRE(pages->Carve(page, 4096));
   const std::vector<Offset> blocks = pages.TakeAll(page);
-  for (size_t i = 0; i < 4; ++i) pages->Push(page, blocks[i]);
+  for (const Offset block : blocks) std::memset(pages.BytesOf(block), 0x5a, 256);
+  pages.PushRun({blocks.begin(), blocks.begin() + static_cast<std::ptrdiff_t>(count)});
+  REQUIRE(PageTable<Config>::Pending(pages[page]) == count);
+  for (size_t i = 1; i < blocks.size(); ++i) {
+    const char* bytes = pages.BytesOf(blocks[i]);
+    REQUIRE(bytes[0] == 0x5a);
+    REQUIRE(std::memcmp(bytes, bytes + 1, 255) == 0);
+  }
+  size_t seen = 0;
+  REQUIRE(pages->WalkPosted(page, [&](uint32_t) { return ++seen != 0; }) == count);
+  REQUIRE(seen == count);
   pages->Drain(page);
-  REQUIRE(pages.TakeAll(page).size() == 4);
-  const uint32_t drained = pages[page]->drained_.Get();
-  pages[page]->drained_.Set(drained - 4);  // as the pusher still sees it
-  for (size_t i = 4; i < 6; ++i) pages->Push(page, blocks[i]);
-  pages[page]->drained_.Set(drained);
-  pages->Drain(page);
-  REQUIRE(pages.LocalOf(page) == std::vector<Offset>{blocks[5], blocks[4]});
+  REQUIRE(pages.LocalOf(page) ==
+          std::vector<Offset>(blocks.begin(), blocks.begin() + static_cast<std::ptrdiff_t>(count)));
+  REQUIRE(pages[page]->used_.Get() == blocks.size() - count);
 }
 
-TEST_CASE("A drain is led out of its page by no link, and says so") {
-  const uint64_t link = GENERATE(~uint64_t{0}, uint64_t{1} << 40, uint64_t{8});
+TEST_CASE("A drain of runs that was cut anywhere is finished by whoever comes, with newer runs") {
+  // After the links of so many runs, then after local_: the runs are there as before.
+  const int links = GENERATE(0, 1, 2, 3);
+  const bool is_listed = GENERATE(false, true);
+  const bool is_dead = GENERATE(false, true);
+  CAPTURE(links, is_listed, is_dead);
+  Pages pages;
+  const uint32_t page = pages.OpenClassPage();
+  REQUIRE(pages->Carve(page, 4096));
+  const std::vector<Offset> blocks = pages.TakeAll(page);
+  pages.PushRun({blocks[0], blocks[1], blocks[2]});
+  pages.PushRun({blocks[3]});
+  pages.PushRun({blocks[4], blocks[5]});
+  const uint32_t drained = pages[page]->drained_.Get();
+  const uint32_t used = pages[page]->used_.Get();
+  if (is_listed) {
+    pages->Drain(page);
+    pages[page]->drained_.Set(drained);
+    pages[page]->used_.Set(used);
+  } else {
+    if (links > 0) pages->LinkRun(blocks[4], 1);
+    if (links > 1) pages->SetLink(blocks[5], blocks[3]);
+    if (links > 2) pages->LinkRun(blocks[0], 2);
+  }
+  pages.PushRun({blocks[6], blocks[7]});
+  is_dead ? pages->RecountOfDead(page) : pages->Recount(page);
+  REQUIRE(PageTable<Config>::Pending(pages[page]) == 0);
+  REQUIRE(pages.LocalOf(page) == std::vector<Offset>{blocks[6], blocks[7], blocks[4], blocks[5],
+                                                     blocks[3], blocks[0], blocks[1], blocks[2]});
+  REQUIRE(pages[page]->used_.Get() == blocks.size() - 8);
+}
+
+TEST_CASE("A run into which its dead bearer's user wrote is lost, with those posted before it") {
+  static constexpr uint64_t kAsItIs = 0x0102030405060708;
+  // {others, next, number, number}: too many, out of the page, nowhere, no block, one block twice.
+  const uint64_t written = GENERATE(
+      kAsItIs, ~uint64_t{0}, uint64_t{0x0020'0010'ffff'0002}, uint64_t{0x0020'0010'0000'0002},
+      uint64_t{0x0021'0010'0001'0002}, uint64_t{0x0010'0010'0001'0002});
+  CAPTURE(written);
+  Pages pages;
+  const uint32_t page = pages.OpenClassPage();
+  REQUIRE(pages->Carve(page, 4096));
+  const std::vector<Offset> blocks = pages.TakeAll(page);
+  REQUIRE(blocks[0] == PageTable<Config>::OffsetOf(page));
+  pages.PushRun({blocks[0]});
+  pages.PushRun({blocks[3], blocks[1], blocks[2]});
+  pages.PushRun({blocks[4], blocks[5]});
+  if (written != kAsItIs) std::memcpy(pages.BytesOf(blocks[3]) + 8, &written, sizeof written);
+  pages->RecountOfDead(page);
+  REQUIRE(PageTable<Config>::Pending(pages[page]) == 0);
+  std::vector<Offset> left = {blocks[4], blocks[5]};
+  if (written == kAsItIs) left.insert(left.end(), {blocks[3], blocks[1], blocks[2], blocks[0]});
+  REQUIRE(pages.LocalOf(page) == left);
+  REQUIRE(pages[page]->used_.Get() == blocks.size() - left.size());
+}
+
+TEST_CASE("A drain is led out of its page by nothing that a bearer says, and says so") {
+  // {others, next}: too many, out of the page, nowhere
+  const uint64_t said = GENERATE(~uint64_t{0}, uint64_t{0xffff0000}, uint64_t{0});
   const Ending ending = RunInChild([&] {
     Pages pages;
     const uint32_t page = pages.OpenClassPage();
     HSHM_CHECK(pages->Carve(page, 4096));
     const std::vector<Offset> blocks = pages.TakeAll(page);
     for (size_t i = 0; i < 3; ++i) pages->Push(page, blocks[i]);
-    pages[page]->local_.Set(blocks[5]);  // so that the drain has to find the end
-    pages->SetLink(blocks[5], 0);
-    pages->SetLink(blocks[1], link);
+    std::memcpy(pages.BytesOf(blocks[1]) + 8, &said, sizeof said);
     pages->Drain(page);
   });
-  CAPTURE(link, ending.errors_);
+  CAPTURE(said, ending.errors_);
   REQUIRE(ending.status_ == -SIGABRT);
   REQUIRE(ending.errors_.find("Corruption") != std::string::npos);
 }

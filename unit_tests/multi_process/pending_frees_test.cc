@@ -1,8 +1,10 @@
 /** Remote frees wait in runs, and nobody notices but by the clock. */
+#include <map>
 #include <set>
 #include <thread>
+#include <vector>
 
-#include "hermes_shm/memory/allocator/multi_process/layout.h"
+#include "hermes_shm/memory/allocator/multi_process/root_tier.h"
 #include "multi_process/heap.h"
 
 namespace hshm::test {
@@ -10,6 +12,8 @@ namespace {
 
 using ipc::multi_process::DetachMode;
 using ipc::multi_process::LargePages;
+using ipc::multi_process::RemoteWord;
+using ipc::multi_process::RootTier;
 using ipc::multi_process::RunWord;
 
 constexpr uint64_t kMiB = 1024 * 1024;
@@ -28,20 +32,56 @@ void FreeAll(Heap* heap, const std::vector<OffsetPtr<>>& blocks) {
   for (const OffsetPtr<>& block : blocks) heap->FreeOffset(kCtx, block);
 }
 
-TEST_CASE("A run word names its head, its tail and its length, anywhere in the largest region") {
+/** What came to the remote lists of pages. */
+uint64_t PostedBlocks(Heap* heap) {
+  const ipc::Region& region = heap->GetRegion();
+  const Offset header = ipc::AllocatorOffsetFor(region.size_bytes_);
+  const RootTier<LargePages> root(region, region.At<ipc::AllocatorHeader>(header)->core_offset_,
+                                  nullptr);
+  uint64_t blocks = 0;
+  root.ForEachSpan([&](uint32_t page, uint32_t) {
+    blocks += RemoteWord::Pushed(root.pages().Entry(page)->remote_.load());
+  });
+  return blocks;
+}
+
+TEST_CASE("A run word names its bearer and its length, anywhere in the largest region") {
   using Run = RunWord<LargePages>;
   const Offset page = GENERATE(Offset{64} << 10, Offset{1} << 30, (Offset{1} << 40) - (64 << 10));
-  uint64_t run = Run::Make(page + 48);
-  REQUIRE(Run::Count(run) == 1);
-  REQUIRE(Run::Head(run) == page + 48);
-  for (uint32_t i = 1; i < Run::kMaxBlocks; ++i) {
-    const Offset block = page + 65536 - 16 * i;
-    run = Run::Longer(run, block);
+  const Offset bearer = page + GENERATE(0u, 48u, 65520u);
+  for (uint32_t i = 0; i < Run::kMaxBlocks; ++i) {
+    const uint64_t run = Run::Make(bearer) + i;
     REQUIRE(Run::Count(run) == i + 1);
-    REQUIRE(Run::Head(run) == block);
-    REQUIRE(Run::Tail(run) == page + 48);
+    REQUIRE(Run::Bearer(run) == bearer);
     REQUIRE(Run::Page(run) == page >> 16);
   }
+}
+
+TEST_CASE("As many pages as a heap has places for runs have one each, in whatever turn they come") {
+  using Config = LargePages;
+  constexpr size_t kSizeBytes = 1000;
+  PrivateHeap<Heap> heap(64 * kMiB);
+  Heap* owner = heap.first();
+  Heap* freer = heap.Attach();
+  std::map<uint64_t, std::vector<OffsetPtr<>>> by_page;
+  for (const OffsetPtr<>& block : AllocateMany(owner, 64 * 80, kSizeBytes)) {
+    by_page[block.load() >> Config::kPageShift].push_back(block);
+  }
+  std::vector<std::vector<OffsetPtr<>>> pages;
+  for (const auto& [page, blocks] : by_page) {
+    if (blocks.size() >= 16 && pages.size() < Config::kPendingRuns) pages.push_back(blocks);
+  }
+  REQUIRE(pages.size() == Config::kPendingRuns);
+  for (size_t i = 0; i < 15; ++i) {
+    for (const auto& blocks : pages) freer->FreeOffset(kCtx, blocks[i]);
+  }
+  REQUIRE(PostedBlocks(owner) == 0);
+  // One page more takes the place of one, which is posted.
+  freer->FreeOffset(kCtx, by_page.rbegin()->second.front());
+  REQUIRE(PostedBlocks(owner) == 15);
+  freer->Trim();
+  REQUIRE(PostedBlocks(owner) == 15 * pages.size() + 1);
+  REQUIRE(owner->Check());
 }
 
 TEST_CASE("Remote frees that wait are counted as free, and as remote frees, at once") {

@@ -14,11 +14,12 @@ namespace {
 constexpr uint64_t kRegion = 16 << 20;
 constexpr uint64_t kRunBytes = 3 * 65536;
 constexpr size_t kFreed = 20;
+constexpr size_t kWaits = 16;  // of them, the first one that is not posted, of small blocks
 constexpr uint64_t kPattern = 0x5a5a5a5a5a5a5a51;  // no block begins there
 
 /** The list that has the block. */
 enum class Place { kClassSlot, kPage, kPosted, kWaitingToBePosted };
-/** What was written over its link. */
+/** What was written over its link, or into what it says of its run. */
 enum class Link { kOutside, kLastByte, kNoBlock, kItself, kOtherPage, kOfTheLiving, kNeverListed };
 
 /** What both processes know, in a block of the heap. */
@@ -47,9 +48,12 @@ class Writer {
       const uint64_t block = alloc->AllocateOffset(kCtx, size_).load();
       is_on_its_way = std::find(freed.begin(), freed.end(), block) == freed.end();
     }
-    const uint64_t block = freed[place == Place::kWaitingToBePosted ? kFreed - 2 : kFreed / 2];
-    const uint64_t word = WordFor(link, block);
-    std::memcpy(alloc->GetRegion().AddressOf(block), &word, sizeof word);
+    const uint64_t block = freed[place == Place::kWaitingToBePosted         ? kWaits
+                                 : place == Place::kPosted && size_ <= 2048 ? 0
+                                                                            : kFreed / 2];
+    const uint64_t word = is_remote ? SaidFor(link, block) : WordFor(link, block);
+    char* bytes = alloc->GetRegion().AddressOf(block);
+    is_remote ? std::memcpy(bytes + 8, &word, 6) : std::memcpy(bytes, &word, sizeof word);
     raise(SIGKILL);
   }
 
@@ -64,6 +68,27 @@ class Writer {
       std::memcpy(alloc->GetRegion().AddressOf(blocks_[i]), &kPattern, sizeof kPattern);
       known_->of_the_dead_[known_->count_++] = blocks_[i];
     }
+  }
+  /** Of a run's first block: {how many others, the run before, the number of one other}. */
+  uint64_t SaidFor(Link link, uint64_t block) const {
+    const uint64_t number = block % 65536 / 16;
+    const uint64_t said = 1 | number << 32;  // itself, and no run before
+    switch (link) {
+      case Link::kOutside:
+        return ~uint64_t{0};
+      case Link::kLastByte:
+        return said | uint64_t{0xffff} << 16;
+      case Link::kNoBlock:
+        return 1 | (number + 1) << 32;
+      case Link::kItself:
+        return said | (number + 1) << 16;
+      case Link::kNeverListed:
+        return 1 | (65536 - size_) / 16 << 32;
+      case Link::kOtherPage:
+      case Link::kOfTheLiving:
+        return (number + 1) << 32;  // none can lead there
+    }
+    return 0;
   }
   uint64_t WordFor(Link link, uint64_t block) const {
     switch (link) {

@@ -1,4 +1,5 @@
-/** A block on the remote list was written to: found when its page is drained. */
+/** The block that says which others are on the remote list was written to: found when its page is
+ * drained. */
 #include "misuse/heap.h"
 
 namespace hshm::misuse {
@@ -11,7 +12,7 @@ HSHM_MISUSE(written_after_free_by_thread, "Corruption: the link of a free block"
     heap.Free(first);
     heap.Free(second);
   });
-  heap.Link(second) = 0x4141414141414141;
+  (&heap.Link(first))[1] = 0x4141414141414141;
   AtTheCall();
   heap->Trim();
 }

@@ -129,6 +129,8 @@ class HSHM_API BasicMultiProcessAllocator
         static_cast<Heap*>(front)->FinishFree(offset.load());
         return;
       }
+      // Another's block: the heap is known, and need not be looked for again.
+      return static_cast<Heap*>(front)->FreeRest(offset.load(), freed);
     }
     FreeRare(NumberOf(ctx), offset);
   }

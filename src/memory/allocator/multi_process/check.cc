@@ -155,8 +155,7 @@ class Checker {
     Expect(pages_.Walk(page, entry->local_.Get(), capacity + 1, visit) <= capacity,
            "the local list is broken", page);
     const uint32_t pending = PageTable<Config>::Pending(entry);
-    Expect(pending == 0 || pages_.Walk(page, RemoteHead(page), pending, visit) == pending,
-           "the remote list is broken", page);
+    Expect(pages_.WalkPosted(page, visit) == pending, "the remote list is broken", page);
     Expect(VisitListed(page, owner, visit), "the free list of a heap is broken", page);
   }
 
@@ -174,20 +173,10 @@ class Checker {
     const uint32_t local = pages_.Walk(page, entry->local_.Get(), limit, visit);
     Expect(local <= carved, "the local list is broken", page);
     const uint32_t pending = PageTable<Config>::Pending(entry);
-    if (pending != 0) {
-      Expect(pages_.Walk(page, RemoteHead(page), pending, visit) == pending,
-             "the remote list is broken", page);
-    }
+    Expect(pages_.WalkPosted(page, visit) == pending, "the remote list is broken", page);
     Expect(PageTable<Config>::Used(entry) + local == carved, "the count of used blocks is wrong",
            page);
     Expect(VisitListed(page, owner, visit), "the free list of a heap is broken", page);
-  }
-
-  Offset RemoteHead(uint32_t page) const {
-    const uint64_t word =
-        pages_.Entry(page)->remote_.load(std::memory_order_acquire);  // pairs with PushChain
-    return PageTable<Config>::OffsetOf(page) +
-           uint64_t{RemoteWord::Head(word) - 1} * RemoteWord::kUnit;
   }
 
   /** Calls visit(block) for what class slots of the owner's process list of this page, until one is
@@ -243,15 +232,15 @@ class Checker {
         Expect(length != PageTable<Config>::kBroken, "a heap's free list is broken", page);
       }
       PendingFrees<Config>::ForEach(records[i], [&](uint32_t head, uint64_t run) {
-        const bool is_inside = region_.Contains(Word::Head(run));
+        const bool is_inside = region_.Contains(Word::Bearer(run));
         Expect(is_inside, "a run of remote frees leaves the region", page);
-        if (is_inside && !is_cut_) Chain(head, run);
+        if (is_inside && !is_cut_) Run(head, run);
       });
     }
   }
 
   /** A run of blocks of a page: none of them is in the page's lists. */
-  void Chain(uint32_t page, uint64_t run) {
+  void Run(uint32_t page, uint64_t run) {
     const PageEntry* entry = pages_.Entry(page);
     const uint32_t carved = entry->carved_.Get();
     seen_.reset();
@@ -261,16 +250,14 @@ class Checker {
       return true;
     };
     pages_.Walk(page, entry->local_.Get(), carved + 1, visit);
-    if (const uint32_t pushed = PageTable<Config>::Pending(entry); pushed != 0) {
-      pages_.Walk(page, RemoteHead(page), pushed, visit);
-    }
+    pages_.WalkPosted(page, visit);
+    const uint32_t blocks = Word::Count(run);
     const auto visit_waiting = [&](uint32_t block) {
       waiting_.push_back(PageTable<Config>::OffsetOf(page) + block * pages_.BlockBytes(page));
       return visit(block);
     };
     Expect(KindOf(entry->shape_.Get()) == kKindClass &&
-               pages_.Walk(page, Word::Head(run), Word::Count(run), visit_waiting) !=
-                   PageTable<Config>::kBroken,
+               pages_.WalkRun(page, Word::Bearer(run), blocks, visit_waiting) == blocks,
            "a run of remote frees is broken", page);
   }
 

@@ -1,5 +1,6 @@
 /** Lists of the dead, into which they may have written after they had freed. */
 #include <algorithm>
+#include <array>
 
 #include "hermes_shm/memory/allocator/multi_process/page_table.h"
 
@@ -52,38 +53,48 @@ void PageTable<Config>::CutList(uint32_t slot, OwnedWord<uint64_t>* first, HeapI
 }
 
 template <typename Config>
-bool PageTable<Config>::IsWhole(uint64_t run) const {
-  using Run = RunWord<Config>;
-  Offset block = Run::Head(run);
-  for (uint32_t i = 1; i < Run::Count(run); ++i) {
-    if (!IsFreeBlock(Run::Page(run), block)) return false;
-    block = Link(block);
-  }
-  return block == Run::Tail(run);
+bool PageTable<Config>::IsRun(uint32_t page, Offset bearer, uint32_t others) const {
+  if (others >= RunWord<Config>::kMaxBlocks) return false;
+  std::array<Offset, RunWord<Config>::kMaxBlocks> blocks{bearer};
+  for (uint32_t i = 0; i < others; ++i) blocks[i + 1] = OtherOf(bearer, i);
+  const auto end = blocks.begin() + others + 1;
+  std::sort(blocks.begin(), end);
+  return std::adjacent_find(blocks.begin(), end) == end &&
+         std::all_of(blocks.begin(), end, [&](Offset b) { return IsFreeBlock(page, b); });
 }
 
-/** A death between two of the stores is found like that in Drain: local_ begins with the chain. */
+/** A death between two of the stores is found like that in Drain: local_ names a bearer. The list
+ * ends before a bearer into which somebody wrote: it leads to none, or tells of blocks that are no
+ * run. */
 template <typename Config>
 void PageTable<Config>::DrainOfDead(uint32_t page) const {
   PageEntry* entry = Entry(page);
-  const uint64_t word = entry->remote_.load(std::memory_order_acquire);  // pairs with PushChain
+  const uint64_t word = entry->remote_.load(std::memory_order_acquire);  // pairs with PushRun
   const uint32_t count = RemoteWord::Pushed(word) - entry->drained_.Get();
   const Offset local = entry->local_.Get();
   Offset head = FromRemoteHead(page, RemoteWord::Head(word));
   Offset before = 0;
   Offset tail = 0;
-  Offset block = head;
-  uint32_t length = 0;
-  for (; length < count && block != local && IsFreeBlock(page, block); ++length) {
+  Offset bearer = head;
+  uint32_t left = count;
+  while (left != 0 && (bearer != local || local == 0)) {
+    if (!IsFreeBlock(page, bearer)) {
+      tail = before;  // the last one leads astray
+      break;
+    }
+    const uint32_t others = OthersOf(bearer);
+    if (others >= left || !IsRun(page, bearer, others)) break;
+    if (tail != 0) SetLink(tail, bearer);
     before = tail;
-    tail = block;
-    block = Link(block);
+    tail = LinkRun(bearer, others);
+    left -= others + 1;
+    if (left != 0) bearer = NextPosted(page, bearer);
   }
-  if (length < count && block != local) {  // the last one leads astray
-    tail = before;
-    if (tail == 0) head = local;
+  if (tail != 0) {
+    SetLink(tail, local);
+  } else {
+    head = local;
   }
-  if (tail != 0 && Link(tail) != local) SetLink(tail, local);
   entry->local_.Set(head);
   entry->drained_.Set(RemoteWord::Pushed(word));
 }

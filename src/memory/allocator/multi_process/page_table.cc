@@ -4,19 +4,20 @@
 
 namespace hshm::ipc::multi_process {
 
-/** What the owner has taken it has taken for ever, so that nobody follows the chain there: when
- * that is all, as of the word that the CAS finds unchanged, the chain ends with this one's tail. */
+/** What the owner has taken it has taken for ever: nobody follows the bearers there. */
 template <typename Config>
-void PageTable<Config>::PushChain(uint32_t page, Offset head, Offset tail, uint32_t blocks) const {
+void PageTable<Config>::PushRun(uint32_t page, Offset bearer, uint32_t blocks) const {
   PageEntry* entry = Entry(page);
+  // relaxed: published by the CAS
+  BearerWord(bearer, RunBearer::kOthers)
+      ->store(static_cast<uint16_t>(blocks - 1), std::memory_order_relaxed);
   uint64_t word = entry->remote_.load(std::memory_order_relaxed);  // relaxed: the CAS re-reads it
   uint64_t posted;
   do {
-    const uint32_t pushed = RemoteWord::Pushed(word);
-    const bool is_first = entry->drained_.Get() == pushed;
-    SetLink(tail, is_first ? 0 : FromRemoteHead(page, RemoteWord::Head(word)));
-    const uint32_t length = is_first ? 0 : RemoteWord::Length(word);
-    posted = RemoteWord::Make(ToRemoteHead(page, head), length + blocks, pushed + blocks);
+    BearerWord(bearer, RunBearer::kNext)
+        ->store(static_cast<uint16_t>(RemoteWord::Head(word)),
+                std::memory_order_relaxed);  // relaxed: published by the CAS
+    posted = RemoteWord::Make(ToRemoteHead(page, bearer), RemoteWord::Pushed(word) + blocks);
   } while (
       !entry->remote_.compare_exchange_weak(word, posted,
                                             std::memory_order_release,    // pairs with Drain
@@ -76,7 +77,7 @@ void PageTable<Config>::PushMixed(OwnedWord<uint64_t>* slot) const {
 template <typename Config>
 void PageTable<Config>::Drain(uint32_t page) const {
   PageEntry* entry = Entry(page);
-  const uint64_t word = entry->remote_.load(std::memory_order_acquire);  // pairs with PushChain
+  const uint64_t word = entry->remote_.load(std::memory_order_acquire);  // pairs with PushRun
   const uint32_t pushed = RemoteWord::Pushed(word);
   const uint32_t count = pushed - entry->drained_.Get();
   if (count == 0) return;
@@ -84,15 +85,21 @@ void PageTable<Config>::Drain(uint32_t page) const {
   if (count > entry->carved_.Get()) defect::Corruption("the remote list of a page", OffsetOf(page));
   const Offset local = entry->local_.Get();
   const Offset head = FromRemoteHead(page, RemoteWord::Head(word));
-  // In Checked each block that is taken is looked at.
-  if (Config::kChecked || local != 0 || RemoteWord::Length(word) != count) {
-    Offset tail = head;
-    RequireFree(page, tail);
-    for (uint32_t i = 1; i < count && tail != local && Link(tail) != local; ++i) {
-      tail = Link(tail);
-      RequireFree(page, tail);
+  // From a bearer on that local_ names all is listed: a drain was cut there.
+  uint32_t left = count;
+  for (Offset bearer = head; left != 0 && (bearer != local || local == 0);) {
+    RequireFree(page, bearer);
+    const uint32_t others = OthersOf(bearer);
+    if (others >= bits::Min(left, RunWord<Config>::kMaxBlocks)) {
+      defect::Corruption("the link of a free block", bearer);
     }
-    if (tail != local) SetLink(tail, local);
+    if constexpr (Config::kChecked) {
+      for (uint32_t i = 0; i < others; ++i) RequireFree(page, OtherOf(bearer, i));
+    }
+    left -= others + 1;
+    const Offset next = left == 0 ? local : NextPosted(page, bearer);
+    SetLink(LinkRun(bearer, others), next);
+    bearer = next;
   }
   entry->local_.Set(head);
   entry->drained_.Set(pushed);
@@ -121,15 +128,18 @@ bool PageTable<Config>::Carve(uint32_t page, uint64_t bytes) const {
 template <typename Config>
 void PageTable<Config>::FinishCutDrain(uint32_t page) const {
   PageEntry* entry = Entry(page);
-  const uint64_t word = entry->remote_.load(std::memory_order_acquire);  // pairs with PushChain
+  const uint64_t word = entry->remote_.load(std::memory_order_acquire);  // pairs with PushRun
   const uint32_t count = RemoteWord::Pushed(word) - entry->drained_.Get();
   const Offset local = entry->local_.Get();
   if (local == 0 || count > Capacity(page)) return;
-  Offset block = FromRemoteHead(page, RemoteWord::Head(word));
-  for (uint32_t i = 0; i < count && IsIn(page, block); ++i, block = Link(block)) {
-    if (block != local) continue;
-    entry->drained_.Set(RemoteWord::Pushed(word) - i);  // the i before it came after the cut
-    return;
+  Offset bearer = FromRemoteHead(page, RemoteWord::Head(word));
+  for (uint32_t before = 0; before < count && IsIn(page, bearer);) {
+    if (bearer == local) {
+      entry->drained_.Set(RemoteWord::Pushed(word) - before);  // those came after the cut
+      return;
+    }
+    before += OthersOf(bearer) + 1;
+    bearer = NextPosted(page, bearer);
   }
 }
 
@@ -245,7 +255,7 @@ void PageTable<Config>::Retire(uint32_t head) const {
 template <typename Config>
 void PageTable<Config>::Delete(uint32_t head) const {
   PageEntry* entry = Entry(head);
-  const uint64_t word = entry->remote_.load(std::memory_order_acquire);  // pairs with PushChain
+  const uint64_t word = entry->remote_.load(std::memory_order_acquire);  // pairs with PushRun
   entry->shape_.Set(0);  // commit: what a sweeper finds so is deleted, whatever its lists say
   entry->local_.Set(0);
   entry->drained_.Set(RemoteWord::Pushed(word));

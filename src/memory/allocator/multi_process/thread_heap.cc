@@ -68,7 +68,8 @@ ThreadHeap<Config>::ThreadHeap(ProcessBlock<Config>* process, uint32_t index, He
     if (slot < Config::kFirstRunSlot) max_listed_[slot] = MaxListed(slot);
     ResetRoom(slot);
   }
-  const int error = notes_.Reserve(root.page_count_);
+  int error = notes_.Reserve(root.page_count_);
+  if (error == 0) error = pending_.Reserve(root.page_count_);
   if (error != 0) throw NoNotes(root.page_count_ * Config::kPageBytes, error);
 }
 
@@ -299,6 +300,7 @@ bool ThreadHeap<Config>::StartClassPage(uint32_t head, uint32_t size_class) noex
 template <typename Config>
 void ThreadHeap<Config>::FreeRest(Offset block, Freed freed) noexcept {
   if (freed == Freed::kNot) {
+    if (HSHM_UNLIKELY(block == 0)) defect::NullFree("FreeOffset");
     CheckPlace("Free", block);
     freed = FreeElsewhere(block);
   }

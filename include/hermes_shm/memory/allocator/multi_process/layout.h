@@ -199,20 +199,15 @@ struct PageEntry {
 static_assert(std::is_standard_layout_v<PageEntry>);
 static_assert(sizeof(PageEntry) == 64);  // frozen by kMultiProcessLayoutVersion
 
-/**
- * remote_ of a page: {pushed:32, length:16, head:16}. The chain from the head ends after `length`
- * blocks, unless that is kNoLength. Who pushes onto a list of which the owner has taken everything
- * ends it there, and the owner takes such a chain without touching a block of it.
- */
+/** remote_ of a page: {pushed:32, 0:16, head:16}. From the head on the list has as many blocks as
+ * were pushed since the owner took them last, in runs: see RunBearer. */
 struct RemoteWord {
   static constexpr uint64_t kUnit = 16;
-  static constexpr uint32_t kNoLength = 0xffff;
-  static constexpr uint64_t Make(uint32_t head, uint32_t length, uint32_t pushed) {
-    return (uint64_t{pushed} << 32) | (length < kNoLength ? length : kNoLength) << 16 | head;
+  static constexpr uint64_t Make(uint32_t head, uint32_t pushed) {
+    return (uint64_t{pushed} << 32) | head;
   }
   /** Page-relative in units, plus 1; 0: nothing was ever pushed. */
   static constexpr uint32_t Head(uint64_t word) { return word & 0xffff; }
-  static constexpr uint32_t Length(uint64_t word) { return word >> 16 & 0xffff; }
   static constexpr uint32_t Pushed(uint64_t word) { return static_cast<uint32_t>(word >> 32); }
 };
 // The last block of the longest span, whose class is the largest, begins before that.
@@ -222,30 +217,42 @@ static_assert((LargePages::PagesOf(LargePages::kMaxClassBytes) * LargePages::kPa
               0xffff);
 
 /**
+ * The first block of a run of remote frees, its bearer, says which the others are. So who frees
+ * them, and who posts them, has none of their cache lines fetched from their owner, who may have
+ * used them last; and the owner links them all at once instead of following a list that another
+ * core has written.
+ *
+ *   | link of other lists: 8 B | others: 2 B | next: 2 B | number of another block: 2 B | ...
+ *
+ * Numbers are page-relative, in 16 bytes. `next` is the bearer that was posted before, as
+ * RemoteWord::Head. Nothing here changes before the run's blocks are handed out.
+ */
+struct RunBearer {
+  static constexpr Offset kOthers = 8;
+  static constexpr Offset kNext = 10;
+  static constexpr Offset kNumbers = 12;
+  static constexpr Offset PlaceOf(uint32_t i) { return kNumbers + 2 * Offset{i}; }
+  /** Other blocks than the bearer, at most. */
+  static constexpr uint64_t MostOthers(uint64_t block_bytes) {
+    return (block_bytes - kNumbers) / 2;
+  }
+};
+
+/**
  * A run of remote frees that waits to be posted, in one word: the blocks of one page that is no
- * span, linked from the head, which was freed last, to the tail, which was freed first.
- * {head:44 in 16 bytes, tail:12 page-relative in 16 bytes, count:8}; 0: none.
+ * span. {bearer:56 in 16 bytes, count:8}; 0: none.
  */
 template <typename Config>
 struct RunWord {
   static constexpr uint64_t kUnit = 16;
   static constexpr uint32_t kMaxBlocks = 16;  // what a death may lose at once
-  static constexpr uint64_t Make(Offset block) {
-    return (block / kUnit) << 20 | (block % Config::kPageBytes / kUnit) << 8 | 1;
-  }
-  /** The run with one block more in front. */
-  static constexpr uint64_t Longer(uint64_t run, Offset block) {
-    return (block / kUnit) << 20 | ((run & 0xfffff) + 1);
-  }
+  static constexpr uint64_t Make(Offset block) { return (block / kUnit) << 8 | 1; }
   static constexpr uint32_t Count(uint64_t run) { return run & 0xff; }
-  static constexpr Offset Head(uint64_t run) { return (run >> 20) * kUnit; }
+  static constexpr Offset Bearer(uint64_t run) { return (run >> 8) * kUnit; }
   static constexpr uint32_t Page(uint64_t run) {  // 0, which holds no blocks, when there is no run
-    return static_cast<uint32_t>(run >> (20 + Config::kPageShift - 4));
+    return static_cast<uint32_t>(run >> (8 + Config::kPageShift - 4));
   }
-  static constexpr Offset Tail(uint64_t run) {
-    return (Offset{Page(run)} << Config::kPageShift) + (run >> 8 & 0xfff) * kUnit;
-  }
-  static_assert(Config::kPageBytes / kUnit <= 0x1000);  // and 2^44 units are 256 TiB
+  static_assert(Config::kPageBytes / kUnit <= 0x10000);  // a number of a RunBearer
 };
 
 /** The shared part of a thread's heap; several to a page of kind kKindHeaps. */

@@ -11,11 +11,11 @@ namespace hshm::ipc::multi_process {
  * Protocol: docs/protocols.md, C.
  *
  * Invariant  A carved block is in exactly one place: a user's, local_, the untaken part of remote_,
- *            a heap's free_, a pending run, or in flight inside one call. The chain from the head
- *            of remote_ has its length, and then 0, or a length that fits nothing. A span is its
- *            head's owner_ and span_, and at most one further page that holds kSpanInterior.
- * Ordering   Push releases the links it wrote and the user's last writes; Drain acquires the whole
- *            chain. Retire releases owner_ = 0, OpenPage acquires it. All else is program order.
+ *            a heap's free_, a pending run, or in flight inside one call. What bearers say of runs
+ *            in remote_ is not changed before the blocks are handed out. A span is its head's
+ *            owner_ and span_, and at most one further page that holds kSpanInterior.
+ * Ordering   Push releases what the bearer says and the user's last writes; Drain acquires it, of
+ *            all runs. Retire releases owner_ = 0, OpenPage acquires it. All else: program order.
  * ABA        Nobody pops from remote_; its push count is never reset. Heap ids are never reused.
  * Crash      Each pair of stores names a chain under its new name before the old one is dropped,
  *            so Drain, Settle and Recount can be repeated from any point by whoever acts as owner.
@@ -91,11 +91,33 @@ class HSHM_API PageTable {
   // ---- blocks --------------------------------------------------------------------------------
 
   /** A free by somebody who is not the owner. One CAS; the entry is not touched after it. */
-  void Push(uint32_t page, Offset block) const { PushChain(page, block, block, 1); }
+  void Push(uint32_t page, Offset block) const { PushRun(page, block, 1); }
   /** The same for a run, which is in no heap's pending_ any more. */
   void Push(uint64_t run) const {
-    using Run = RunWord<Config>;
-    PushChain(Run::Page(run), Run::Head(run), Run::Tail(run), Run::Count(run));
+    PushRun(RunWord<Config>::Page(run), RunWord<Config>::Bearer(run), RunWord<Config>::Count(run));
+  }
+  /** The i-th of a run's other blocks. No bearer leads out of its page. */
+  HSHM_INLINE Offset OtherOf(Offset bearer, uint32_t i) const {
+    const uint64_t number = BearerWord(bearer, RunBearer::PlaceOf(i))
+                                ->load(std::memory_order_relaxed);  // relaxed: as a link
+    return (bearer | (Config::kPageBytes - 1)) - (Config::kPageBytes - 1) +
+           number * RunWord<Config>::kUnit % Config::kPageBytes;
+  }
+  HSHM_INLINE void SetOther(Offset bearer, uint32_t i, Offset block) const {
+    BearerWord(bearer, RunBearer::PlaceOf(i))
+        ->store(static_cast<uint16_t>(block % Config::kPageBytes / RunWord<Config>::kUnit),
+                std::memory_order_relaxed);  // relaxed: private until published
+  }
+  /** Whoever has the run: makes it a list, from the bearer on, whose end is not written. Says the
+   * same when it is repeated. @return the last block */
+  HSHM_INLINE Offset LinkRun(Offset bearer, uint32_t others) const {
+    Offset last = bearer;
+    for (uint32_t i = 0; i < others; ++i) {
+      const Offset next = OtherOf(bearer, i);
+      SetLink(last, next);
+      last = next;
+    }
+    return last;
   }
   /** Owner: moves all pushed blocks to local_. Repeatable. */
   void Drain(uint32_t page) const;
@@ -156,8 +178,12 @@ class HSHM_API PageTable {
 
   /** Acting for a dead heap, before its class slots are settled. A list that leads back ends. */
   void CutList(uint32_t slot, OwnedWord<uint64_t>* first, HeapId heap) const;
-  /** Whether a heap's run of remote frees, which it has not posted, may be: its links are right. */
-  bool IsWhole(uint64_t run) const;
+  /** Whether a heap's run of remote frees, which it has not posted, may be: it has blocks of its
+   * page, each once. */
+  bool IsWhole(uint64_t run) const {
+    using Run = RunWord<Config>;
+    return IsRun(Run::Page(run), Run::Bearer(run), Run::Count(run) - 1);
+  }
   /** Recount for a dead owner. */
   void RecountOfDead(uint32_t page) const;
 
@@ -343,6 +369,37 @@ class HSHM_API PageTable {
     return length;
   }
 
+  /** Of a run of that many blocks: calls visit(block index) for each. @return how many, less where
+   * one is none of the page's, or visit was false */
+  template <typename Visit>
+  uint32_t WalkRun(uint32_t page, Offset bearer, uint32_t blocks, Visit visit) const {
+    const Offset begin = OffsetOf(page);
+    const uint64_t bytes = BlockBytes(page);
+    for (uint32_t i = 0; i < blocks; ++i) {
+      const Offset place = (i == 0 ? bearer : OtherOf(bearer, i - 1)) - begin;  // huge: before it
+      if (bytes == 0 || place % bytes != 0 || place / bytes >= Capacity(page)) return i;
+      if (!visit(static_cast<uint32_t>(place / bytes))) return i;
+    }
+    return blocks;
+  }
+  /** The same of all that the owner has not taken yet. */
+  template <typename Visit>
+  uint32_t WalkPosted(uint32_t page, Visit visit) const {
+    const uint64_t word =
+        Entry(page)->remote_.load(std::memory_order_acquire);  // pairs with PushRun
+    const uint32_t count = RemoteWord::Pushed(word) - Entry(page)->drained_.Get();
+    Offset bearer = FromRemoteHead(page, RemoteWord::Head(word));
+    uint32_t length = 0;
+    while (length < count && IsIn(page, bearer)) {
+      const uint32_t blocks = OthersOf(bearer) + 1;
+      if (blocks > count - length || blocks > RunWord<Config>::kMaxBlocks) break;
+      if (WalkRun(page, bearer, blocks, visit) != blocks) break;
+      length += blocks;
+      bearer = NextPosted(page, bearer);
+    }
+    return length;
+  }
+
  private:
   using Marks = std::conditional_t<Config::kChecked, BlockMarks, NoMarks>;
 
@@ -379,7 +436,21 @@ class HSHM_API PageTable {
   /** A drain that was cut between its two stores has pushed blocks in local_ already: they count
    * as drained from here on. Repeatable; for whoever acts for an owner that may have died in it. */
   void FinishCutDrain(uint32_t page) const;
-  void PushChain(uint32_t page, Offset head, Offset tail, uint32_t blocks) const;
+  void PushRun(uint32_t page, Offset bearer, uint32_t blocks) const;
+  /** Whether the page may have such a run, in which each block is free and there once. */
+  bool IsRun(uint32_t page, Offset bearer, uint32_t others) const;
+  HSHM_INLINE uint32_t OthersOf(Offset bearer) const {
+    return BearerWord(bearer, RunBearer::kOthers)
+        ->load(std::memory_order_relaxed);  // relaxed: as a link
+  }
+  HSHM_INLINE Offset NextPosted(uint32_t page, Offset bearer) const {
+    const uint32_t next = BearerWord(bearer, RunBearer::kNext)
+                              ->load(std::memory_order_relaxed);  // relaxed: as a link
+    return FromRemoteHead(page, next);
+  }
+  HSHM_INLINE Atomic<uint16_t>* BearerWord(Offset bearer, Offset place) const {
+    return region_.At<Atomic<uint16_t>>(bearer + place);
+  }
   /** Owner of a page just opened, which is nobody's first time any more. @return whether it was */
   static bool TakeZeroMark(PageEntry* entry) {
     if (entry->committed_.Get() != kCommittedZero) return false;

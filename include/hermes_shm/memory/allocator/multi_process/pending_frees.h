@@ -6,6 +6,7 @@
 
 #include "hermes_shm/base/bits.h"
 #include "hermes_shm/memory/allocator/multi_process/page_table.h"
+#include "hermes_shm/platform/private_pages.h"
 
 namespace hshm::ipc::multi_process {
 
@@ -28,7 +29,8 @@ inline constexpr auto kRunRules = [] {
     // of 1 wraps to 0, and all units are less than 2^32.
     rules[c].inverse_ = ~uint32_t{0} / static_cast<uint32_t>(bytes / RunWord<Config>::kUnit) + 1;
     rules[c].max_blocks_ =
-        static_cast<uint8_t>(std::min<uint64_t>(kRunBytes / bytes, RunWord<Config>::kMaxBlocks));
+        static_cast<uint8_t>(std::min({kRunBytes / bytes, uint64_t{RunWord<Config>::kMaxBlocks},
+                                       RunBearer::MostOthers(bytes) + 1}));
     // As a mixed slot may list what another heap of the process owns, but not in Checked.
     rules[c].may_return_ = !Config::kChecked && c >= Config::kFirstMixedSlot;
   }
@@ -39,6 +41,7 @@ inline constexpr auto kRunRules = [] {
  * Remote frees of one heap that wait to be posted: for each of some pages a run of blocks, which
  * goes onto the page's remote list by one CAS. The words are in the heap's record. A block costs a
  * CAS of its own otherwise, and each waits until the block's cache line has come from its owner.
+ * Of a run only the bearer's line is written, see RunBearer.
  *
  * A run is posted when its page has too many, when another page needs its place, when its heap is
  * flushed or its thread ends, and before this heap reports no room. If it is of a page of the same
@@ -47,13 +50,14 @@ inline constexpr auto kRunRules = [] {
  *
  * Invariant  A block of a run is in no other list, and counted in its page's used_: the page stays
  *            its owner's. While a run is also named by a class slot, it has just been taken back.
- * Ordering   Each change releases the block's link, for who posts the run before it deletes the
- *            page. All else is program order.
+ * Ordering   Each change releases what the bearer says of the block, for who posts the run before
+ *            it deletes the page. All else is program order.
  * ABA        None: the words are written by one thread; a run of another process's page is taken
  *            out under the record's lock_, by its heap or by who deletes the page.
- * Crash      A block is in its run from the store of the word on. A run is taken out before it is
- *            posted: a death in between loses that run. Taken back, it is named by the class slot
- *            first, which whoever sweeps sees, and loses nothing.
+ * Crash      A block is in its run from the store of the word on, which counts it. A run is taken
+ *            out before it is posted: a death in between loses that run. Taken back, it is linked
+ *            to a list, and named by the class slot first, which whoever sweeps sees: nothing is
+ *            lost, and linked or not it is a run as before.
  */
 template <typename Config>
 class HSHM_API PendingFrees {
@@ -65,28 +69,29 @@ class HSHM_API PendingFrees {
       : pages_(pages), identity_(identity), slot_(slot) {}
   /** Before any other call: where the runs are. */
   void Use(Record* record) noexcept { record_ = record; }
+  /** Before that, of a region of so many pages. @return 0 or the errno */
+  [[nodiscard]] int Reserve(uint32_t page_count) noexcept { return places_.Reserve(page_count); }
 
   /** A free of a block that does not lie in a page of this heap, when blocks of that page wait
    * already, and not too many; else false, and nothing happened. Stops with InvalidFree where no
    * block begins. */
   HSHM_INLINE bool TryExtend(Offset block) noexcept {
     const uint32_t page = PageTable<Config>::PageOf(block);
-    const uint32_t place = PlaceOf(page);
+    const uint32_t place = places_[page];
     OwnedWord<uint64_t>& word = record_->pending_[place];
     const uint64_t run = word.Get();
     // While blocks of the page wait, its class is what it was.
     const RunRule& rule = kRunRules<Config>[class_at_[place]];
     if (Run::Page(run) != page || Run::Count(run) >= rule.max_blocks_) return false;
     Return(rule, block);
-    pages_.SetLink(block, Run::Head(run));
-    word.SetRelease(Run::Longer(run, block));  // commit; pairs with PostNamed
+    pages_.SetOther(Run::Bearer(run), Run::Count(run) - 1, block);
+    word.SetRelease(run + 1);  // commit; pairs with PostNamed
     return true;
   }
 
   /** When TryExtend has said no: the first block of a run. False, and nothing happened, when its
    * kind does not wait. */
   bool Begin(Offset block) noexcept {
-    const uint32_t place = PlaceOf(PageTable<Config>::PageOf(block));
     const PageEntry* entry = pages_.EntryOf(block);
     const uint32_t shape = entry->shape_.Get();
     if (entry->owner_.Get() <= kSpanInterior || KindOf(shape) != kKindClass) return false;
@@ -94,6 +99,7 @@ class HSHM_API PendingFrees {
     const RunRule& rule = kRunRules<Config>[size_class];
     if (rule.max_blocks_ == 0) return false;
     Return(rule, block);
+    const uint32_t place = PlaceFor(PageTable<Config>::PageOf(block));
     last_place_[size_class] = static_cast<uint8_t>(place);
     BeginAt(place, size_class, block);
     return true;
@@ -107,7 +113,8 @@ class HSHM_API PendingFrees {
     if (run == 0 || !kRunRules<Config>[size_class].may_return_) return 0;
     const PageEntry* entry = pages_.Entry(Run::Page(run));
     if (ClassOfShape(entry->shape_.Get()) != size_class || !IsOfThisProcess(run)) return 0;
-    record_->free_[size_class].Set(Run::Head(run));
+    pages_.SetLink(pages_.LinkRun(Run::Bearer(run), Run::Count(run) - 1), 0);
+    record_->free_[size_class].Set(Run::Bearer(run));
     word.Set(0);
     return Run::Count(run);
   }
@@ -135,7 +142,7 @@ class HSHM_API PendingFrees {
       const uint64_t run = word.Get();
       if (run == 0) continue;
       const uint32_t shape = pages.Entry(Run::Page(run))->shape_.Get();
-      if (record->free_[ClassOfShape(shape)].Get() == Run::Head(run)) word.Set(0);
+      if (record->free_[ClassOfShape(shape)].Get() == Run::Bearer(run)) word.Set(0);
     }
     for (uint32_t c = 0; c < Config::kSlotCount; ++c) {
       pages.CutList(c, &record->free_[c], record->id_.Get());
@@ -165,9 +172,15 @@ class HSHM_API PendingFrees {
  private:
   static_assert(Config::kPendingRuns <= 256 && bits::IsPowerOfTwo(Config::kPendingRuns));
 
-  /** Fibonacci hashing: neighbours, and pages at equal distances, go to different places. */
-  static HSHM_INLINE uint32_t PlaceOf(uint32_t page) noexcept {
-    return page * 0x9e3779b1u >> (32 - bits::FloorLog2(Config::kPendingRuns));
+  /** Where the page has a run, or gets one. Any place will do; the one that was begun first goes.
+   * By a hash of the page, two pages in use would often share a place and post runs of one block.
+   */
+  uint32_t PlaceFor(uint32_t page) noexcept {
+    const uint32_t place = places_[page];
+    if (Run::Page(record_->pending_[place].Get()) == page) return place;
+    turn_ = (turn_ + 1) % Config::kPendingRuns;
+    places_[page] = static_cast<uint8_t>(turn_);
+    return turn_;
   }
   HSHM_INLINE bool IsOfThisProcess(uint64_t run) const noexcept {
     return SlotOf(pages_.Entry(Run::Page(run))->owner_.Get()) == slot_;
@@ -192,7 +205,6 @@ class HSHM_API PendingFrees {
   /** The place is empty, has a run that is long enough, or one of another page. */
   void BeginAt(uint32_t place, uint32_t size_class, Offset block) noexcept {
     OwnedWord<uint64_t>& word = record_->pending_[place];
-    pages_.SetLink(block, 0);  // so that the run, taken back, is a list
     const uint64_t run = word.Get();
     if (run == 0 || IsOfThisProcess(run)) {
       // Only this process deletes its pages, and not while a thread of it is in a call.
@@ -216,7 +228,9 @@ class HSHM_API PendingFrees {
   PageTable<Config> pages_;
   Record* record_ = nullptr;
   LockIdentity identity_;
-  uint32_t slot_;                                          // of this process
+  uint32_t slot_;                 // of this process
+  uint32_t turn_ = 0;             // the place that was given last
+  PrivatePages<uint8_t> places_;  // by page: where its run is, if it has one
   std::array<uint8_t, Config::kPendingRuns> class_at_{};   // of a run that waits: its blocks'
   std::array<uint8_t, Config::kClassCount> last_place_{};  // a hint: where a run of the class is
 };
