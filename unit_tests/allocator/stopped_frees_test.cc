@@ -62,6 +62,7 @@ TEST_CASE("A large block that a forked child without a process slot frees is gon
   PosixShmMmap mine;
   mine.shm_attach(heap.segment_.url());
   auto* alloc = mine.AttachAlloc<HeapOfStopped>(SmallUnits());
+  const uint64_t free_bytes = alloc->GetStats().free_bytes_;
   const OffsetPtr<> block = alloc->AllocateOffset(HSHM_DEFAULT_MEM_CTX, 3_MiB);
   ChildProcess child([&] {
     const rlimit none = {0, 0};  // no descriptor, no slot
@@ -71,6 +72,7 @@ TEST_CASE("A large block that a forked child without a process slot frees is gon
   });
   REQUIRE(child.Wait() == 0);
   REQUIRE(alloc->GetCurrentlyAllocatedSize() == 0);
+  REQUIRE(alloc->GetStats().free_bytes_ == free_bytes);  // who asks has had the root's lock
   REQUIRE(alloc->Check());
 }
 

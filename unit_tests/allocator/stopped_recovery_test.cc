@@ -122,7 +122,7 @@ TEST_CASE("What a heap with a stopped holder may still name is deleted when it g
     alloc.Recover();
   }
   REQUIRE(alloc.GetCurrentlyAllocatedSize() >= before + 100'000);
-  REQUIRE_FALSE(alloc.FindRoot<char>("theirs").IsNull());
+  REQUIRE(alloc.FindRoot<char>("theirs").IsNull());  // nobody finds what is about to go
   REQUIRE(alloc.Check());
   REQUIRE(Continue(&holder) == 0);
   alloc.Recover();
@@ -144,6 +144,28 @@ TEST_CASE(
   const Membership other(next.region());  // in the slot of who has gone on; sweeps nothing
   REQUIRE(next.AttachAlloc<HeapOfStopped>()->GetMembership().slot() == 2);
   REQUIRE(alloc.GetCurrentlyAllocatedSize() == 0);
+  REQUIRE(alloc.Check());
+}
+
+TEST_CASE("Who joins in the slot of the dead beside a stopped heap adopts what was to be deleted") {
+  Heap<HeapOfStopped> heap;
+  HeapOfStopped& alloc = *heap.alloc_;
+  ChildProcess holder = StoppedHolder<HeapOfStopped>(heap.segment_.url(), HeapLock);
+  const size_t before = alloc.GetCurrentlyAllocatedSize();
+  LeaveDead(heap.segment_.url(), OnDeath::kReclaim);
+  const OffsetPtr<> theirs = alloc.FindRootOffset("theirs");
+  PosixShmMmap next;
+  next.shm_attach(heap.segment_.url());
+  const uint64_t start_us = MonotonicUs();
+  auto* joined = next.AttachAlloc<HeapOfStopped>();
+  CHECK(MonotonicUs() - start_us < 2'000'000);
+  REQUIRE(joined->GetMembership().slot() == 2);
+  REQUIRE(alloc.GetCurrentlyAllocatedSize() >= before + 100'000);
+  REQUIRE(Continue(&holder) == 0);
+  alloc.Recover();
+  REQUIRE(alloc.GetCurrentlyAllocatedSize() >= before + 100'000);  // the joiner's now
+  joined->FreeOffset(HSHM_DEFAULT_MEM_CTX, theirs);
+  REQUIRE(alloc.GetCurrentlyAllocatedSize() == before);
   REQUIRE(alloc.Check());
 }
 

@@ -90,8 +90,7 @@ Campaign::Campaign(const char* name, uint64_t region_bytes)
       log_(region_bytes) {}
 
 void Campaign::RunMany(uint32_t count, const Play& play, uint32_t cut_recoverers) {
-  count *= Factor();
-  for (uint32_t i = 0; i < count; ++i) Run(first_seed_ + i, play, cut_recoverers);
+  for (uint32_t i = 0; i < Times(count); ++i) Run(first_seed_ + i, play, cut_recoverers);
 }
 
 void Campaign::Run(uint64_t seed, const Play& play, uint32_t cut_recoverers) {

@@ -55,7 +55,9 @@ HeapWalk::HeapWalk(const Region& region)
       WalkUnit(first, root_.FirstPageOf(covered));
     } else if (HeadWord::KindOf(word) == HeadWord::kExtension) {
       Complain("what a large block was to grow by is kept", granule);
-    } else if (!HeadWord::IsFreed(word)) {
+    } else if (HeadWord::IsFreed(word)) {
+      Complain("a large block that was freed is kept", granule);
+    } else {
       const uint32_t pages = root_.FirstPageOf(covered) - first;
       live_.push_back({Pages::OffsetOf(first), pages * Config::kPageBytes, first, pages});
       live_pages_ += pages;

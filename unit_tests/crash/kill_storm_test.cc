@@ -351,7 +351,7 @@ class Storm {
 TEST_CASE("Of four processes of four threads, killed in turn, the others go on and lose nothing",
           "[crash]") {
   Storm storm(test::PrintedSeed("kill storm"));
-  const uint32_t kills = kKills * Factor();
+  const uint32_t kills = Times(kKills);
   for (uint32_t kill = 1; kill <= kills; ++kill) {
     INFO("kill " << kill);
     REQUIRE(storm.KillOne() == "");

@@ -132,7 +132,7 @@ TEST_CASE("A process killed in an alloc/free loop costs the survivor nothing but
           "[crash]") {
   const uint64_t seed = test::PrintedSeed("kill trials");
   std::mt19937_64 rng(seed);
-  const uint32_t trials = 500 * Factor();
+  const uint32_t trials = Times(500);
   // Each death may lose a block, 12 KB in the mean, as large ones take the longest to fill.
   Segment segment(64 * kMiB * std::max(1U, trials / 2000));
   auto* heap = segment.backend().MakeAlloc<Heap>(AllocatorId(1, 0));

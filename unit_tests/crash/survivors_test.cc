@@ -125,7 +125,7 @@ class Interrupter {
 
   /** Plots end where the victim's operation, the traced one, has ended. */
   void Run(uint32_t plays, uint32_t cuts_a_play, const Plot& plot) {
-    for (uint32_t play = 0; play < plays * Factor(); ++play) {
+    for (uint32_t play = 0; play < Times(plays); ++play) {
       if (!Play(seed_ + play, ~uint64_t{0}, plot)) continue;
       const uint64_t stores = outcome_->stores_;
       const uint64_t stride = stores / cuts_a_play + 1;

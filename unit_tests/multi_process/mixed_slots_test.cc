@@ -411,7 +411,7 @@ TEST_CASE("Check finds a block that is in a class slot and in a run of remote fr
         if (word.Get() == 0) continue;
         slot = &records[i].free_[ClassOf(kBytes)];
         listed = slot->Get();
-        slot->Set(ipc::multi_process::RunWord<Config>::Head(word.Get()));
+        slot->Set(ipc::multi_process::RunWord<Config>::Bearer(word.Get()));
       }
     }
   });

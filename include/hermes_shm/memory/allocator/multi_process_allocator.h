@@ -130,7 +130,9 @@ class HSHM_API BasicMultiProcessAllocator
         return;
       }
       // Another's block: the heap is known, and need not be looked for again.
-      return static_cast<Heap*>(front)->FreeRest(offset.load(), freed);
+      if (HSHM_LIKELY(front != Front::Nobody())) {
+        return static_cast<Heap*>(front)->FreeRest(offset.load(), freed);
+      }
     }
     FreeRare(NumberOf(ctx), offset);
   }
@@ -157,10 +159,13 @@ class HSHM_API BasicMultiProcessAllocator
 
   // ---- death -----------------------------------------------------------------------------------
 
-  /** Adopts what dead processes left. @return how many had left something */
+  /** Adopts what dead processes left, or deletes it where OnDeath::kReclaim says so. What has to
+   * wait for a heap whose holder is stopped is left to a later call, which counts it again.
+   * @return how many had left something */
   uint32_t Recover() noexcept;
   /** Deletes all that a dead process had allocated, as long as nobody has adopted it. False when
-   * that is so, when it lives, or had nothing. Slot and generation: GetMembership() in its life. */
+   * that is so, when it lives, or had nothing; and, with nothing done, beside a heap whose holder
+   * is stopped: then it may be asked again. Slot and generation: GetMembership() in its life. */
   bool Reclaim(uint32_t slot, uint32_t generation) noexcept;
   /** Gives what no thread uses, and whole units, back to the root. */
   void Trim() noexcept;

@@ -192,6 +192,12 @@ ThreadHeap<Config>* ProcessBlock<Config>::AcquireHeap() noexcept {
 template <typename Config>
 void ProcessBlock<Config>::ReleaseHeap(Heap* heap) noexcept {
   heap->BeginCall();
+  MakeIdle(heap);
+}
+
+/** In the call that had the heap: it waits no second time. */
+template <typename Config>
+void ProcessBlock<Config>::MakeIdle(Heap* heap) noexcept {
   heap->TrimLists();
   heap->PostPending();
   const std::lock_guard hold(lock_);

@@ -220,7 +220,7 @@ void ProcessBlock<Config>::ForEachIdleHeap(Visit visit) noexcept {
       idle_[i] = false;
     }
     visit(heaps_[i].get());
-    ReleaseHeap(heaps_[i].get());
+    MakeIdle(heaps_[i].get());
   }
 }
 

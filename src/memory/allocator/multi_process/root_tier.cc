@@ -145,6 +145,7 @@ void RootTier<Config>::GiveBackFreed() {
   uint32_t seen = header_->freed_.load(std::memory_order_acquire);  // pairs with LeaveFreed
   ForEachHead([&](uint32_t granule, uint32_t word) {
     if (!HeadWord::IsFreed(word)) return true;
+    static_cast<void>(heads_[granule].GetAcquire());  // pairs with LeaveFreed: counted or not
     if (HeadWord::KindOf(word) == HeadWord::kLarge) pages_.NoteFormerLarge(FirstPageOf(granule));
     GiveBack(granule);
     return true;

@@ -9,6 +9,8 @@ namespace {
  * root's first: for microseconds, or until it runs again. In vain it costs time, and no memory: a
  * later sweep deletes. */
 constexpr uint64_t kHeapTimeoutUs = 200'000;
+/** Of a process that joins, where all ranks of a node may come one after the other. */
+constexpr uint64_t kJoinerTimeoutUs = 10'000;
 
 }  // namespace
 
@@ -132,16 +134,26 @@ bool Sweeper<Config>::PostRunsOfLiving() noexcept {
       if (records[i].id_.GetAcquire() != 0) is_complete = PostRunsOf(&records[i]);
     }
   });
-  process_->is_heap_stuck_ = !is_complete;
   return is_complete;
+}
+
+/** Who joins in the slot of the dead could not delete later, see Run. */
+template <typename Config>
+uint64_t Sweeper<Config>::HeapTimeoutUs() const noexcept {
+  return process_->is_slot_swept_ || deleted_[process_->slot()] ? kHeapTimeoutUs : kJoinerTimeoutUs;
 }
 
 template <typename Config>
 bool Sweeper<Config>::PostRunsOf(HeapRecord<Config>* record) noexcept {
   const LockIdentity me = process_->membership_->identity();
+  Mutex& lock = record->lock_;
   const LockResult result =
-      process_->is_heap_stuck_ ? record->lock_.TryLock(me) : record->lock_.Lock(me, kHeapTimeoutUs);
-  if (result == LockResult::kTimeout) return false;
+      process_->stuck_heap_ == &lock ? lock.TryLock(me) : lock.Lock(me, HeapTimeoutUs());
+  if (result == LockResult::kTimeout) {
+    process_->stuck_heap_ = &lock;
+    return false;
+  }
+  if (process_->stuck_heap_ == &lock) process_->stuck_heap_ = nullptr;
   PendingFrees<Config>::PostNamed(pages_, record, [&](uint32_t page) {
     // Adopted pages stay: frees of their blocks go on.
     const PageEntry* entry = pages_.Entry(page);
@@ -178,7 +190,9 @@ void Sweeper<Config>::SweepPage(uint32_t page, uint32_t unit_end) noexcept {
     pages_.Retire(page);
     return;
   }
-  if (is_leaving_ || is_deleted) return;  // as it is, and swept again later
+  // As it is, and swept again later, but for the names of what is about to go.
+  if (is_deleted) DropRoots(page, std::max(entry->span_.Get(), 1u));
+  if (is_leaving_ || is_deleted) return;
   // Of a run that was being made shorter the slot may be wrong: it has none from here on.
   const uint32_t kept = KindOf(shape) == kKindRun ? MakeShape(kKindRun) : shape & ~kInHand;
   entry->shape_.Set(kept | kAdopted);

@@ -123,18 +123,17 @@ Offset ThreadHeap<Config>::AllocateClass(uint32_t size_class) noexcept {
     return this->Pop(size_class);
   }
   bool filled = RefillFromOwned(size_class);
-  for (Effort effort = Effort::kThread; effort != Effort::kEnd && !is_locked_out_;
+  for (Effort effort = Effort::kThread; !filled && effort != Effort::kEnd && !is_locked_out_;
        effort = Next(effort)) {
-    if (!filled && IsWorthCollecting(effort)) {
+    if (IsWorthCollecting(effort)) {
       Collect(false);
       filled = RefillFromOwned(size_class);
+      if (filled) break;
     }
-    if (!filled) {
-      const uint32_t head = OpenPages(kKindClass, pages, 1, effort);
-      filled = head != kNoPage ? StartClassPage(head, size_class) : RefillFromOwned(size_class);
-    }
-    if (filled) return this->Pop(size_class);
+    const uint32_t head = OpenPages(kKindClass, pages, 1, effort);
+    filled = head != kNoPage ? StartClassPage(head, size_class) : RefillFromOwned(size_class);
   }
+  if (filled) return this->Pop(size_class);
   // Eight pages in a row are not to be had: a large block may still get pages of its own.
   return pages == 1 || is_locked_out_
              ? 0

@@ -189,7 +189,8 @@ uint64_t ThreadHeap<Config>::UsableBytes(Offset block) const noexcept {
   }
   const RootTier<Config>& root = process_->root();
   const uint32_t word = root.Head(root.GranuleOf(page));
-  if (HeadWord::KindOf(word) != HeadWord::kLarge || block % root.granule_bytes() != 0) {
+  if (HeadWord::KindOf(word) != HeadWord::kLarge || HeadWord::IsFreed(word) ||
+      block % root.granule_bytes() != 0) {
     process_->StopForLarge("Reallocate", block);
   }
   return HeadWord::Granules(word) * root.granule_bytes();

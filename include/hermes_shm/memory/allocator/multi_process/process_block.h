@@ -157,6 +157,7 @@ class HSHM_API ProcessBlock {
   void RequireAlone();
   void FlushIdleHeaps() noexcept;
   void SettleIdleHeaps() noexcept;
+  void MakeIdle(Heap* heap) noexcept;
   template <typename Visit>
   void ForEachIdleHeap(Visit visit) noexcept;
   BuddyEngine Engine() noexcept;
@@ -228,7 +229,8 @@ class HSHM_API ProcessBlock {
   std::array<bool, kMaxThreads> idle_{};
   uint32_t heap_count_ = 0;
   bool is_slot_swept_ = false;  // from here on what our slot labels is ours
-  bool is_heap_stuck_ = false;  // who deleted last did not get a heap's lock: the next only asks
+  // The heap's lock that who deleted last did not get: the next only asks. Compared, not followed.
+  const Mutex* stuck_heap_ = nullptr;
   std::optional<typename RootTier<Config>::Guard> fork_hold_;  // lock_ is held with it
 };
 

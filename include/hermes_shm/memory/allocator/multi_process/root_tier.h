@@ -70,6 +70,7 @@ class HSHM_API RootTier {
   /** Changes the label of a unit or large block; not of one that is freed meanwhile. */
   void Relabel(uint32_t granule, HeadWord::Kind kind, uint32_t slot_plus_one) {
     const uint32_t word = Head(granule);
+    if (HeadWord::IsFreed(word)) return;
     static_cast<void>(heads_[granule].CasFrom(word, Labelled(word, kind, slot_plus_one)));
   }
   /** Without the mutex, which is not to be had: of a large block, or an extension, that is the

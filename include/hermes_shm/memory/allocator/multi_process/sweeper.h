@@ -53,6 +53,7 @@ class Sweeper {
   void SettleHeaps() noexcept;
   void SettleRecords(uint32_t page) noexcept;
   bool PostRunsOfLiving() noexcept;
+  uint64_t HeapTimeoutUs() const noexcept;
   bool PostRunsOf(HeapRecord<Config>* record) noexcept;
   void SweepPages() noexcept;
   void SweepPage(uint32_t page, uint32_t unit_end) noexcept;
