@@ -7,6 +7,7 @@
 #include <set>
 #include <vector>
 
+#include "hermes_shm/memory/allocator/multi_process/pending_frees.h"
 #include "hermes_shm/memory/backend/malloc_backend.h"
 #include "support/catch.h"
 #include "support/child_process.h"
@@ -32,10 +33,10 @@ class Pages {
   const PageTable<Config>* operator->() const { return &table_; }
   PageEntry* operator[](uint32_t page) const { return table_.Entry(page); }
 
-  /** Opens a page of blocks of 256 bytes, 16 of them. */
-  uint32_t OpenClassPage(HeapId id = kId, uint32_t page = kFirst) const {
+  /** Opens a page of blocks of 256 bytes, 16 of them, or of others. */
+  uint32_t OpenClassPage(HeapId id = kId, uint32_t page = kFirst, uint64_t bytes = 256) const {
     REQUIRE(table_.OpenSpan(page, 1, id));
-    table_.Entry(page)->shape_.Set(MakeShape(kKindClass, ClassOf(256)));
+    table_.Entry(page)->shape_.Set(MakeShape(kKindClass, ClassOf(bytes)));
     table_.Entry(page)->committed_.Set(kCommitted);
     return page;
   }
@@ -43,7 +44,7 @@ class Pages {
     std::vector<Offset> blocks;
     for (Offset block = table_.Entry(page)->local_.Get(); block != 0; block = table_.Link(block)) {
       blocks.push_back(block);
-      REQUIRE(blocks.size() <= 16);
+      REQUIRE(blocks.size() <= 256);
     }
     return blocks;
   }
@@ -173,10 +174,12 @@ TEST_CASE("A drain of runs that was cut anywhere is finished by whoever comes, w
 
 TEST_CASE("A run into which its dead bearer's user wrote is lost, with those posted before it") {
   static constexpr uint64_t kAsItIs = 0x0102030405060708;
-  // {others, next, number, number}: too many, out of the page, nowhere, no block, one block twice.
+  // {others, next, number, number}: too many, out of the page, nowhere, no block, one block twice;
+  // fewer, more than there are.
   const uint64_t written = GENERATE(
-      kAsItIs, ~uint64_t{0}, uint64_t{0x0020'0010'ffff'0002}, uint64_t{0x0020'0010'0000'0002},
-      uint64_t{0x0021'0010'0001'0002}, uint64_t{0x0010'0010'0001'0002});
+      kAsItIs, ~uint64_t{0}, uint64_t{0x0020'0010'ffff'fd02}, uint64_t{0x0020'0010'0000'fd02},
+      uint64_t{0x0021'0010'0001'fd02}, uint64_t{0x0010'0010'0001'fd02},
+      uint64_t{0x0020'0010'0001'fd01}, uint64_t{0x0020'0010'0001'fb04});
   CAPTURE(written);
   Pages pages;
   const uint32_t page = pages.OpenClassPage();
@@ -196,8 +199,10 @@ TEST_CASE("A run into which its dead bearer's user wrote is lost, with those pos
 }
 
 TEST_CASE("A drain is led out of its page by nothing that a bearer says, and says so") {
-  // {others, next}: too many, out of the page, nowhere
-  const uint64_t said = GENERATE(~uint64_t{0}, uint64_t{0xffff0000}, uint64_t{0});
+  // {others, next, number, number}: too many, out of the page, nowhere, more than there are, a
+  // count that was written over.
+  const uint64_t said = GENERATE(~uint64_t{0}, uint64_t{0xffff'ff00}, uint64_t{0xff00},
+                                 uint64_t{0x0060'0050'0001'fd02}, uint64_t{0x0001'fe00});
   const Ending ending = RunInChild([&] {
     Pages pages;
     const uint32_t page = pages.OpenClassPage();
@@ -208,6 +213,44 @@ TEST_CASE("A drain is led out of its page by nothing that a bearer says, and say
     pages->Drain(page);
   });
   CAPTURE(said, ending.errors_);
+  REQUIRE(ending.status_ == -SIGABRT);
+  REQUIRE(ending.errors_.find("Corruption") != std::string::npos);
+}
+
+TEST_CASE("Bearers of the smallest blocks name as many others as they have room for") {
+  const uint64_t bytes = GENERATE(16u, 32u, 48u);
+  const auto most = std::min<size_t>(RunBearer::MostOthers(bytes), RunWord<Config>::kMaxBlocks - 1);
+  CAPTURE(bytes, most);
+  REQUIRE(kRunRules<Config>[ClassOf(bytes)].max_blocks_ == most + 1);
+  Pages pages;
+  const uint32_t page = pages.OpenClassPage(Pages::kId, Pages::kFirst, bytes);
+  REQUIRE(pages->Carve(page, bytes * (most + 2)));
+  const std::vector<Offset> blocks = pages.TakeAll(page);
+  REQUIRE(blocks.size() > most + 1);
+  for (const Offset block : blocks) std::memset(pages.BytesOf(block), 0x5a, bytes);
+  const auto end = blocks.begin() + static_cast<std::ptrdiff_t>(most + 1);
+  pages.PushRun({blocks.begin(), end});
+  for (auto block = blocks.begin() + 1; block != blocks.end(); ++block) {
+    const char* written = pages.BytesOf(*block);
+    REQUIRE(written[0] == 0x5a);
+    REQUIRE(std::memcmp(written, written + 1, bytes - 1) == 0);
+  }
+  pages->Drain(page);
+  REQUIRE(pages.LocalOf(page) == std::vector<Offset>(blocks.begin(), end));
+}
+
+TEST_CASE("No bearer has more others than it has room for, whatever is written into it") {
+  const Ending ending = RunInChild([] {
+    Pages pages;
+    const uint32_t page = pages.OpenClassPage(Pages::kId, Pages::kFirst, 16);
+    HSHM_CHECK(pages->Carve(page, 512));
+    const std::vector<Offset> blocks = pages.TakeAll(page);
+    for (size_t i = 0; i < 20; ++i) pages->Push(page, blocks[i]);
+    const uint16_t said = RunBearer::MakeOthers(3);  // its numbers would be the next block's bytes
+    std::memcpy(pages.BytesOf(blocks[19]) + 8, &said, sizeof said);
+    pages->Drain(page);
+  });
+  CAPTURE(ending.errors_);
   REQUIRE(ending.status_ == -SIGABRT);
   REQUIRE(ending.errors_.find("Corruption") != std::string::npos);
 }

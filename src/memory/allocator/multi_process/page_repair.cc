@@ -54,7 +54,7 @@ void PageTable<Config>::CutList(uint32_t slot, OwnedWord<uint64_t>* first, HeapI
 
 template <typename Config>
 bool PageTable<Config>::IsRun(uint32_t page, Offset bearer, uint32_t others) const {
-  if (others >= RunWord<Config>::kMaxBlocks) return false;
+  if (others > MostOthers(page)) return false;
   std::array<Offset, RunWord<Config>::kMaxBlocks> blocks{bearer};
   for (uint32_t i = 0; i < others; ++i) blocks[i + 1] = OtherOf(bearer, i);
   const auto end = blocks.begin() + others + 1;

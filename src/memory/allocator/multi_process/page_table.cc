@@ -10,7 +10,7 @@ void PageTable<Config>::PushRun(uint32_t page, Offset bearer, uint32_t blocks) c
   PageEntry* entry = Entry(page);
   // relaxed: published by the CAS
   BearerWord(bearer, RunBearer::kOthers)
-      ->store(static_cast<uint16_t>(blocks - 1), std::memory_order_relaxed);
+      ->store(RunBearer::MakeOthers(blocks - 1), std::memory_order_relaxed);
   uint64_t word = entry->remote_.load(std::memory_order_relaxed);  // relaxed: the CAS re-reads it
   uint64_t posted;
   do {
@@ -86,11 +86,12 @@ void PageTable<Config>::Drain(uint32_t page) const {
   const Offset local = entry->local_.Get();
   const Offset head = FromRemoteHead(page, RemoteWord::Head(word));
   // From a bearer on that local_ names all is listed: a drain was cut there.
+  const uint32_t most = MostOthers(page);
   uint32_t left = count;
   for (Offset bearer = head; left != 0 && (bearer != local || local == 0);) {
     RequireFree(page, bearer);
     const uint32_t others = OthersOf(bearer);
-    if (others >= bits::Min(left, RunWord<Config>::kMaxBlocks)) {
+    if (others >= left || others > most) {
       defect::Corruption("the link of a free block", bearer);
     }
     if constexpr (Config::kChecked) {

@@ -222,16 +222,26 @@ static_assert((LargePages::PagesOf(LargePages::kMaxClassBytes) * LargePages::kPa
  * used them last; and the owner links them all at once instead of following a list that another
  * core has written.
  *
- *   | link of other lists: 8 B | others: 2 B | next: 2 B | number of another block: 2 B | ...
+ *   | link of other lists: 8 B | others: 1 B | ~others: 1 B | next: 2 B | number of another: 2 B |
+ * ...
  *
  * Numbers are page-relative, in 16 bytes. `next` is the bearer that was posted before, as
- * RemoteWord::Head. Nothing here changes before the run's blocks are handed out.
+ * RemoteWord::Head. Nothing here changes before the run's blocks are handed out. The count is there
+ * twice: a smaller one, that a user wrote after the free, would lead beyond the oldest run to one
+ * that was taken long ago.
  */
 struct RunBearer {
   static constexpr Offset kOthers = 8;
   static constexpr Offset kNext = 10;
   static constexpr Offset kNumbers = 12;
   static constexpr Offset PlaceOf(uint32_t i) { return kNumbers + 2 * Offset{i}; }
+  static constexpr uint32_t kBroken = 0xffff;  // more than any run has
+  static constexpr uint16_t MakeOthers(uint32_t others) {
+    return static_cast<uint16_t>((others ^ 0xff) << 8 | others);
+  }
+  static constexpr uint32_t Others(uint32_t word) {
+    return (word >> 8) == ((word & 0xff) ^ 0xff) ? word & 0xff : kBroken;
+  }
   /** Other blocks than the bearer, at most. */
   static constexpr uint64_t MostOthers(uint64_t block_bytes) {
     return (block_bytes - kNumbers) / 2;

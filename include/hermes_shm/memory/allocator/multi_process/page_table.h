@@ -390,9 +390,10 @@ class HSHM_API PageTable {
     const uint32_t count = RemoteWord::Pushed(word) - Entry(page)->drained_.Get();
     Offset bearer = FromRemoteHead(page, RemoteWord::Head(word));
     uint32_t length = 0;
+    if (BlockBytes(page) == 0) return 0;  // the page went free while we looked
     while (length < count && IsIn(page, bearer)) {
       const uint32_t blocks = OthersOf(bearer) + 1;
-      if (blocks > count - length || blocks > RunWord<Config>::kMaxBlocks) break;
+      if (blocks > count - length || blocks > MostOthers(page) + 1) break;
       if (WalkRun(page, bearer, blocks, visit) != blocks) break;
       length += blocks;
       bearer = NextPosted(page, bearer);
@@ -439,9 +440,15 @@ class HSHM_API PageTable {
   void PushRun(uint32_t page, Offset bearer, uint32_t blocks) const;
   /** Whether the page may have such a run, in which each block is free and there once. */
   bool IsRun(uint32_t page, Offset bearer, uint32_t others) const;
+  /** RunBearer::kBroken when somebody wrote there. */
   HSHM_INLINE uint32_t OthersOf(Offset bearer) const {
-    return BearerWord(bearer, RunBearer::kOthers)
-        ->load(std::memory_order_relaxed);  // relaxed: as a link
+    return RunBearer::Others(BearerWord(bearer, RunBearer::kOthers)
+                                 ->load(std::memory_order_relaxed));  // relaxed: as a link
+  }
+  /** So many others a bearer of the page, which has blocks, may have: they fit into it. */
+  uint32_t MostOthers(uint32_t page) const {
+    const uint64_t most = RunBearer::MostOthers(BlockBytes(page));
+    return static_cast<uint32_t>(bits::Min(most, uint64_t{RunWord<Config>::kMaxBlocks - 1}));
   }
   HSHM_INLINE Offset NextPosted(uint32_t page, Offset bearer) const {
     const uint32_t next = BearerWord(bearer, RunBearer::kNext)

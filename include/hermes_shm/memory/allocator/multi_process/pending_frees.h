@@ -98,6 +98,10 @@ class HSHM_API PendingFrees {
     const uint32_t size_class = ClassOfShape(shape);
     const RunRule& rule = kRunRules<Config>[size_class];
     if (rule.max_blocks_ == 0) return false;
+    // The rest of the page behind its last block has no room for what a bearer says.
+    if (block % Config::kPageBytes + ClassBytes(size_class) > Config::kPageBytes) {
+      defect::InvalidFree("Free", block);
+    }
     Return(rule, block);
     const uint32_t place = PlaceFor(PageTable<Config>::PageOf(block));
     last_place_[size_class] = static_cast<uint8_t>(place);
@@ -112,7 +116,7 @@ class HSHM_API PendingFrees {
     const uint64_t run = word.Get();
     if (run == 0 || !kRunRules<Config>[size_class].may_return_) return 0;
     const PageEntry* entry = pages_.Entry(Run::Page(run));
-    if (ClassOfShape(entry->shape_.Get()) != size_class || !IsOfThisProcess(run)) return 0;
+    if (ClassOfShape(entry->shape_.Get()) != size_class || !IsOfThisProcess(word, run)) return 0;
     pages_.SetLink(pages_.LinkRun(Run::Bearer(run), Run::Count(run) - 1), 0);
     record_->free_[size_class].Set(Run::Bearer(run));
     word.Set(0);
@@ -172,18 +176,23 @@ class HSHM_API PendingFrees {
  private:
   static_assert(Config::kPendingRuns <= 256 && bits::IsPowerOfTwo(Config::kPendingRuns));
 
-  /** Where the page has a run, or gets one. Any place will do; the one that was begun first goes.
+  /** Where the page has a run, or gets one. Any place will do, its last one if that is empty; else
+   * the one that was begun first goes.
    * By a hash of the page, two pages in use would often share a place and post runs of one block.
    */
   uint32_t PlaceFor(uint32_t page) noexcept {
     const uint32_t place = places_[page];
-    if (Run::Page(record_->pending_[place].Get()) == page) return place;
+    const uint64_t run = record_->pending_[place].Get();
+    if (run == 0 || Run::Page(run) == page) return place;
     turn_ = (turn_ + 1) % Config::kPendingRuns;
     places_[page] = static_cast<uint8_t>(turn_);
     return turn_;
   }
-  HSHM_INLINE bool IsOfThisProcess(uint64_t run) const noexcept {
-    return SlotOf(pages_.Entry(Run::Page(run))->owner_.Get()) == slot_;
+  /** A run that the word had. Who deletes the page takes it out of the word before the page is
+   * free, or this process's: then it is not there any more. */
+  HSHM_INLINE bool IsOfThisProcess(const OwnedWord<uint64_t>& word, uint64_t run) const noexcept {
+    // acquire: pairs with Retire and OpenSpan
+    return SlotOf(pages_.Entry(Run::Page(run))->owner_.GetAcquire()) == slot_ && word.Get() == run;
   }
   /** Taken out first: between the two it is in this thread's hands. */
   static void Take(const PageTable<Config>& pages, OwnedWord<uint64_t>* word) noexcept {
@@ -206,7 +215,7 @@ class HSHM_API PendingFrees {
   void BeginAt(uint32_t place, uint32_t size_class, Offset block) noexcept {
     OwnedWord<uint64_t>& word = record_->pending_[place];
     const uint64_t run = word.Get();
-    if (run == 0 || IsOfThisProcess(run)) {
+    if (run == 0 || IsOfThisProcess(word, run)) {
       // Only this process deletes its pages, and not while a thread of it is in a call.
       Replace(place, run, size_class, block);
       return;
