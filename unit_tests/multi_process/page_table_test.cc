@@ -202,7 +202,7 @@ TEST_CASE("A drain is led out of its page by nothing that a bearer says, and say
   // {others, next, number, number}: too many, out of the page, nowhere, more than there are, a
   // count that was written over.
   const uint64_t said = GENERATE(~uint64_t{0}, uint64_t{0xffff'ff00}, uint64_t{0xff00},
-                                 uint64_t{0x0060'0050'0001'fd02}, uint64_t{0x0001'fe00});
+                                 uint64_t{0x0060'0050'0071'fd02}, uint64_t{0x0001'fe00});
   const Ending ending = RunInChild([&] {
     Pages pages;
     const uint32_t page = pages.OpenClassPage();
