@@ -199,8 +199,8 @@ TEST_CASE("A run into which its dead bearer's user wrote is lost, with those pos
 }
 
 TEST_CASE("A drain is led out of its page by nothing that a bearer says, and says so") {
-  // {others, next, number, number}: too many, out of the page, nowhere, more than there are, a
-  // count that was written over.
+  // {others, next, number, number}: too many, out of the page, nowhere, more than there are
+  // and on to the local list, a count that was written over.
   const uint64_t said = GENERATE(~uint64_t{0}, uint64_t{0xffff'ff00}, uint64_t{0xff00},
                                  uint64_t{0x0060'0050'0071'fd02}, uint64_t{0x0001'fe00});
   const Ending ending = RunInChild([&] {
@@ -208,6 +208,8 @@ TEST_CASE("A drain is led out of its page by nothing that a bearer says, and say
     const uint32_t page = pages.OpenClassPage();
     HSHM_CHECK(pages->Carve(page, 4096));
     const std::vector<Offset> blocks = pages.TakeAll(page);
+    pages->SetLink(blocks[7], 0);
+    pages[page]->local_.Set(blocks[7]);
     for (size_t i = 0; i < 3; ++i) pages->Push(page, blocks[i]);
     std::memcpy(pages.BytesOf(blocks[1]) + 8, &said, sizeof said);
     pages->Drain(page);
