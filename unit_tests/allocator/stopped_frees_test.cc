@@ -9,12 +9,14 @@
 #include "allocator/stopped_holder.h"
 #include "hermes_shm/memory/backend/malloc_backend.h"
 #include "support/catch.h"
+#include "support/passed_services.h"
 
 namespace hshm::ipc::test {
 namespace {
 
 using hshm::test::ChildProcess;
 using hshm::test::Ending;
+using hshm::test::PassedServices;
 using hshm::test::RunInChild;
 
 /** So that a block of more than 1 MiB is a large one. */
@@ -77,9 +79,9 @@ TEST_CASE("A large block that a forked child without a process slot frees is gon
 }
 
 /** The services of a region, that call somebody within a Commit of bytes from an offset on. */
-class Interceptor : public RegionServices {
+class Interceptor : public PassedServices {
  public:
-  explicit Interceptor(RegionServices* real) : real_(real) {}
+  using PassedServices::PassedServices;
   void CallAt(Offset offset, std::function<void()> call) {
     offset_ = offset;
     call_ = std::move(call);
@@ -87,21 +89,10 @@ class Interceptor : public RegionServices {
 
   bool Commit(Offset offset, uint64_t size_bytes) noexcept override {
     if (call_ != nullptr && offset >= offset_) std::exchange(call_, nullptr)();
-    return real_->Commit(offset, size_bytes);
+    return PassedServices::Commit(offset, size_bytes);
   }
-  void Decommit(Offset offset, uint64_t size_bytes) noexcept override {
-    real_->Decommit(offset, size_bytes);
-  }
-  bool Bind(Offset offset, uint64_t size_bytes, uint32_t node) noexcept override {
-    return real_->Bind(offset, size_bytes, node);
-  }
-  bool IsShared() const noexcept override { return real_->IsShared(); }
-  bool HoldSlot(uint32_t slot) noexcept override { return real_->HoldSlot(slot); }
-  void ReleaseSlot(uint32_t slot) noexcept override { real_->ReleaseSlot(slot); }
-  bool IsAlive(uint32_t slot) noexcept override { return real_->IsAlive(slot); }
 
  private:
-  RegionServices* real_;
   Offset offset_ = 0;
   std::function<void()> call_;
 };

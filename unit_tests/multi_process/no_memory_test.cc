@@ -5,6 +5,7 @@
 
 #include "hermes_shm/base/error.h"
 #include "multi_process/heap.h"
+#include "support/passed_services.h"
 
 /** A system that runs out of memory in the middle: null, nothing lost, and on with what is there.
  */
@@ -12,9 +13,9 @@ namespace hshm::test {
 namespace {
 
 /** The services of a region whose system has memory for so many more Commit calls. */
-class Meter : public ipc::RegionServices {
+class Meter : public PassedServices {
  public:
-  explicit Meter(ipc::RegionServices* real) : real_(real) {}
+  using PassedServices::PassedServices;
 
   void Allow(uint64_t commits) { left_ = commits; }
   /** Calls this once, from within the next Commit of bytes from `offset` on. */
@@ -43,21 +44,10 @@ class Meter : public ipc::RegionServices {
     }
     --left_;
     given_.emplace_back(offset, size_bytes);
-    return real_->Commit(offset, size_bytes);
+    return PassedServices::Commit(offset, size_bytes);
   }
-  void Decommit(Offset offset, uint64_t size_bytes) noexcept override {
-    real_->Decommit(offset, size_bytes);
-  }
-  bool Bind(Offset offset, uint64_t size_bytes, uint32_t node) noexcept override {
-    return real_->Bind(offset, size_bytes, node);
-  }
-  bool IsShared() const noexcept override { return real_->IsShared(); }
-  bool HoldSlot(uint32_t slot) noexcept override { return real_->HoldSlot(slot); }
-  void ReleaseSlot(uint32_t slot) noexcept override { real_->ReleaseSlot(slot); }
-  bool IsAlive(uint32_t slot) noexcept override { return real_->IsAlive(slot); }
 
  private:
-  ipc::RegionServices* real_;
   uint64_t left_ = ~uint64_t{0};
   uint64_t refused_ = 0;
   Offset refused_begin_ = 0;

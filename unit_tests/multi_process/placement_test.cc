@@ -6,6 +6,7 @@
 
 #include "multi_process/heap.h"
 #include "support/child_process.h"
+#include "support/passed_services.h"
 
 /** On which NUMA node a process's units are asked for, when, and for how long. */
 namespace hshm::test {
@@ -25,10 +26,10 @@ struct PageNotes {
 };
 
 /** The services of a region, and what was asked of them for each page. */
-class Recorder : public ipc::RegionServices {
+class Recorder : public PassedServices {
  public:
   explicit Recorder(const ipc::Region& region)
-      : real_(region.services_), page_count_(region.size_bytes_ / kPage) {
+      : PassedServices(region.services_), page_count_(region.size_bytes_ / kPage) {
     void* notes = mmap(nullptr, page_count_ * sizeof(PageNotes), PROT_READ | PROT_WRITE,
                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     REQUIRE(notes != MAP_FAILED);
@@ -58,11 +59,11 @@ class Recorder : public ipc::RegionServices {
       if (!page.is_committed_) page.at_commit_ = page.wish_;
       page.is_committed_ = true;
     });
-    return real_->Commit(offset, size_bytes);
+    return PassedServices::Commit(offset, size_bytes);
   }
   void Decommit(Offset offset, uint64_t size_bytes) noexcept override {
     ForEachPage(offset, size_bytes, [](PageNotes& page) { page.is_committed_ = false; });
-    real_->Decommit(offset, size_bytes);
+    PassedServices::Decommit(offset, size_bytes);
   }
   bool Bind(Offset offset, uint64_t size_bytes, uint32_t node) noexcept override {
     ++binds_;
@@ -71,10 +72,6 @@ class Recorder : public ipc::RegionServices {
     ForEachPage(offset, size_bytes, [node](PageNotes& page) { page.wish_ = node + 1; });
     return true;
   }
-  bool IsShared() const noexcept override { return real_->IsShared(); }
-  bool HoldSlot(uint32_t slot) noexcept override { return real_->HoldSlot(slot); }
-  void ReleaseSlot(uint32_t slot) noexcept override { real_->ReleaseSlot(slot); }
-  bool IsAlive(uint32_t slot) noexcept override { return real_->IsAlive(slot); }
 
  private:
   template <typename Visit>
@@ -90,7 +87,6 @@ class Recorder : public ipc::RegionServices {
     return count;
   }
 
-  ipc::RegionServices* real_;
   uint64_t page_count_;
   PageNotes* notes_ = nullptr;
   uint64_t binds_ = 0;

@@ -222,8 +222,7 @@ static_assert((LargePages::PagesOf(LargePages::kMaxClassBytes) * LargePages::kPa
  * used them last; and the owner links them all at once instead of following a list that another
  * core has written.
  *
- *   | link of other lists: 8 B | others: 1 B | ~others: 1 B | next: 2 B | number of another: 2 B |
- * ...
+ *   | link of other lists: 8 | others: 1 | ~others: 1 | next: 2 | number of another: 2 | ... bytes
  *
  * Numbers are page-relative, in 16 bytes. `next` is the bearer that was posted before, as
  * RemoteWord::Head. Nothing here changes before the run's blocks are handed out. The count is there
