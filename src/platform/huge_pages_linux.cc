@@ -11,10 +11,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
-#include <sstream>
-#include <system_error>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+
+#include "platform/system_text.h"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23  // Linux 5.14
@@ -30,12 +31,13 @@ constexpr const char* kTransparent = "/sys/kernel/mm/transparent_hugepage/";
 constexpr const char* kPools = "/sys/kernel/mm/hugepages/";
 
 uint64_t NumberIn(const std::string& path) {
-  std::ifstream file(path);
+  const std::string content = SystemText(path);
+  std::string_view text = content;
   uint64_t number = 0;
-  return (file >> number) ? number : 0;
+  return TakeNumber(&text, &number) ? number : 0;
 }
 
-bool IsOneOf(const std::string& word, std::initializer_list<const char*> words) {
+bool IsOneOf(std::string_view word, std::initializer_list<const char*> words) {
   return std::find(words.begin(), words.end(), word) != words.end();
 }
 
@@ -43,9 +45,10 @@ bool IsOneOf(const std::string& word, std::initializer_list<const char*> words) 
 HugePageSetting ChosenIn(const std::string& path) {
   HugePageSetting setting;
   setting.place_ = path;
-  std::ifstream file(path);
-  for (std::string word; file >> word;) {
-    if (word.front() == '[' && word.back() == ']') {
+  const std::string content = SystemText(path);
+  std::string_view text = content;
+  for (std::string_view word; TakeWord(&text, &word);) {
+    if (word.size() > 1 && word.front() == '[' && word.back() == ']') {
       setting.value_ = word.substr(1, word.size() - 2);
     }
   }
@@ -54,17 +57,17 @@ HugePageSetting ChosenIn(const std::string& path) {
 
 /** Fields of proc(5), mountinfo: number, parent, major:minor, ..., mount point, ..., "-", options.
  */
-bool IsMountOf(const std::string& line, const std::string& device, std::string* place) {
-  std::istringstream fields(line);
-  std::string number;
-  std::string parent;
-  std::string found;
-  std::string root;
-  return (fields >> number >> parent >> found >> root >> *place) && found == device;
+bool IsMountOf(std::string_view line, std::string_view device, std::string_view* place) {
+  std::string_view number;
+  std::string_view parent;
+  std::string_view found;
+  std::string_view root;
+  return TakeWord(&line, &number) && TakeWord(&line, &parent) && TakeWord(&line, &found) &&
+         TakeWord(&line, &root) && TakeWord(&line, place) && found == device;
 }
 
 /** "Key:   123 kB" of a smaps file that counts huge pages. */
-bool IsHugeCount(const std::string& key) {
+bool IsHugeCount(std::string_view key) {
   return IsOneOf(key, {"AnonHugePages:", "ShmemPmdMapped:", "FilePmdMapped:", "Shared_Hugetlb:",
                        "Private_Hugetlb:"});
 }
@@ -93,11 +96,14 @@ HugePageSetting MountHugePageSetting(int fd) {
   if (fstat(fd, &status) != 0) return setting;
   const std::string device =
       std::to_string(major(status.st_dev)) + ":" + std::to_string(minor(status.st_dev));
-  std::ifstream mounts("/proc/self/mountinfo");
-  for (std::string line; std::getline(mounts, line);) {
-    if (!IsMountOf(line, device, &setting.place_)) continue;
+  const std::string content = SystemText("/proc/self/mountinfo");
+  std::string_view mounts = content;
+  std::string_view place;
+  for (std::string_view line; TakeLine(&mounts, &line);) {
+    if (!IsMountOf(line, device, &place)) continue;
+    setting.place_ = place;
     const size_t option = line.find("huge=", line.rfind(" - "));
-    if (option != std::string::npos) {
+    if (option != std::string_view::npos) {
       const size_t begin = option + std::strlen("huge=");
       setting.value_ = line.substr(begin, line.find_first_of(", ", begin) - begin);
     }
@@ -120,16 +126,19 @@ int PopulatePages(void* base, uint64_t size_bytes) noexcept {
 
 uint64_t HugeBytesIn(const void* base, uint64_t size_bytes) {
   const auto begin = reinterpret_cast<uintptr_t>(base);
-  std::ifstream mappings("/proc/self/smaps");
+  const std::string content = SystemText("/proc/self/smaps");
+  std::string_view mappings = content;
   bool is_inside = false;
   uint64_t bytes = 0;
-  for (std::string line; std::getline(mappings, line);) {
+  for (std::string_view line; TakeLine(&mappings, &line);) {
     unsigned long long from = 0;
     unsigned long long to = 0;
-    if (std::sscanf(line.c_str(), "%llx-%llx ", &from, &to) == 2) {
+    std::string_view key;
+    uint64_t kib = 0;
+    if (std::sscanf(std::string(line).c_str(), "%llx-%llx ", &from, &to) == 2) {
       is_inside = from < begin + size_bytes && to > begin;
-    } else if (is_inside && IsHugeCount(line.substr(0, line.find(' ')))) {
-      bytes += std::strtoull(line.c_str() + line.find(' '), nullptr, 10) * 1024;
+    } else if (is_inside && TakeWord(&line, &key) && IsHugeCount(key) && TakeNumber(&line, &kib)) {
+      bytes += kib * 1024;
     }
   }
   return bytes;
@@ -137,12 +146,11 @@ uint64_t HugeBytesIn(const void* base, uint64_t size_bytes) {
 
 uint64_t PoolPageBytes() {
   uint64_t smallest = 0;
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(kPools, error)) {
+  static_cast<void>(ForEachEntry(kPools, [&](const char* name) {
     unsigned long long kib = 0;
-    if (std::sscanf(entry.path().filename().c_str(), "hugepages-%llukB", &kib) != 1) continue;
+    if (std::sscanf(name, "hugepages-%llukB", &kib) != 1) return;
     if (smallest == 0 || kib * 1024 < smallest) smallest = kib * 1024;
-  }
+  }));
   return smallest;
 }
 
