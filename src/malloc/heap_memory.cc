@@ -181,6 +181,10 @@ bool HeapMemory::ClearWritten(ipc::Offset offset, uint64_t size_bytes) noexcept 
   return HasFile() && ClearWrittenPages(file_.get(), base_, offset, size_bytes);
 }
 
+bool HeapMemory::IsUnwritten(ipc::Offset offset, uint64_t size_bytes) noexcept {
+  return HasFile() && HasNoWrittenPages(file_.get(), offset, size_bytes);
+}
+
 bool HeapMemory::HoldSlot(uint32_t slot) noexcept {
   errno = EAGAIN;
   return slots_.TryHold(slot);

@@ -58,6 +58,7 @@ class HeapMemory final : public ipc::RegionServices {
   void Decommit(ipc::Offset offset, uint64_t size_bytes) noexcept override;
   bool CommitsZeroed() const noexcept override { return backend_ == Backend::kPrivate; }
   bool ClearWritten(ipc::Offset offset, uint64_t size_bytes) noexcept override;
+  bool IsUnwritten(ipc::Offset offset, uint64_t size_bytes) noexcept override;
   bool Bind(ipc::Offset, uint64_t, uint32_t) noexcept override { return false; }
   bool IsShared() const noexcept override { return false; }
   bool HoldSlot(uint32_t slot) noexcept override;

@@ -83,6 +83,13 @@ char* FindAligned(uint64_t size_bytes, uint64_t alignment) noexcept {
   return static_cast<char*>(found) + (alignment - address % alignment) % alignment;
 }
 
+/** A tmpfs calls a page data when it was written, whoever mapped it, and a hole when it was merely
+ * committed. Others may not know yet what lies in mapped pages. */
+bool IsTmpfs(int fd) noexcept {
+  struct statfs found = {};
+  return fstatfs(fd, &found) == 0 && found.f_type == kTmpfsMagic;
+}
+
 }  // namespace
 
 std::string SharedMemoryDirectory() {
@@ -189,12 +196,20 @@ int PunchHole(int fd, uint64_t offset, uint64_t size_bytes) noexcept {
   });
 }
 
-/** tmpfs calls a page data when it was written, whoever mapped it, and a hole when it was merely
- * committed. Others may not know yet what lies in mapped pages. */
+bool HasNoWrittenPages(int fd, uint64_t offset, uint64_t size_bytes) noexcept {
+  const int former_errno = errno;
+  bool has_none = false;
+  if (IsTmpfs(fd)) {
+    const off_t data = lseek(fd, static_cast<off_t>(offset), SEEK_DATA);
+    has_none = data < 0 ? errno == ENXIO : static_cast<uint64_t>(data) >= offset + size_bytes;
+  }
+  errno = former_errno;
+  return has_none;
+}
+
 bool ClearWrittenPages(int fd, char* base, uint64_t offset, uint64_t size_bytes) noexcept {
   const int former_errno = errno;
-  struct statfs found = {};
-  const bool is_known = fstatfs(fd, &found) == 0 && found.f_type == kTmpfsMagic;
+  const bool is_known = IsTmpfs(fd);
   const uint64_t end = offset + size_bytes;
   for (uint64_t at = offset; is_known && at < end;) {
     const off_t data = lseek(fd, static_cast<off_t>(at), SEEK_DATA);

@@ -1,7 +1,15 @@
 #include <sys/stat.h>
 
+#include <cstring>
+#include <fstream>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <utility>
+
 #include "hermes_shm/base/error.h"
 #include "hermes_shm/base/units.h"
+#include "hermes_shm/memory/backend/posix_shm_mmap.h"
 #include "multi_process/heap.h"
 
 /** Regions and units of every size, and blocks larger than a unit. */
@@ -117,6 +125,54 @@ TEST_CASE("A region of one TiB, mostly holes, serves blocks and stays small") {
   REQUIRE(resident() < 128_MiB);
   FreeAll(late, blocks);
   REQUIRE(alloc->GetCurrentlyAllocatedSize() == 0);
+}
+
+/** Of shared memory that is mapped, in bytes; see proc(5). */
+uint64_t ResidentSharedBytes() {
+  std::ifstream status("/proc/self/status");
+  std::string key;
+  uint64_t kib = 0;
+  for (std::string line; std::getline(status, line);) {
+    std::istringstream fields(line);
+    if (fields >> key >> kib && key == "RssShmem:") return kib * 1024;
+  }
+  FAIL("/proc/self/status has no RssShmem");
+  return 0;
+}
+
+/** A segment in which nobody has made an allocator yet. */
+std::unique_ptr<ipc::PosixShmMmap> EmptySegment(uint64_t capacity_bytes) {
+  ipc::PosixShmOptions options;
+  options.naming_ = ipc::Naming::kUnnamed;
+  options.allow_overcommit_ = true;
+  auto backend = std::make_unique<ipc::PosixShmMmap>();
+  backend->shm_init(ipc::MemoryBackendId(1), capacity_bytes, "hshm_unit_set_up", options);
+  return backend;
+}
+
+TEST_CASE("Tables of a new segment that nobody wrote are not made resident") {
+  const auto backend = EmptySegment(4_GiB);
+  const uint64_t before = ResidentSharedBytes();
+  auto* alloc = backend->MakeAlloc<MultiProcessAllocator>(kId);
+  // Of 65,536 granules the head words are read, 256 KiB; their nodes, thrice as much, are not.
+  CHECK(ResidentSharedBytes() - before < 800_KiB);
+  CHECK_FALSE(alloc->AllocateOffset(kCtx, 100).IsNull());
+}
+
+TEST_CASE("What a maker that failed has left in the tables is cleared") {
+  // In the head words alone; in nodes and the page table.
+  const auto [begin, end] = GENERATE(std::pair(512_KiB, 513_KiB), std::pair(700_KiB, 2_MiB));
+  CAPTURE(begin, end);
+  const auto backend = EmptySegment(4_GiB);
+  const ipc::Region& region = backend->region();
+  REQUIRE(region.Commit(begin, end - begin));
+  std::memset(region.AddressOf(begin), 0xff, end - begin);
+  auto* alloc = backend->MakeAlloc<MultiProcessAllocator>(kId);
+  REQUIRE(alloc->Check());
+  const OffsetPtr<> block = alloc->AllocateOffset(kCtx, 20_MiB);
+  REQUIRE_FALSE(block.IsNull());
+  alloc->FreeOffset(kCtx, block);
+  CHECK(alloc->GetCurrentlyAllocatedSize() == 0);
 }
 
 // ---- large blocks ----------------------------------------------------------------------------

@@ -1,12 +1,15 @@
 #include "hermes_shm/platform/shared_memory.h"
 
+#include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 
+#include "hermes_shm/platform/page.h"
 #include "support/catch.h"
 #include "support/child_process.h"
 #include "support/own_mounts.h"
@@ -65,6 +68,30 @@ TEST_CASE("SharedMemoryDirectory is HSHM_SHM_DIR, absolute and without its slash
     return hshm::SharedMemoryDirectory() == "/dev/shm" ? 0 : 6;
   });
   CHECK(child.Wait() == 0);
+}
+
+TEST_CASE("Pages that were committed and never written are known, those that were are, too") {
+  const uint64_t page = hshm::SystemPageBytes();
+  const FileDescriptor file = Unnamed(100 * page);
+  CHECK(hshm::HasNoWrittenPages(file.get(), 0, 100 * page));
+  REQUIRE(hshm::CommitFile(file.get(), 0, 50 * page) == 0);
+  CHECK(hshm::HasNoWrittenPages(file.get(), 0, 100 * page));
+  REQUIRE(pwrite(file.get(), "x", 1, static_cast<off_t>(20 * page)) == 1);
+  CHECK_FALSE(hshm::HasNoWrittenPages(file.get(), 0, 100 * page));
+  CHECK_FALSE(hshm::HasNoWrittenPages(file.get(), 20 * page, page));
+  CHECK(hshm::HasNoWrittenPages(file.get(), 0, 20 * page));
+  CHECK(hshm::HasNoWrittenPages(file.get(), 21 * page, 79 * page));
+  REQUIRE(hshm::PunchHole(file.get(), 20 * page, page) == 0);
+  CHECK(hshm::HasNoWrittenPages(file.get(), 0, 100 * page));
+}
+
+TEST_CASE("Of a file in no tmpfs, and of none, nothing is known") {
+  errno = 7;
+  const FileDescriptor program(open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
+  REQUIRE(program.IsOpen());
+  CHECK_FALSE(hshm::HasNoWrittenPages(program.get(), uint64_t{1} << 40, 4096));
+  CHECK_FALSE(hshm::HasNoWrittenPages(-1, 0, 4096));
+  CHECK(errno == 7);
 }
 
 TEST_CASE("A file has no name until it is published, and mode 0600 whatever the umask") {

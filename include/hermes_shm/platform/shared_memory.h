@@ -92,6 +92,11 @@ enum class FileGrowth {
 /** Gives the whole pages inside the range back, for all processes at once; they read as zero. */
 [[nodiscard]] HSHM_API int PunchHole(int fd, uint64_t offset, uint64_t size_bytes) noexcept;
 
+/** True when nothing was ever written into these whole pages of the file, or since they were
+ * punched out. False, too, where the file system's word cannot be had or trusted. Keeps errno. */
+[[nodiscard]] HSHM_API bool HasNoWrittenPages(int fd, uint64_t offset,
+                                              uint64_t size_bytes) noexcept;
+
 /**
  * Makes a range of the file, which is mapped at base, zero. Pages that were committed and never
  * written are left untouched, but for some near those that were. Nobody else may write there

@@ -103,6 +103,12 @@ bool ShmMemory::ClearWritten(Offset offset, uint64_t size_bytes) noexcept {
   return HasDescriptor() && ClearWrittenPages(segment_.file_.get(), base_, offset, size_bytes);
 }
 
+bool ShmMemory::IsUnwritten(Offset offset, uint64_t size_bytes) noexcept {
+  HSHM_CHECK(offset <= shape_.region_bytes_);
+  HSHM_CHECK(size_bytes <= shape_.region_bytes_ - offset);
+  return HasDescriptor() && HasNoWrittenPages(segment_.file_.get(), offset, size_bytes);
+}
+
 bool ShmMemory::Bind(Offset offset, uint64_t size_bytes, uint32_t node) noexcept {
   return BindRange(&placer_, *this, offset, size_bytes, node);
 }

@@ -56,6 +56,7 @@ class ShmMemory final : public BackendMemory {
   bool Commit(Offset offset, uint64_t size_bytes) noexcept override;
   void Decommit(Offset offset, uint64_t size_bytes) noexcept override;
   bool ClearWritten(Offset offset, uint64_t size_bytes) noexcept override;
+  bool IsUnwritten(Offset offset, uint64_t size_bytes) noexcept override;
   bool Bind(Offset offset, uint64_t size_bytes, uint32_t node) noexcept override;
   bool IsShared() const noexcept override { return true; }
   bool HoldSlot(uint32_t slot) noexcept override;

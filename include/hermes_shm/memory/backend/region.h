@@ -45,6 +45,10 @@ class RegionServices {
    */
   virtual bool ClearWritten(Offset, uint64_t) noexcept { return false; }
 
+  /** True when the system says that nothing was ever written into these whole system pages since it
+   * gave them, committed or not: they read as zero, and need not be read. */
+  virtual bool IsUnwritten(Offset, uint64_t) noexcept { return false; }
+
   /**
    * Asks the system to place the whole system pages of the range on a NUMA node when they are
    * committed: before Commit, for pages that are there stay where they are. `node` counts as

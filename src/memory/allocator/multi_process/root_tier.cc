@@ -6,6 +6,7 @@
 
 #include "hermes_shm/base/defects.h"
 #include "hermes_shm/base/error.h"
+#include "hermes_shm/platform/page.h"
 
 namespace hshm::ipc::multi_process {
 namespace {
@@ -37,12 +38,19 @@ Geometry MakeGeometry(uint64_t region_bytes, Offset header_offset) {
   return g;
 }
 
-/** A maker that died or failed before it published has left words behind; a new region has none. */
+bool IsZero(const Region& region, Offset begin, Offset end) {
+  return std::all_of(region.At<uint64_t>(begin), region.At<uint64_t>(end),
+                     [](uint64_t word) { return word == 0; });
+}
+
+/** A maker that died or failed before it published has left words behind; a new region has none,
+ * and where the system says so it is not read, for that would make it resident. */
 template <typename Config>
 void ClearLeftovers(const Region& region, Offset header_offset, const Geometry& g) {
-  const auto* begin = region.At<uint64_t>(header_offset);
-  const auto* end = region.At<uint64_t>(g.table);
-  if (std::all_of(begin, end, [](uint64_t word) { return word == 0; })) return;
+  const Offset next_page = bits::AlignUp(header_offset, SystemPageBytes());
+  const bool is_unwritten =
+      next_page < g.table && region.services_->IsUnwritten(next_page, g.table - next_page);
+  if (IsZero(region, header_offset, is_unwritten ? next_page : g.table)) return;
   const uint64_t table_bytes = PageTable<Config>::EndOf(g.table, g.page_count) - g.table;
   if (!region.services_->Commit(g.table, table_bytes)) {
     throw Error(ErrorCode::kNoSpace,
