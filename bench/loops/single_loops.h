@@ -3,6 +3,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <string>
 #include <utility>
@@ -20,7 +21,10 @@ inline constexpr size_t kBatchBytes = 64;
 inline constexpr uint32_t kRandomLive = 10000;
 inline constexpr uint32_t kLargeLive = 200;  // of 16 to 64 KiB, and of 16 B to 1 MiB
 inline constexpr uint64_t kSeed = 42;
-inline constexpr uint32_t kWarmUpRounds = 20;  // replacements of each live block, not timed
+// Replacements that are not timed: of each live block, and in all. A segment is new in each trial,
+// while a malloc has its memory from the one before.
+inline constexpr uint32_t kWarmUpRounds = 20;
+inline constexpr uint32_t kWarmUpReplacements = 200'000;
 
 inline Sizes RandomSizes(uint64_t seed) { return Sizes::Uniform(16, 1024, seed); }
 
@@ -95,7 +99,8 @@ template <Heap H>
 void RunReplacements(benchmark::State& state, H& heap, uint32_t live, const Sizes& sizes) {
   LiveBlocks<H> blocks(heap, live, sizes, kSeed);
   // Until the heap has the memory that it goes on with: what that costs is measured by itself.
-  for (uint32_t i = 0; i < kWarmUpRounds * live; ++i) blocks.Replace();
+  const uint32_t warm_up = std::max(kWarmUpRounds * live, kWarmUpReplacements);
+  for (uint32_t i = 0; i < warm_up; ++i) blocks.Replace();
   for (auto _ : state) blocks.Replace();
   Report(state, 1);
 }

@@ -112,6 +112,10 @@ class HSHM_API BasicMultiProcessAllocator
     if (Front* front = FrontOf(ctx); HSHM_LIKELY(front != nullptr)) {
       const Offset block = front->TryAllocate(size);
       if (HSHM_LIKELY(block != 0)) return OffsetPtr<>(block);
+      // The heap is known, and need not be looked for again; here and below.
+      if (HSHM_LIKELY(front != Front::Nobody())) {
+        return OffsetPtr<>(static_cast<Heap*>(front)->AllocateRest(size));
+      }
     }
     return AllocateRare(NumberOf(ctx), size);
   }
@@ -129,7 +133,6 @@ class HSHM_API BasicMultiProcessAllocator
         static_cast<Heap*>(front)->FinishFree(offset.load());
         return;
       }
-      // Another's block: the heap is known, and need not be looked for again.
       if (HSHM_LIKELY(front != Front::Nobody())) {
         return static_cast<Heap*>(front)->FreeRest(offset.load(), freed);
       }

@@ -69,16 +69,20 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
   HeapRecord<Config>* record() const { return record_; }
 
   HSHM_INLINE Offset Allocate(uint64_t size_bytes) noexcept {
-    Offset block = this->TryAllocate(size_bytes);
-    if (HSHM_UNLIKELY(block == 0)) block = this->TryRefill(size_bytes);
-    return HSHM_LIKELY(block != 0) ? block : AllocateSlow(size_bytes);
+    const Offset block = this->TryAllocate(size_bytes);
+    return HSHM_LIKELY(block != 0) ? block : AllocateRest(size_bytes);
   }
   HSHM_INLINE void Free(Offset block) noexcept {
     const Freed freed = this->TryFree(block);
     if (HSHM_UNLIKELY(freed != Freed::kDone)) FreeRest(block, freed);
   }
 
-  /** Allocate, when TryAllocate and TryRefill have said no. */
+  /** Allocate, when TryAllocate has said no. */
+  HSHM_INLINE Offset AllocateRest(uint64_t size_bytes) noexcept {
+    const Offset block = this->TryRefill(size_bytes);
+    return HSHM_LIKELY(block != 0) ? block : AllocateSlow(size_bytes);
+  }
+  /** The same, when TryRefill has, too. */
   Offset AllocateSlow(uint64_t size_bytes) noexcept;
   /** What is left of Free when TryFree has said so. */
   void FreeRest(Offset block, Freed freed) noexcept;
