@@ -39,7 +39,7 @@ if(NOT HSHM_SANITIZE MATCHES "^(|address|thread)$")
   message(FATAL_ERROR "HSHM_SANITIZE is '${HSHM_SANITIZE}'; choose nothing, address or thread")
 endif()
 # Half of the time that compiling takes is the tests', whose own speed matters little.
-set(HSHM_TEST_FLAGS "" CACHE STRING "Compile options of the unit tests' programs alone, after all others")
+set(HSHM_TEST_FLAGS "" CACHE STRING "Compile options of the unit tests' programs alone, after all others: a list")
 option(HSHM_COVERAGE "Count which branches run, for tools/coverage; g++ only" OFF)
 if(HSHM_COVERAGE AND (BUILD_SHARED_LIBS OR HSHM_SANITIZE OR NOT CMAKE_CXX_COMPILER_ID STREQUAL "GNU"))
   # A shared library has counters of its own, which a test that is about to die could not save.

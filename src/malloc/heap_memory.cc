@@ -182,6 +182,9 @@ bool HeapMemory::ClearWritten(ipc::Offset offset, uint64_t size_bytes) noexcept 
 }
 
 bool HeapMemory::IsUnwritten(ipc::Offset offset, uint64_t size_bytes) noexcept {
+  if (backend_ == Backend::kPrivate) return false;
+  const NoCancellation no_cancellation;
+  const KeepErrno keep_errno;
   return HasFile() && HasNoWrittenPages(file_.get(), offset, size_bytes);
 }
 

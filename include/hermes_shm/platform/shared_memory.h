@@ -92,8 +92,9 @@ enum class FileGrowth {
 /** Gives the whole pages inside the range back, for all processes at once; they read as zero. */
 [[nodiscard]] HSHM_API int PunchHole(int fd, uint64_t offset, uint64_t size_bytes) noexcept;
 
-/** True when nothing was ever written into these whole pages of the file, or since they were
- * punched out. False, too, where the file system's word cannot be had or trusted. Keeps errno. */
+/** True when nothing was written into any page that the range touches since the file was made, or
+ * the page punched out. False, too, where the file system's word cannot be had or trusted. Keeps
+ * errno. */
 [[nodiscard]] HSHM_API bool HasNoWrittenPages(int fd, uint64_t offset,
                                               uint64_t size_bytes) noexcept;
 

@@ -45,8 +45,8 @@ class RegionServices {
    */
   virtual bool ClearWritten(Offset, uint64_t) noexcept { return false; }
 
-  /** True when the system says that nothing was ever written into these whole system pages since it
-   * gave them, committed or not: they read as zero, and need not be read. */
+  /** True when the system says that nothing was ever written into any system page that the range
+   * touches, committed or not: they read as zero, and need not be read. */
   virtual bool IsUnwritten(Offset, uint64_t) noexcept { return false; }
 
   /**

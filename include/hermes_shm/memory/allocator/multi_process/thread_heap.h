@@ -77,12 +77,12 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
     if (HSHM_UNLIKELY(freed != Freed::kDone)) FreeRest(block, freed);
   }
 
-  /** Allocate, when TryAllocate has said no. */
-  HSHM_INLINE Offset AllocateRest(uint64_t size_bytes) noexcept {
+  /** Allocate, when TryAllocate has said no. Not in line: callers are many. */
+  HSHM_NOINLINE Offset AllocateRest(uint64_t size_bytes) noexcept {
     const Offset block = this->TryRefill(size_bytes);
     return HSHM_LIKELY(block != 0) ? block : AllocateSlow(size_bytes);
   }
-  /** The same, when TryRefill has, too. */
+  /** The same, when TryRefill has said no as well. */
   Offset AllocateSlow(uint64_t size_bytes) noexcept;
   /** What is left of Free when TryFree has said so. */
   void FreeRest(Offset block, Freed freed) noexcept;
