@@ -14,6 +14,7 @@
 #include "hermes_shm/memory/backend/array_backend.h"
 #include "hermes_shm/memory/backend/posix_shm_mmap.h"
 #include "support/catch.h"
+#include "support/child_process.h"
 
 using namespace hshm::ipc;  // NOLINT: a test of this namespace
 
@@ -166,6 +167,38 @@ TEST_CASE("BuddyAllocator::Check finds marks and lists that contradict each othe
   REQUIRE(damaged([](BuddyHeader*, BuddyNode* n) { n[3].mark_.store(kBuddyUserMark | 1); }));
   REQUIRE(damaged([](BuddyHeader* h, BuddyNode*) { ++h->lists_.free_granules_; }));
   REQUIRE(damaged([](BuddyHeader* h, BuddyNode*) { h->frontier_ = h->end_ + 1; }));
+  REQUIRE(damaged([](BuddyHeader* h, BuddyNode*) { h->frontier_ = h->first_ - 1; }));
+  REQUIRE(damaged([](BuddyHeader*, BuddyNode* n) { n->mark_.store(kBuddyUserMark | 1 << 20); }));
+}
+
+TEST_CASE("BuddyAllocator's statistics end whatever the marks say") {
+  Buddy b;
+  const OffsetPtr<> block = b.Get(640);
+  BuddyHeader* header = HeaderOf(b.alloc_, b.backend_);
+  const auto granule = static_cast<uint32_t>(block.load() / 64) - header->first_;
+  auto* nodes = b.alloc_->GetRegion().At<BuddyNode>(header->nodes_offset_);
+  REQUIRE(b.alloc_->GetStats().live_blocks_ == 1);
+  nodes[granule].mark_.store(0);  // nobody's, and in no list
+  const AllocatorStats stats = b.alloc_->GetStats();
+  REQUIRE(stats.live_blocks_ == 0);
+  REQUIRE(stats.largest_free_bytes_ <= stats.capacity_bytes_);
+}
+
+TEST_CASE("BuddyAllocator makes no lists from a mark that leads out of its region") {
+  Buddy b;
+  const OffsetPtr<> block = b.Get(640);
+  const auto ending = hshm::test::RunInChild([&] {
+    BuddyHeader* header = HeaderOf(b.alloc_, b.backend_);
+    const auto granule = static_cast<uint32_t>(block.load() / 64) - header->first_;
+    auto* nodes = b.alloc_->GetRegion().At<BuddyNode>(header->nodes_offset_);
+    nodes[granule].mark_.store(kBuddyUserMark | 1 << 20);
+    Membership dead(b.backend_.region());
+    static_cast<void>(header->lock_.Lock(dead.identity(), 0));
+    dead.Leave();
+    static_cast<void>(b.Get(64));  // it has to repair
+  });
+  REQUIRE(ending.status_ == -SIGABRT);
+  REQUIRE(ending.errors_.find("Corruption: a block's mark") != std::string::npos);
 }
 
 TEST_CASE("BuddyAllocator refuses a header that does not fit its region") {

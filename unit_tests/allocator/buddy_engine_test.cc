@@ -240,6 +240,24 @@ TEST_CASE("BuddyEngine finds damaged lists, marks and counts") {
     b.engine_.Reset();
     BuddyEngine(b.nodes_.data(), &b.lists_, 0, 64, 7, 0).Free(0, 2);
   }));
+  REQUIRE(damaged([](Buddies& b) { b.lists_.nonempty_ |= uint64_t{1} << 40; }));
+  REQUIRE(damaged([](Buddies& b) { b.lists_.heads_[3] = 10; }));  // 9 is no multiple of 8
+  // Marks that no list has: of an order that none has, and inside of a free block.
+  REQUIRE(damaged([](Buddies& b) { b.nodes_[2].mark_.store(b.nodes_[5].mark_.load() + 60); }));
+  REQUIRE(damaged([](Buddies& b) { b.nodes_[33].mark_.store(b.nodes_[5].mark_.load()); }));
+}
+
+TEST_CASE("BuddyEngine finds heads of lists that lie outside of its range, or are too long") {
+  const auto damaged = [](uint32_t order, uint32_t head) {
+    Buddies buddies(16, 48, 3);
+    REQUIRE(buddies.engine_.Check());
+    buddies.lists_.heads_[order] = head + 1;
+    buddies.lists_.nonempty_ |= uint64_t{1} << order;
+    return !buddies.engine_.Check();
+  };
+  REQUIRE(damaged(3, 8));   // before the first granule
+  REQUIRE(damaged(3, 64));  // behind the last one
+  REQUIRE(damaged(4, 16));  // of an order above the highest
 }
 
 TEST_CASE("BuddyEngine stops at a list that was overwritten and is a ring") {

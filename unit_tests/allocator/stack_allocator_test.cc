@@ -146,6 +146,19 @@ TEST_CASE("StackAllocator::Check finds a count or a top that cannot be") {
   REQUIRE(damaged([](StackHeader* h, Stack&) { h->word_.fetch_add(1 << 20); }));
   REQUIRE(damaged([](StackHeader* h, Stack&) { h->word_.fetch_sub(1); }));
   REQUIRE(damaged([](StackHeader* h, Stack&) { h->committed_.store(h->bottom_); }));
+  REQUIRE(damaged([](StackHeader* h, Stack&) { h->committed_.store(h->end_ + 4096); }));
+  REQUIRE(damaged([](StackHeader* h, Stack&) {
+    h->word_.store(StackWord{h->bottom_ - 16, 1}.Pack());
+  }));
+  // No block lives, and not everything is free.
+  REQUIRE(damaged([](StackHeader* h, Stack& s) {
+    *s.alloc_->GetRegion().At<uint64_t>(h->bottom_) = 0;  // of a call that was cut
+    h->word_.store(StackWord{h->bottom_ + 64, 0}.Pack());
+  }));
+  // The first block reaches beyond the top.
+  REQUIRE(damaged([](StackHeader* h, Stack& s) {
+    s.alloc_->GetRegion().At<StackBlock>(h->bottom_)->SetBytes(h->bottom_, 1 << 16);
+  }));
 }
 
 TEST_CASE("StackAllocator steps over the bytes of a call that was cut by a death") {
@@ -160,4 +173,21 @@ TEST_CASE("StackAllocator steps over the bytes of a call that was cut by a death
   s.Put(a);
   REQUIRE(s.alloc_->Check());
   REQUIRE(s.alloc_->GetCurrentlyAllocatedSize() == 128 + 80);  // the lost block keeps its place
+}
+
+TEST_CASE("StackAllocator::Check steps over what an earlier block has left in a cut call's bytes") {
+  Stack s;
+  const OffsetPtr<> a = s.Get(100);
+  const OffsetPtr<> b = s.Get(32);
+  const OffsetPtr<> c = s.Get(5000);
+  s.Put(c);
+  s.Put(b);
+  StackHeader* header = HeaderOf(s.alloc_, s.backend_);
+  // As after the CAS of a call that got bytes from b on, and beyond the header of c.
+  header->word_.fetch_add((uint64_t{1} << 37) + 8);
+  *s.alloc_->GetRegion().At<uint64_t>(b.load() - 16) = 0;  // somebody wrote over b's header
+  REQUIRE(s.alloc_->Check());
+  const OffsetPtr<> next = s.Get(100);
+  REQUIRE(next.load() == a.load() + 112 + 8 * 16 + 16);
+  REQUIRE(s.alloc_->Check());
 }

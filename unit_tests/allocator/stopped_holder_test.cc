@@ -1,4 +1,5 @@
 /** What a stopped holder of a lock costs those who allocate and free. */
+#include <fcntl.h>
 #include <sys/resource.h>
 
 #include <csignal>
@@ -12,6 +13,7 @@
 #include "hermes_shm/memory/allocator/buddy_allocator.h"
 #include "hermes_shm/memory/allocator/scalable_page_allocator.h"
 #include "hermes_shm/memory/allocator/stack_allocator.h"
+#include "hermes_shm/platform/byte_lock.h"
 #include "hermes_shm/platform/futex.h"
 #include "support/catch.h"
 
@@ -205,6 +207,32 @@ TEST_CASE("A region in which a stopped process makes an allocator is HolderStopp
   }
   maker.Kill();
   REQUIRE(backend.MakeAlloc<StackAllocator>(AllocatorId(1, 0))->GetMembership().slot() == 0);
+}
+
+TEST_CASE("A name that a stopped process is replacing is refused, and to be had once it has gone") {
+  TestSegment segment;
+  PosixShmMmap().shm_init(MemoryBackendId(9), 1_MiB, segment.url());
+  ChildProcess replacer([&] {
+    const int file = open(segment.path().c_str(), O_RDWR | O_CLOEXEC);
+    HeldByte presence;
+    if (presence.Hold(file, PosixShmMmap::kPresenceByte) != 0) return 1;
+    raise(SIGSTOP);
+    return 0;
+  });
+  replacer.AwaitStop();
+  const auto create = [&] {
+    return ThrownBy([&] { PosixShmMmap().shm_init(MemoryBackendId(8), 1_MiB, segment.url()); });
+  };
+  {
+    const FastClock fast;
+    const Thrown thrown = create();
+    REQUIRE(thrown.code_ == ErrorCode::kAlreadyExists);
+    REQUIRE(thrown.Says("has been replacing " + segment.path() + " for 5 seconds"));
+    const Thrown late = ThrownBy([&] { PosixShmMmap().shm_attach(segment.url()); });
+    REQUIRE(late.code_ == ErrorCode::kNotReady);
+  }
+  REQUIRE(Continue(&replacer) == 0);
+  REQUIRE(create().code_ == ErrorCode::kNone);
 }
 
 TEST_CASE("SetRoot is false when the roots' lock has a stopped holder, and works afterwards") {

@@ -62,6 +62,7 @@ TEST_CASE("Recovery that a stopped holder of the root keeps waiting is a no, and
     REQUIRE(alloc.Recover() == 0);
     REQUIRE_FALSE(alloc.Reclaim(dead, generation));
     REQUIRE(alloc.GetCurrentlyAllocatedSize() == 0);
+    REQUIRE(alloc.GetPlacement().placed_bytes_ == 0);
     leaving->shm_detach();  // nothing of its can be deleted now
   }
   REQUIRE(Continue(&holder) == 0);

@@ -75,6 +75,15 @@ TEST_CASE("Making an allocator refuses bad arguments and leaves the region free"
   REQUIRE(made->GetCustomHeader<char>() != nullptr);
 }
 
+TEST_CASE("An allocator without memory, or without services for it, is OutOfRange") {
+  Memory memory;
+  Region region = memory.backend_.region();
+  region.services_ = nullptr;
+  REQUIRE(CodeOf([&] { ProbeAllocator().shm_init(kId, 0, region); }) == ErrorCode::kOutOfRange);
+  REQUIRE(CodeOf([&] { ProbeAllocator().shm_attach(region); }) == ErrorCode::kOutOfRange);
+  REQUIRE(CodeOf([&] { ProbeAllocator().shm_init(kId, 0, Region()); }) == ErrorCode::kOutOfRange);
+}
+
 TEST_CASE("A region holds one allocator") {
   Memory memory;
   memory.backend_.MakeAlloc<ProbeAllocator>(kId);
@@ -156,6 +165,16 @@ TEST_CASE("Attaching refuses an allocator header that cannot be right") {
   REQUIRE(attach() == ErrorCode::kCorrupt);
   header->custom_header_offset_ -= 8;
   REQUIRE(attach() == ErrorCode::kNone);
+}
+
+TEST_CASE("Attaching refuses a place of a custom header where there is none") {
+  Memory memory;
+  memory.backend_.MakeAlloc<ProbeAllocator>(kId);
+  const Region region = memory.backend_.region();
+  auto* header = region.At<AllocatorHeader>(AllocatorOffsetFor(kBytes));
+  REQUIRE(header->custom_header_offset_ == 0);
+  header->custom_header_offset_ = AllocatorOffsetFor(kBytes) + sizeof(AllocatorHeader);
+  REQUIRE(CodeOf([&] { memory.backend_.AttachAlloc<ProbeAllocator>(); }) == ErrorCode::kCorrupt);
 }
 
 TEST_CASE("A detached handle can attach again, an attached one cannot") {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "backend/child.h"
@@ -152,6 +153,19 @@ TEST_CASE("Allocator handles survive the moves of their backend") {
   REQUIRE(made->Allocate<char>(HSHM_DEFAULT_MEM_CTX, 16).ptr_ != nullptr);
   REQUIRE(third.AttachAlloc<ProbeAllocator>()->GetMembership().slot() == 1);
   REQUIRE_FALSE(made->GetMembership().IsDead(0, 1));
+}
+
+TEST_CASE("A backend without a region has no url and unlinks nothing, and may be moved to itself") {
+  MallocBackend backend;
+  REQUIRE(backend.GetUrl().empty());
+  backend.Unlink();
+  MallocBackend& same = backend;
+  backend.shm_init(MemoryBackendId(4), kBytes);
+  REQUIRE(backend.GetUrl().empty());  // nobody else can have it
+  auto* made = backend.MakeAlloc<ProbeAllocator>(AllocatorId(1, 0));
+  backend = std::move(same);
+  REQUIRE(backend.IsOpen());
+  REQUIRE_FALSE(made->Allocate<char>(HSHM_DEFAULT_MEM_CTX, 16).IsNull());
 }
 
 TEST_CASE("Backends refuse to be used before and to be opened twice") {

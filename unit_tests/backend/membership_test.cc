@@ -1,6 +1,9 @@
 #include "hermes_shm/memory/backend/membership.h"
 
+#include <sys/resource.h>
+
 #include <memory>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -62,6 +65,31 @@ TEST_CASE("Membership writes down who has the slot") {
   REQUIRE(member.Describe(0).find("pid " + std::to_string(getpid())) != std::string::npos);
   REQUIRE(member.Describe(kMaxSlots).find("none") != std::string::npos);
   REQUIRE(member.IsDead(kMaxSlots, 0));
+}
+
+TEST_CASE("Membership says of a process of another container that its number is one there") {
+  PrivateRegion memory;
+  Membership member(memory.region());
+  Membership other(memory.region());
+  other.entry(1)->pid_namespace_ ^= 1;
+  other.entry(1)->os_pid_ = 17;
+  REQUIRE(member.Describe(1) == "slot 1, pid 17 of another container");
+  REQUIRE(member.Describe(0).find("container") == std::string::npos);
+}
+
+TEST_CASE("A forked child for which there is no slot is no member, and its parent is") {
+  TestSegment segment;
+  PosixShmMmap backend;
+  backend.shm_init(MemoryBackendId(1), kMinRegionBytes, segment.url());
+  Membership parent(backend.region());
+  REQUIRE(RunInChild([&] {
+            const rlimit none = {0, 0};
+            setrlimit(RLIMIT_NOFILE, &none);
+            if (parent.Rejoin() || parent.IsMember()) return 1;
+            return parent.IdentityOrRejoin().peers_ == nullptr ? 0 : 2;
+          }) == 0);
+  REQUIRE(parent.IsMember());
+  REQUIRE(parent.IsAlive(0));
 }
 
 TEST_CASE("Membership skips a slot whose heap serials are used up") {

@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -16,6 +17,7 @@
 #include "hermes_shm/memory/memory_manager.h"
 #include "support/catch.h"
 #include "support/own_directory.h"
+#include "support/own_mounts.h"
 
 namespace hshm::ipc::test {
 namespace {
@@ -219,6 +221,35 @@ TEST_CASE("A relative path means the same file after the working directory has c
     return directory.Count() == 0 ? 0 : 3;
   });
   REQUIRE(result == 0);
+}
+
+TEST_CASE("A relative path where there is no working directory is BadName") {
+  DiskDirectory directory;
+  const std::string gone = directory.File("gone");
+  const int result = RunInChild([&] {
+    if (mkdir(gone.c_str(), 0700) != 0 || chdir(gone.c_str()) != 0 || rmdir(gone.c_str()) != 0) {
+      return 1;
+    }
+    PosixMmap backend;
+    return static_cast<int>(CodeOf([&] { backend.shm_init(kId, kBytes, "heap"); }));
+  });
+  REQUIRE(static_cast<ErrorCode>(result) == ErrorCode::kBadName);
+}
+
+TEST_CASE("A file on a full file system is refused with what to do, and is not there") {
+  DiskDirectory directory;
+  const int result = RunInChild([&] {
+    if (!hshm::test::MountOwnTmpfs(directory.path().c_str(), "size=1m")) return 77;
+    const Thrown thrown =
+        ThrownBy([&] { PosixMmap().shm_init(kId, 4 * kBytes, directory.File("heap")); });
+    if (thrown.code_ != ErrorCode::kNoSpace || directory.Count() != 0) return 1;
+    return thrown.Says("choose a file system with more room") ? 0 : 2;
+  });
+  if (result == 77) {
+    WARN("skipped: this user may not mount a file system");
+  } else {
+    REQUIRE(result == 0);
+  }
 }
 
 TEST_CASE("The manager joins a file by its path") {

@@ -214,6 +214,12 @@ TEST_CASE("Attaching names each wrong field of a header with a right checksum") 
   REQUIRE(forged([](Header* h) { h->boot_id_[0] ^= 1; }) == ErrorCode::kStaleBoot);
 }
 
+TEST_CASE("A segment of whose machine's start nobody could tell is no stale one") {
+  LeftBehind segment;
+  segment.Forge([](BackendHeader* h) { h->boot_id_[0] = '\0'; });
+  REQUIRE(AttachTo(segment.url()).code_ == ErrorCode::kNone);
+}
+
 TEST_CASE("Attaching waits for a segment that becomes ready in time") {
   LeftBehind segment;
   const uint32_t zero = 0;

@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -12,7 +13,9 @@
 #include "backend/probe_allocator.h"
 #include "backend/test_segment.h"
 #include "hermes_shm/base/units.h"
+#include "hermes_shm/memory/backend/membership.h"
 #include "hermes_shm/memory/backend/posix_shm_mmap.h"
+#include "hermes_shm/platform/byte_lock.h"
 #include "support/catch.h"
 
 namespace hshm::ipc::test {
@@ -283,6 +286,57 @@ TEST_CASE("After Unlink the members go on, nobody joins, and a new segment's nam
   creator.shm_destroy();
   follower.Unlink();
   REQUIRE(segment.Exists());
+}
+
+TEST_CASE("Unlink leaves a name alone that is gone, or another's, or being taken away by another") {
+  TestSegment segment;
+  PosixShmMmap creator;
+  creator.shm_init(kId, kBytes, segment.url());
+  const int file = open(segment.path().c_str(), O_RDWR | O_CLOEXEC);
+  REQUIRE(file >= 0);
+  {
+    HeldByte naming;
+    REQUIRE(naming.Hold(file, PosixShmMmap::kNamingByte) == 0);
+    creator.Unlink();
+    REQUIRE(segment.Exists());
+  }
+  const TestSegment elsewhere;
+  REQUIRE(rename(segment.path().c_str(), elsewhere.path().c_str()) == 0);
+  creator.Unlink();
+  REQUIRE(elsewhere.Exists());
+  segment.Write(0, "another's", 9);
+  creator.Unlink();
+  REQUIRE(segment.Exists());
+  REQUIRE(RunInChild([&] {
+            for (int fd = 3; fd < 1024; ++fd) close(fd);
+            creator.Unlink();
+            return segment.Exists() ? 0 : 1;
+          }) == 0);
+  close(file);
+}
+
+TEST_CASE("A segment that many use is refused with the numbers of sixteen of them, and no more") {
+  TestSegment segment;
+  PosixShmMmap backend;
+  backend.shm_init(kId, kBytes, segment.url());
+  std::vector<Membership> members;
+  for (uint32_t i = 0; i < 18; ++i) {
+    members.emplace_back(backend.region());
+    members.back().entry(i)->os_pid_ = 4'000'000 + i;  // as many processes
+  }
+  const Thrown many = Create(segment);
+  REQUIRE(many.code_ == ErrorCode::kAlreadyExists);
+  REQUIRE(many.Says("in use by pid 4000000"));
+  REQUIRE(many.Says("pid 4000015"));
+  REQUIRE_FALSE(many.Says("pid 4000016"));
+  REQUIRE(many.Says(", ...;"));
+  members.resize(16);
+  REQUIRE_FALSE(Create(segment).Says("..."));
+  REQUIRE(truncate(segment.path().c_str(), 4096) == 0);  // who they are cannot be read any more
+  const Thrown unknown = Create(segment);
+  REQUIRE(unknown.code_ == ErrorCode::kAlreadyExists);
+  REQUIRE(unknown.Says("a process without an allocator"));
+  REQUIRE(truncate(segment.path().c_str(), kBytes) == 0);
 }
 
 TEST_CASE("A segment whose descriptor was closed by others commits nothing and buries nobody") {

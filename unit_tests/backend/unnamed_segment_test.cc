@@ -137,12 +137,25 @@ TEST_CASE("What is no url of a segment without a name is BadName, an unsealed fi
   REQUIRE(attach(front + identity) == ErrorCode::kBadName);
   REQUIRE(attach(front + identity + "a/b") == ErrorCode::kBadName);
   REQUIRE(attach(front) == ErrorCode::kBadName);
+  REQUIRE(attach(front + identity.substr(0, identity.size() - 1)) == ErrorCode::kBadName);
   REQUIRE(attach("/proc/x/fd/3#1:2:plain") == ErrorCode::kBadName);
   REQUIRE(attach("/proc/1/fd/999999#1:2:plain") == ErrorCode::kNotFound);
   close(fd);
   PosixShmMmap backend;
   REQUIRE(CodeOf([&] { backend.shm_init(kId, 1_MiB, "a/b", kUnnamed); }) == ErrorCode::kBadName);
   REQUIRE(CodeOf([&] { backend.shm_init(kId, 1_MiB, "", kUnnamed); }) == ErrorCode::kBadName);
+}
+
+TEST_CASE("A segment without a name whose descriptor others have closed has no url") {
+  const int result = RunInChild([] {
+    Unnamed made;
+    if (made.backend_.GetUrl().empty()) return 1;
+    close(DescriptorIn(made.backend_.GetUrl()));
+    if (!made.backend_.GetUrl().empty()) return 2;
+    made.backend_.Unlink();  // there is no name
+    return made.backend_.region().services_->Commit(0, 4096) ? 3 : 0;
+  });
+  REQUIRE(result == 0);
 }
 
 TEST_CASE("A segment without a name needs no room in /dev/shm, but in the machine") {

@@ -1,61 +1,15 @@
-#include <functional>
 #include <memory>
-#include <utility>
+#include <string>
 #include <vector>
 
 #include "hermes_shm/base/error.h"
 #include "multi_process/heap.h"
-#include "support/passed_services.h"
+#include "support/metered_services.h"
 
 /** A system that runs out of memory in the middle: null, nothing lost, and on with what is there.
  */
 namespace hshm::test {
 namespace {
-
-/** The services of a region whose system has memory for so many more Commit calls. */
-class Meter : public PassedServices {
- public:
-  using PassedServices::PassedServices;
-
-  void Allow(uint64_t commits) { left_ = commits; }
-  /** Calls this once, from within the next Commit of bytes from `offset` on. */
-  void CallAt(Offset offset, std::function<void()> call) {
-    call_offset_ = offset;
-    call_ = std::move(call);
-  }
-  /** Nothing that begins in [begin, end), whatever Allow says. */
-  void Refuse(Offset begin, Offset end) {
-    refused_begin_ = begin;
-    refused_end_ = end;
-  }
-  uint64_t refused() const { return refused_; }
-  /** Bytes from `offset` on for which there was memory, some of them perhaps twice. */
-  uint64_t GivenFrom(Offset offset) const {
-    uint64_t sum = 0;
-    for (const auto& [begin, bytes] : given_) sum += begin >= offset ? bytes : 0;
-    return sum;
-  }
-
-  bool Commit(Offset offset, uint64_t size_bytes) noexcept override {
-    if (call_ != nullptr && offset >= call_offset_) std::exchange(call_, nullptr)();
-    if (left_ == 0 || (offset >= refused_begin_ && offset < refused_end_)) {
-      ++refused_;
-      return false;
-    }
-    --left_;
-    given_.emplace_back(offset, size_bytes);
-    return PassedServices::Commit(offset, size_bytes);
-  }
-
- private:
-  uint64_t left_ = ~uint64_t{0};
-  uint64_t refused_ = 0;
-  Offset refused_begin_ = 0;
-  Offset refused_end_ = 0;
-  std::vector<std::pair<Offset, uint64_t>> given_;
-  Offset call_offset_ = 0;
-  std::function<void()> call_;
-};
 
 constexpr uint64_t kRegion = 32 << 20;
 
@@ -278,6 +232,79 @@ TEST_CASE("Joining that the system refuses says so, and leaves no trace") {
     late.shm_detach();
     REQUIRE(heap.alloc_.GetCurrentlyAllocatedSize() == 0);
   }
+}
+
+TEST_CASE("Set-up that is refused again, in clearing what a refused one left, says what for") {
+  uint32_t of_the_table = 0;
+  for (uint64_t commits = 0; commits < 12; ++commits) {
+    for (uint64_t again = 0; again < 6; ++again) {
+      CAPTURE(commits, again);
+      MeteredHeap heap;
+      const auto refused = [&](uint64_t allowed) {
+        heap.meter_->Allow(allowed);
+        try {
+          heap.Make();
+        } catch (const Error& error) {
+          REQUIRE(error.code() == ErrorCode::kNoSpace);
+          if (std::string(error.what()).find("page table") != std::string::npos) ++of_the_table;
+          return true;
+        }
+        return false;
+      };
+      if (!refused(commits) || !refused(again)) continue;
+      heap.meter_->Allow(~uint64_t{0});
+      heap.Make();
+      REQUIRE_FALSE(heap.alloc_.AllocateOffset(kCtx, 100000).IsNull());
+      REQUIRE(heap.alloc_.Check());
+    }
+  }
+  REQUIRE(of_the_table > 0);
+}
+
+constexpr uint64_t kPage = 64 << 10;
+
+/** A process that has the whole region, of which few pages have memory, and those not the first. */
+struct Sleeper : MeteredHeap {
+  explicit Sleeper(uint64_t pages) {
+    MultiProcessOptions options;
+    options.expected_processes_ = 1;
+    Make(options);
+    if (pages == 0) return;
+    const OffsetPtr<> run = alloc_.AlignedAllocateOffset(kCtx, pages * kPage, 16 * kPage);
+    alloc_.FreeOffset(kCtx, run);
+    alloc_.Trim();
+  }
+};
+
+TEST_CASE("A rank for which the system has no memory takes pages of a sleeper that have theirs") {
+  Sleeper heap(20);
+  heap.meter_->Allow(0);
+  MultiProcessAllocator late;
+  late.shm_attach(heap.region_);
+  REQUIRE(heap.meter_->refused() > 0);  // for pages that were nearer
+  const auto blocks = FillUp(&late, {1000});
+  REQUIRE(blocks.size() >= 10 * kPage / 1000);
+  REQUIRE(blocks.size() <= 20 * kPage / 1000);
+  for (size_t i = 0; i < blocks.size(); ++i) FillPattern(BytesOf(&late, blocks[i]), 1000, i);
+  REQUIRE(late.Check());
+  heap.meter_->Allow(~uint64_t{0});
+  REQUIRE_FALSE(late.AllocateOffset(kCtx, 100 * kPage).IsNull());
+  for (size_t i = 0; i < blocks.size(); ++i) {
+    REQUIRE(HasPattern(BytesOf(&late, blocks[i]), 1000, 1000, i));
+  }
+  REQUIRE(heap.alloc_.Check());
+}
+
+TEST_CASE("A rank for which there is neither a page with memory, nor memory for one, is refused") {
+  Sleeper heap(0);
+  heap.meter_->Allow(0);
+  MultiProcessAllocator late;
+  REQUIRE_THROWS_AS(late.shm_attach(heap.region_), Error);
+  REQUIRE_FALSE(late.IsAttached());
+  heap.meter_->Allow(~uint64_t{0});
+  late.shm_attach(heap.region_);
+  REQUIRE_FALSE(late.AllocateOffset(kCtx, 1000).IsNull());
+  REQUIRE(heap.alloc_.Check());
 }
 
 }  // namespace

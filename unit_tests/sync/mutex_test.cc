@@ -90,6 +90,7 @@ TEST_CASE("Mutex names its holder in the documented word, and nobody when it is 
   CHECK(f.Word().load() == ((other.generation_ << 13) | (other.slot_ + 1)));
   CHECK(f.mutex_.HolderSlot() == other.slot_);
   CHECK(f.mutex_.DescribeHolder(f.me_.identity()) == f.other_.Describe(other.slot_));
+  CHECK(f.mutex_.DescribeHolder(LockIdentity()) == "nobody");  // who has no peers can ask nobody
   f.mutex_.Unlock(other);
   CHECK(f.Word().load() == 0);
 }

@@ -194,6 +194,24 @@ TEST_CASE("RwLock keeps the obligation to repair over deaths in the repair and o
   REQUIRE(f.shared_->first_.load() == 2);
 }
 
+TEST_CASE("RwLock keeps the obligation to repair while a reader has a mark and has not looked") {
+  Fixture f;
+  f.DieAs(f.StartWriter(LockResult::kLocked));
+  TestPeers late(f.file_);
+  late.Join();
+  // As a reader that saw the lock open, and whose mark came after the writer had begun.
+  constexpr size_t kFirstMark = 8;
+  auto& mark = *reinterpret_cast<Atomic<uint32_t>*>(reinterpret_cast<char*>(&f.lock_) + kFirstMark);
+  const LockIdentity reader = late.identity();
+  mark.store(reader.generation_ << LockIdentity::kSlotBits | (reader.slot_ + 1));
+  REQUIRE_FALSE(f.lock_.ReadLock(f.me_.identity(), 1000).IsHeld());
+  REQUIRE(f.lock_.WriteLock(f.me_.identity(), 1000) == LockResult::kTimeout);
+  mark.store(0);  // it looked, and went
+  REQUIRE(f.lock_.WriteLock(f.me_.identity(), kPatienceUs) == LockResult::kOwnerDied);
+  Repair(f.shared_);
+  f.lock_.WriteUnlock(f.me_.identity());
+}
+
 TEST_CASE("RwLock opens again when a writer dies while it waits for readers") {
   Fixture f;
   const ReadTicket reading = f.lock_.ReadLock(f.me_.identity());

@@ -1,6 +1,7 @@
 #include "hermes_shm/sync/rw_lock.h"
 
 #include <atomic>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "support/test_peers.h"
 
 using hshm::BasicRwLock;
+using hshm::LockIdentity;
 using hshm::LockResult;
 using hshm::MonotonicUs;
 using hshm::ReadGuard;
@@ -199,6 +201,25 @@ TEST_CASE("RwLock's writer cannot be ended by a thread beside it, nor by the nex
   CHECK(lock->WriteLock(f.me_.identity()) == LockResult::kOwnerDied);
 }
 
+TEST_CASE("RwLock names its writer and all its readers, and nobody to who has no peers") {
+  Fixture f;
+  const LockIdentity me = f.me_.identity();
+  const LockIdentity other = f.other_.identity();
+  const std::string my_name = f.me_.Describe(me.slot_);
+  const std::string other_name = f.me_.Describe(other.slot_);
+  const ReadTicket reading = f.lock_.ReadLock(me);
+  CHECK(f.lock_.DescribeHolders(other) == "writer: nobody; readers: " + my_name);
+  const ReadTicket also = f.lock_.ReadLock(other);
+  CHECK(f.lock_.DescribeHolders(me) == "writer: nobody; readers: " + my_name + ", " + other_name);
+  CHECK(f.lock_.DescribeHolders(LockIdentity()) == "writer: nobody; readers: nobody");
+  f.lock_.ReadUnlock(me, reading);
+  f.lock_.ReadUnlock(other, also);
+  REQUIRE(f.lock_.WriteLock(other) == LockResult::kLocked);
+  CHECK(f.lock_.DescribeHolders(me) == "writer: " + other_name + "; readers: nobody");
+  CHECK(f.lock_.DescribeHolders(LockIdentity()) == "writer: nobody; readers: nobody");
+  f.lock_.WriteUnlock(other);
+}
+
 TEST_CASE("RwLock stops who unlocks what it does not hold") {
   Fixture f;
   const ReadTicket reading = f.lock_.ReadLock(f.me_.identity());
@@ -208,6 +229,7 @@ TEST_CASE("RwLock stops who unlocks what it does not hold") {
   const char* const kReading = "hshm: NotTheHolder: RwLock::ReadUnlock";
   CHECK(said(RunInChild([&] { f.lock_.ReadUnlock(f.other_.identity(), reading); }), kReading));
   CHECK(said(RunInChild([&] { f.lock_.ReadUnlock(f.me_.identity(), ReadTicket()); }), kReading));
+  CHECK(said(RunInChild([&] { f.lock_.ReadUnlock(LockIdentity(), reading); }), kReading));
   CHECK(said(RunInChild([&] { f.lock_.WriteUnlock(f.me_.identity()); }),
              "hshm: NotTheHolder: RwLock::WriteUnlock"));
   f.lock_.ReadUnlock(f.me_.identity(), reading);
