@@ -149,15 +149,15 @@ std::unique_ptr<MemoryBackend> Attached(const std::string& url) {
   return backend;
 }
 
+std::unique_ptr<PosixShmMmap> Growing(const TestSegment& segment) {
+  auto backend = std::make_unique<PosixShmMmap>();
+  backend->shm_init(MemoryBackendId(1), 1_MiB, segment.url(), {.max_size_bytes_ = kBytes});
+  return backend;
+}
+
 TEST_CASE("Whichever system call fails, a named segment that grows leaves nothing half-made") {
   TestSegment segment;
-  const Kind kind{[&] {
-                    auto backend = std::make_unique<PosixShmMmap>();
-                    backend->shm_init(MemoryBackendId(1), 1_MiB, segment.url(),
-                                      {.max_size_bytes_ = kBytes});
-                    return backend;
-                  },
-                  Attached<PosixShmMmap>};
+  const Kind kind{[&] { return Growing(segment); }, Attached<PosixShmMmap>};
   FailEachCall(kind, segment.url(), [&] { return segment.Exists() ? 1u : 0u; });
 }
 
@@ -180,13 +180,7 @@ struct QuietErrors {
 TEST_CASE("Whichever system call fails, a dead segment is replaced, or stays as it is") {
   const QuietErrors quiet;
   TestSegment segment;
-  const Kind kind{[&] {
-                    auto backend = std::make_unique<PosixShmMmap>();
-                    backend->shm_init(MemoryBackendId(1), 1_MiB, segment.url(),
-                                      {.max_size_bytes_ = kBytes});
-                    return backend;
-                  },
-                  Attached<PosixShmMmap>,
+  const Kind kind{[&] { return Growing(segment); }, Attached<PosixShmMmap>,
                   [&] {
                     if (segment.Exists()) return;
                     PosixShmMmap().shm_init(MemoryBackendId(2), 1_MiB, segment.url());
