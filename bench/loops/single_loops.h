@@ -76,14 +76,16 @@ class LiveBlocks {
     for (auto& block : blocks_) heap_.Free(block);
   }
 
-  void Replace() {
+  // In line, whatever the heap: called, the state of the generator and a block of several words
+  // would go through memory between replacements, which costs half as much as the allocator does.
+  [[gnu::always_inline]] void Replace() {
     auto& block = blocks_[random_.Below(static_cast<uint32_t>(blocks_.size()))];
     heap_.Free(block);
     block = Make();
   }
 
  private:
-  typename H::Block Make() {
+  [[gnu::always_inline]] typename H::Block Make() {
     const auto block = heap_.Allocate(sizes_.At(random_.Next()));
     Touch(heap_, block);
     return block;
