@@ -86,6 +86,8 @@ struct Runtime {
   static void* AllocateZeroed(size_t size_bytes) noexcept;
   static void* Reallocate(void* block, size_t new_bytes) noexcept;
   static void FreeRare(void* block) noexcept;
+  static void FreeOfOthers(void* block, Front* front) noexcept;
+  static void FreeFar(void* block) noexcept;
   static void FreeSlow(void* block) noexcept;
   static void FinishFree(void* block) noexcept;
   static void FinishFreeInLine(void* block) noexcept;
@@ -182,10 +184,17 @@ void* Runtime<Config>::AllocateZeroed(size_t size_bytes) noexcept {
 
 template <typename Config>
 HSHM_INLINE void Runtime<Config>::Free(void* block) noexcept {
-  const typename Front::Freed freed = me().heap_->TryFreeAddress(block);
-  if (HSHM_LIKELY(freed == Front::Freed::kDone)) return;
-  if (freed == Front::Freed::kPageWaits) return FinishFree(block);
-  FreeSlow(block);
+  Front* const front = me().heap_;
+  switch (front->TryFreeAddress(block)) {
+    case Front::Freed::kDone:
+      return;
+    case Front::Freed::kPageWaits:
+      return FinishFree(block);
+    case Front::Freed::kOthers:
+      return FreeOfOthers(block, front);
+    case Front::Freed::kNot:
+      return FreeSlow(block);
+  }
 }
 
 /** Null, blocks of OwnMemory, frees of threads without a heap or inside of a slow path. */
@@ -199,18 +208,23 @@ HSHM_NOINLINE void Runtime<Config>::FreeRare(void* block) noexcept {
   slow.heap()->Free(slow.heap()->OffsetOf(block));
 }
 
+/** The front has said so, which is this thread's own heap then. No list that a refill, or a free of
+ * its own, may be in the middle of is changed: no gate is needed. */
+template <typename Config>
+HSHM_INLINE void Runtime<Config>::FreeOfOthers(void* block, Front* front) noexcept {
+  Heap* const own = static_cast<Heap*>(front);
+  if (!own->TryFreeToRun(own->OffsetOf(block))) FreeFar(block);
+}
+template <typename Config>
+HSHM_NOINLINE void Runtime<Config>::FreeFar(void* block) noexcept {
+  Heap* const own = me().own_;
+  if (own->FreeFar(own->OffsetOf(block)) == Front::Freed::kPageWaits) FinishFree(block);
+}
+
 template <typename Config>
 HSHM_INLINE void Runtime<Config>::FreeSlow(void* block) noexcept {
   const ThreadState<Config>& state = me();
   Heap* const own = state.own_;
-  if (HSHM_LIKELY(state.heap_ != Front::Nobody())) {  // it is own, which has said no
-    const ipc::Offset offset = own->OffsetOf(block);
-    if (HSHM_LIKELY(own->IsPlace(offset))) {
-      // For blocks of other threads nothing private is changed: no gate is needed.
-      if (own->FreeElsewhere(offset) == Front::Freed::kPageWaits) FinishFree(block);
-      return;
-    }
-  }
   if (own == nullptr || state.is_inside_ || !process_heap().Contains(block)) return FreeRare(block);
   if (own->TryFreeAnywhere(own->OffsetOf(block)) == Front::Freed::kPageWaits) FinishFree(block);
 }
@@ -319,7 +333,7 @@ HSHM_NOINLINE void* AllocateFirst(size_t size_bytes) noexcept {
   return FindPolicy() == Policy::kChecked ? Checked::AllocateSlow(size_bytes)
                                           : Fast::AllocateSlow(size_bytes);
 }
-HSHM_NOINLINE void FreeOfOthers(void* block) noexcept { Fast::FreeSlow(block); }
+HSHM_NOINLINE void FreeSlowInFast(void* block) noexcept { Fast::FreeSlow(block); }
 HSHM_NOINLINE void FreeWithoutHeap(void* block) noexcept {
   IsChecked() ? Checked::FreeSlow(block) : Fast::FreeRare(block);
 }
@@ -347,13 +361,19 @@ void* Reallocate(void* block, size_t new_bytes) noexcept {
 
 void FinishFree(void* block) noexcept { Fast::FinishFreeInLine(block); }
 
+void FreeOfOthers(void* block, ThreadState<FastPages>::Front* front) noexcept {
+  Fast::FreeOfOthers(block, front);
+}
+
 void FreeSlow(void* block) noexcept {
   // Under Checked no thread has a heap of Fast: this is where its frees turn.
-  if (HSHM_LIKELY(thread_states.fast_.own_ != nullptr)) return FreeOfOthers(block);
+  if (thread_states.fast_.own_ != nullptr) return FreeSlowInFast(block);
   using Front = ThreadState<CheckedPages>::Front;
-  const Front::Freed freed = thread_states.checked_.heap_->TryFreeAddress(block);
+  Front* const front = thread_states.checked_.heap_;
+  const Front::Freed freed = front->TryFreeAddress(block);
   if (HSHM_LIKELY(freed == Front::Freed::kDone)) return;
   if (freed == Front::Freed::kPageWaits) return Checked::FinishFree(block);
+  if (freed == Front::Freed::kOthers) return Checked::FreeOfOthers(block, front);
   FreeWithoutHeap(block);
 }
 

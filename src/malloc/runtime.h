@@ -68,8 +68,10 @@ void* AllocateAligned(size_t size_bytes, size_t alignment) noexcept;
 void* AllocateZeroed(size_t size_bytes) noexcept;
 /** Grows or shrinks a block, not null, to a size that is not 0. */
 void* Reallocate(void* block, size_t new_bytes) noexcept;
-/** Whatever Free does not do at once: null, blocks of others, pages that become empty. */
+/** Whatever Free does not do at once: null, blocks that are not the heap's, threads without one. */
 HSHM_NOINLINE void FreeSlow(void* block) noexcept;
+/** Blocks of other threads, and pages that become empty. */
+HSHM_NOINLINE void FreeOfOthers(void* block, ThreadState<FastPages>::Front* front) noexcept;
 HSHM_NOINLINE void FinishFree(void* block) noexcept;
 /** FreeSlow of what was allocated with this size, and alignment; Checked stops with WrongSize. */
 HSHM_NOINLINE void FreeSizedSlow(void* block, size_t size_bytes, size_t alignment) noexcept;
@@ -87,11 +89,14 @@ HSHM_INLINE void* Allocate(size_t size_bytes) noexcept {
 
 HSHM_INLINE void Free(void* block) noexcept {
   using Front = ThreadState<FastPages>::Front;
-  switch (thread_states.fast_.heap_->TryFreeAddress(block)) {
+  Front* const front = thread_states.fast_.heap_;
+  switch (front->TryFreeAddress(block)) {
     case Front::Freed::kDone:
       return;
     case Front::Freed::kPageWaits:
       return FinishFree(block);
+    case Front::Freed::kOthers:
+      return FreeOfOthers(block, front);
     case Front::Freed::kNot:
       return FreeSlow(block);
   }
@@ -101,11 +106,14 @@ HSHM_INLINE void Free(void* block) noexcept {
 HSHM_INLINE void FreeSized(void* block, size_t size_bytes,
                            size_t alignment = ipc::kDefaultAlignment) noexcept {
   using Front = ThreadState<FastPages>::Front;
-  switch (thread_states.fast_.heap_->TryFreeAddress(block)) {
+  Front* const front = thread_states.fast_.heap_;
+  switch (front->TryFreeAddress(block)) {
     case Front::Freed::kDone:
       return;
     case Front::Freed::kPageWaits:
       return FinishFree(block);
+    case Front::Freed::kOthers:
+      return FreeOfOthers(block, front);
     case Front::Freed::kNot:
       return FreeSizedSlow(block, size_bytes, alignment);
   }

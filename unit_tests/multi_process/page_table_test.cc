@@ -51,7 +51,9 @@ class Pages {
   char* BytesOf(Offset block) const { return backend_.region().AddressOf(block); }
   /** As a heap does that has freed them: the first one bears the others. */
   void PushRun(const std::vector<Offset>& blocks) const {
-    for (uint32_t i = 1; i < blocks.size(); ++i) table_.SetOther(blocks[0], i - 1, blocks[i]);
+    for (uint32_t i = 1; i < blocks.size(); ++i) {
+      table_.NumbersOf(blocks[0])[i - 1].store(PageTable<Config>::NumberOf(blocks[i]));
+    }
     table_.Push(RunWord<Config>::Make(blocks[0]) + blocks.size() - 1);
   }
   /** Takes all blocks of the page into the caller's hands. */

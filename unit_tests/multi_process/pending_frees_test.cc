@@ -79,8 +79,11 @@ TEST_CASE("As many pages as a heap has places for runs have one each, in whateve
   // One page more takes the place of one, which is posted.
   freer->FreeOffset(kCtx, by_page.rbegin()->second.front());
   REQUIRE(PostedBlocks(owner) == 15);
+  // The page that had it until now gets the next one.
+  freer->FreeOffset(kCtx, pages[0][15]);
+  REQUIRE(PostedBlocks(owner) == 30);
   freer->Trim();
-  REQUIRE(PostedBlocks(owner) == 15 * pages.size() + 1);
+  REQUIRE(PostedBlocks(owner) == 15 * pages.size() + 2);
   REQUIRE(owner->Check());
 }
 

@@ -184,7 +184,7 @@ class HSHM_API BasicMultiProcessAllocator
   /**
    * Around a fork() after which the child has a copy of the region to itself: private memory, or
    * shared memory that the child replaces by a copy. The host sees to it that no other thread is in
-   * a call but for TryAllocate, TryRefill, TryFree and FreeElsewhere, which a fork may cut
+   * a call but for TryAllocate, TryRefill, TryFree, TryFreeToRun and FreeFar, which a fork may cut
    * anywhere; of each such cut call one block, or one run, may be lost to the child, and the child
    * calls SettleAll() on each heap of such a thread before it uses it. The locks are held from
    * before fork() until LetGoAfterFork() in the parent and in the child.

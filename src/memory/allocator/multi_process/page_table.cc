@@ -99,6 +99,7 @@ void PageTable<Config>::Drain(uint32_t page) const {
     }
     left -= others + 1;
     const Offset next = left == 0 ? local : NextPosted(page, bearer);
+    __builtin_prefetch(region_.AddressOf(next));  // another core has written it; comes meanwhile
     SetLink(LinkRun(bearer, others), next);
     bearer = next;
   }

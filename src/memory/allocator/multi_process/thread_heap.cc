@@ -134,7 +134,7 @@ Offset ThreadHeap<Config>::AllocateClass(uint32_t size_class) noexcept {
     filled = head != kNoPage ? StartClassPage(head, size_class) : RefillFromOwned(size_class);
   }
   if (filled) return this->Pop(size_class);
-  // Eight pages in a row are not to be had: a large block may still get pages of its own.
+  // So many pages in a row are not to be had: a large block may still get pages of its own.
   return pages == 1 || is_locked_out_
              ? 0
              : AllocateRun(static_cast<uint32_t>(bits::DivideUp(bytes, Config::kPageBytes)), 1);
@@ -298,29 +298,27 @@ bool ThreadHeap<Config>::StartClassPage(uint32_t head, uint32_t size_class) noex
 
 template <typename Config>
 void ThreadHeap<Config>::FreeRest(Offset block, Freed freed) noexcept {
-  if (freed == Freed::kNot) {
-    if (HSHM_UNLIKELY(block == 0)) defect::NullFree("FreeOffset");
-    CheckPlace("Free", block);
-    freed = FreeElsewhere(block);
-  }
+  if (freed == Freed::kOthers && TryFreeToRun(block)) return;
+  if (freed != Freed::kPageWaits) freed = FreeFar(block);
   if (freed == Freed::kPageWaits) FinishFree(block);
 }
 
 template <typename Config>
 typename ThreadHeap<Config>::Freed ThreadHeap<Config>::TryFreeAnywhere(Offset block) noexcept {
   const Freed freed = this->TryFree(block);
-  if (freed != Freed::kNot) return freed;
-  CheckPlace("Free", block);
-  return FreeElsewhere(block);
+  if (freed == Freed::kDone || freed == Freed::kPageWaits) return freed;
+  return freed == Freed::kOthers && TryFreeToRun(block) ? Freed::kDone : FreeFar(block);
 }
 
 template <typename Config>
 typename ThreadHeap<Config>::Freed ThreadHeap<Config>::FreeFar(Offset block) noexcept {
+  if (HSHM_UNLIKELY(block == 0)) defect::NullFree("FreeOffset");
+  CheckPlace("Free", block);
   const uint32_t page = PageTable<Config>::PageOf(block);
   if (pages_.Entry(page)->owner_.Get() != id_ && pending_.Begin(block)) return Freed::kDone;
   if (pages_.Entry(pages_.HeadOf(page))->owner_.Get() == id_) {
     // It was somebody else's front that has said no.
-    if (const Freed freed = this->TryFree(block); freed != Freed::kNot) return freed;
+    if (const Freed freed = this->TryFree(block); freed != Freed::kOthers) return freed;
     pages_.RequireLive("Free", block);  // says more, in Checked
     defect::InvalidFree("Free", block);
   }

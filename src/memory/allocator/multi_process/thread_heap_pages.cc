@@ -9,10 +9,7 @@ namespace hshm::ipc::multi_process {
 namespace {
 
 /** Memory made usable at a time, at most: larger steps make pages resident that no one uses. */
-constexpr uint64_t kMaxCommitBytes = 2 * 1024 * 1024;
-
-/** Pages of a wide span that are made usable at a time, at least. */
-constexpr uint64_t kWideCommitPages = 4;
+constexpr uint64_t kMaxCommitBytes = 512 * 1024;
 
 /** A heap joins free pages before it asks for another thread unit when so much of one is free. */
 constexpr uint32_t kIdleUnitPart = 4;
@@ -112,12 +109,11 @@ bool ThreadHeap<Config>::CarveMore(uint32_t head, uint32_t size_class) noexcept 
     const uint64_t carved_bytes = pages_.Entry(head)->carved_.Get() * bytes;
     const uint64_t begin = carved_bytes / Config::kPageBytes;
     const uint64_t listed_bytes = bytes * (1 + kCarveBytes / bytes);
-    const uint64_t needed = bits::DivideUp(carved_bytes + listed_bytes, Config::kPageBytes);
-    const auto commit = [&](uint64_t end) {
-      return process_->root().CommitPages(head + static_cast<uint32_t>(begin),
-                                          static_cast<uint32_t>(std::min(end, span) - begin));
-    };
-    if (!commit(std::max(needed, begin + kWideCommitPages)) && !commit(needed)) return false;
+    const uint64_t end = bits::DivideUp(carved_bytes + listed_bytes, Config::kPageBytes);
+    if (!process_->root().CommitPages(head + static_cast<uint32_t>(begin),
+                                      static_cast<uint32_t>(std::min(end, span) - begin))) {
+      return false;
+    }
   }
   return pages_.Carve(head, kCarveBytes);
 }

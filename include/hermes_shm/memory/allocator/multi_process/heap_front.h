@@ -43,7 +43,8 @@ class HSHM_API HeapFront {
   enum class Freed {
     kDone,
     kPageWaits,  // it is free; ThreadHeap::FinishFree(block) must follow, for its page or list
-    kNot,        // nothing happened: not of this heap; null, too
+    kOthers,     // nothing happened: not of this heap, which is a thread's; null, too
+    kNot,        // nothing happened: behind all blocks, or there is no heap
   };
 
   /** Free of a block of this heap, by stores of this thread alone. */
@@ -134,7 +135,7 @@ class HSHM_API HeapFront {
     // In Checked the marks of a page are written by its owner.
     const bool is_listed_here = slot < 256 && (!Config::kChecked || FreeKey::Id(key) == id_);
     if (HSHM_LIKELY(is_listed_here)) return FreeToClass(entry, slot, block, address);
-    return FreeKey::Id(key) == id_ ? FreeRun(entry, FreeKey::Slot(key), block) : Freed::kNot;
+    return FreeKey::Id(key) == id_ ? FreeRun(entry, FreeKey::Slot(key), block) : Freed::kOthers;
   }
   HSHM_INLINE Freed FreeToPage(PageEntry* entry, Offset block, void* address) noexcept {
     pages_.Return(block);
@@ -168,7 +169,7 @@ class HSHM_API HeapFront {
       return Freed::kPageWaits;
     }
     ++room_[slot];
-    return is_own ? FreeToPage(entry, block, address) : Freed::kNot;
+    return is_own ? FreeToPage(entry, block, address) : Freed::kOthers;
   }
   HSHM_INLINE void ListFreed(uint32_t slot, Offset block, void* address) noexcept {
     OwnedWord<uint64_t>& list = record_->free_[slot];

@@ -34,13 +34,18 @@ struct HSHM_API PageConfig {
   static constexpr bool kChecked = std::is_same_v<Policy, Checked>;
   static constexpr uint32_t kPageShift = kShift;
   static constexpr uint64_t kPageBytes = uint64_t{1} << kShift;
-  /** Larger classes live in wide pages, so that no page holds fewer than eight blocks. */
+  /** Larger classes live in spans of several pages, wide pages. */
   static constexpr uint64_t kMaxNarrowBytes = kPageBytes / 8;
-  static constexpr uint32_t kWidePages = 8;
-  /** Pages of a span for blocks of a class. */
+  /** Pages of a span for blocks of a class. A span goes back as a whole, and the shorter it is the
+   * sooner: so it is the shortest that holds four blocks and leaves no more than a part in 32. */
   static constexpr uint32_t PagesOf(uint64_t block_bytes) {
     if (block_bytes <= kMaxNarrowBytes) return 1;
-    return block_bytes <= kMaxClassBytes / 2 ? kWidePages : 2 * kWidePages;
+    uint32_t pages = 2;
+    while (pages * kPageBytes < 4 * block_bytes ||
+           pages * kPageBytes % block_bytes > pages * kPageBytes / 32) {
+      ++pages;
+    }
+    return pages;
   }
   /** Larger blocks are runs of whole pages. */
   static constexpr uint64_t kMaxClassBytes = kPageBytes;

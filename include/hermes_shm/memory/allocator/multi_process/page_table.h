@@ -103,10 +103,12 @@ class HSHM_API PageTable {
     return (bearer | (Config::kPageBytes - 1)) - (Config::kPageBytes - 1) +
            number * RunWord<Config>::kUnit % Config::kPageBytes;
   }
-  HSHM_INLINE void SetOther(Offset bearer, uint32_t i, Offset block) const {
-    BearerWord(bearer, RunBearer::PlaceOf(i))
-        ->store(static_cast<uint16_t>(block % Config::kPageBytes / RunWord<Config>::kUnit),
-                std::memory_order_relaxed);  // relaxed: private until published
+  /** Where the bearer says which its others are, in NumberOf. */
+  HSHM_INLINE Atomic<uint16_t>* NumbersOf(Offset bearer) const {
+    return BearerWord(bearer, RunBearer::kNumbers);
+  }
+  static HSHM_INLINE uint16_t NumberOf(Offset block) {
+    return static_cast<uint16_t>(block % Config::kPageBytes / RunWord<Config>::kUnit);
   }
   /** Whoever has the run: makes it a list, from the bearer on, whose end is not written. Says the
    * same when it is repeated. @return the last block */

@@ -12,9 +12,16 @@ namespace hshm::ipc::multi_process {
 
 /** Bytes that a run of remote frees keeps from their owner, at most. */
 inline constexpr uint64_t kRunBytes = 16 * 1024;
+/** Of a class's blocks: one begins at so many units of 16 bytes if units * inverse_ <= greatest_,
+ * modulo 2^32. Lemire, Kaser, Kurz: Faster remainder by direct computation (2019), section 3.2. */
+struct BlockDivisor {
+  uint32_t inverse_;
+  uint32_t greatest_;  // inverse_ - 1
+};
+
 /** What remote frees must know of a size class. */
 struct RunRule {
-  uint32_t inverse_;    // units * inverse_ < inverse_, modulo 2^32: a block begins there
+  BlockDivisor divisor_;
   uint8_t max_blocks_;  // of a run; 0: not even one, each block is pushed at once
   bool may_return_;     // to the thread that freed them, when it needs some
 };
@@ -25,9 +32,9 @@ inline constexpr auto kRunRules = [] {
   for (uint32_t c = 0; c < Config::kClassCount; ++c) {
     const uint64_t bytes = ClassBytes(c);
     if (bytes > Config::kMaxNarrowBytes) continue;
-    // Lemire, Kaser, Kurz: Faster remainder by direct computation (2019), section 3.2. The inverse
-    // of 1 wraps to 0, and all units are less than 2^32.
-    rules[c].inverse_ = ~uint32_t{0} / static_cast<uint32_t>(bytes / RunWord<Config>::kUnit) + 1;
+    // The inverse of 1 wraps to 0, and all units are less than 2^32.
+    const uint32_t greatest = ~uint32_t{0} / static_cast<uint32_t>(bytes / RunWord<Config>::kUnit);
+    rules[c].divisor_ = {greatest + 1, greatest};
     rules[c].max_blocks_ =
         static_cast<uint8_t>(std::min({kRunBytes / bytes, uint64_t{RunWord<Config>::kMaxBlocks},
                                        RunBearer::MostOthers(bytes) + 1}));
@@ -67,8 +74,13 @@ class HSHM_API PendingFrees {
  public:
   PendingFrees(const PageTable<Config>& pages, const LockIdentity& identity, uint32_t slot)
       : pages_(pages), identity_(identity), slot_(slot) {}
+  PendingFrees(const PendingFrees&) = delete;
+  PendingFrees& operator=(const PendingFrees&) = delete;
   /** Before any other call: where the runs are. */
-  void Use(Record* record) noexcept { record_ = record; }
+  void Use(Record* record) noexcept {
+    record_ = record;
+    for (uint32_t i = 0; i < Config::kPendingRuns; ++i) at_[i + 1].word_ = &record->pending_[i];
+  }
   /** Before that, of a region of so many pages. @return 0 or the errno */
   [[nodiscard]] int Reserve(uint32_t page_count) noexcept { return places_.Reserve(page_count); }
 
@@ -76,16 +88,16 @@ class HSHM_API PendingFrees {
    * already, and not too many; else false, and nothing happened. Stops with InvalidFree where no
    * block begins. */
   HSHM_INLINE bool TryExtend(Offset block) noexcept {
-    const uint32_t page = PageTable<Config>::PageOf(block);
-    const uint32_t place = places_[page];
-    OwnedWord<uint64_t>& word = record_->pending_[place];
-    const uint64_t run = word.Get();
-    // While blocks of the page wait, its class is what it was.
-    const RunRule& rule = kRunRules<Config>[class_at_[place]];
-    if (Run::Page(run) != page || Run::Count(run) >= rule.max_blocks_) return false;
-    Return(rule, block);
-    pages_.SetOther(Run::Bearer(run), Run::Count(run) - 1, block);
-    word.SetRelease(run + 1);  // commit; pairs with PostNamed
+    const Place& at = at_[places_[block >> Config::kPageShift]];
+    OwnedWord<uint64_t>* const word = at.word_;
+    const uint64_t run = word->Get();
+    const uint64_t others = run - at.first_;  // huge when it has been taken out
+    if (others >= at.max_others_) return false;
+    Return(at.divisor_, block);
+    const uint16_t number = PageTable<Config>::NumberOf(block);
+    // relaxed: private until published
+    at.numbers_[others].store(number, std::memory_order_relaxed);
+    word->SetRelease(run + 1);  // commit; pairs with PostNamed
     return true;
   }
 
@@ -102,17 +114,17 @@ class HSHM_API PendingFrees {
     if (block % Config::kPageBytes + ClassBytes(size_class) > Config::kPageBytes) {
       defect::InvalidFree("Free", block);
     }
-    Return(rule, block);
+    Return(rule.divisor_, block);
     const uint32_t place = PlaceFor(PageTable<Config>::PageOf(block));
     last_place_[size_class] = static_cast<uint8_t>(place);
-    BeginAt(place, size_class, block);
+    BeginAt(&at_[place], rule, block);
     return true;
   }
 
   /** Blocks of the class that this thread freed last become its own class slot's list, which is
    * empty. @return how many */
   HSHM_INLINE uint32_t TakeBack(uint32_t size_class) noexcept {
-    OwnedWord<uint64_t>& word = record_->pending_[last_place_[size_class]];
+    OwnedWord<uint64_t>& word = *at_[last_place_[size_class]].word_;
     const uint64_t run = word.Get();
     if (run == 0 || !kRunRules<Config>[size_class].may_return_) return 0;
     const PageEntry* entry = pages_.Entry(Run::Page(run));
@@ -174,17 +186,26 @@ class HSHM_API PendingFrees {
   }
 
  private:
-  static_assert(Config::kPendingRuns <= 256 && bits::IsPowerOfTwo(Config::kPendingRuns));
+  static_assert(Config::kPendingRuns < 256);  // a place is a byte
 
-  /** Where the page has a run, or gets one. Any place will do, its last one if that is empty; else
-   * the one that was begun first goes.
-   * By a hash of the page, two pages in use would often share a place and post runs of one block.
-   */
+  /** A word of the record, and what is noted of the run that was begun there last. */
+  struct Place {
+    OwnedWord<uint64_t>* word_;
+    uint64_t first_;             // the run as it began: the word less this are its other blocks
+    Atomic<uint16_t>* numbers_;  // of the others, in the bearer
+    uint64_t max_others_;
+    BlockDivisor divisor_;
+  };
+
+  /** Where the page has a run, or gets one. It has its place until another page needs that; they
+   * are given in turn, so that the run goes that was begun first. By a hash of the page, two pages
+   * in use would often share a place and post runs of one block. */
   uint32_t PlaceFor(uint32_t page) noexcept {
-    const uint32_t place = places_[page];
-    const uint64_t run = record_->pending_[place].Get();
-    if (run == 0 || Run::Page(run) == page) return place;
-    turn_ = (turn_ + 1) % Config::kPendingRuns;
+    if (const uint32_t place = places_[page]; place != 0) return place;
+    turn_ = turn_ % Config::kPendingRuns + 1;
+    places_[page_at_[turn_]] = 0;
+    page_at_[turn_] = page;
+    at_[turn_].max_others_ = 0;  // until its run has begun
     places_[page] = static_cast<uint8_t>(turn_);
     return turn_;
   }
@@ -204,33 +225,35 @@ class HSHM_API PendingFrees {
   void Post(OwnedWord<uint64_t>* word) noexcept { Take(pages_, word); }
 
   /** Stops unless a block of the class may begin there. */
-  HSHM_INLINE void Return(const RunRule& rule, Offset block) const noexcept {
+  HSHM_INLINE void Return(const BlockDivisor& divisor, Offset block) const noexcept {
     pages_.ReturnFromAfar(block);
-    const auto unit = static_cast<uint32_t>(block % Config::kPageBytes / Run::kUnit);
-    if (HSHM_UNLIKELY(block % Run::kUnit != 0 || unit * rule.inverse_ > rule.inverse_ - 1)) {
+    const uint32_t unit = PageTable<Config>::NumberOf(block);
+    if (HSHM_UNLIKELY(block % Run::kUnit != 0 || unit * divisor.inverse_ > divisor.greatest_)) {
       defect::InvalidFree("Free", block);
     }
   }
   /** The place is empty, has a run that is long enough, or one of another page. */
-  void BeginAt(uint32_t place, uint32_t size_class, Offset block) noexcept {
-    OwnedWord<uint64_t>& word = record_->pending_[place];
-    const uint64_t run = word.Get();
-    if (run == 0 || IsOfThisProcess(word, run)) {
+  void BeginAt(Place* at, const RunRule& rule, Offset block) noexcept {
+    const uint64_t run = at->word_->Get();
+    if (run == 0 || IsOfThisProcess(*at->word_, run)) {
       // Only this process deletes its pages, and not while a thread of it is in a call.
-      Replace(place, run, size_class, block);
+      Replace(at, run, rule, block);
       return;
     }
     if (HSHM_UNLIKELY(!record_->lock_.TakeFree(identity_))) {
       pages_.Push(PageTable<Config>::PageOf(block), block);  // a free never waits
       return;
     }
-    Replace(place, word.Get(), size_class, block);
+    Replace(at, at->word_->Get(), rule, block);
     record_->lock_.Unlock(identity_);
   }
   /** One store takes the run out and puts the block in: a death after it loses the run alone. */
-  void Replace(uint32_t place, uint64_t run, uint32_t size_class, Offset block) noexcept {
-    class_at_[place] = static_cast<uint8_t>(size_class);
-    record_->pending_[place].SetRelease(Run::Make(block));  // commit; pairs with PostNamed
+  void Replace(Place* at, uint64_t run, const RunRule& rule, Offset block) noexcept {
+    at->first_ = Run::Make(block);
+    at->numbers_ = pages_.NumbersOf(block);
+    at->divisor_ = rule.divisor_;
+    at->max_others_ = rule.max_blocks_ - 1u;
+    at->word_->SetRelease(at->first_);  // commit; pairs with PostNamed
     if (run != 0) pages_.Push(run);
   }
 
@@ -239,8 +262,10 @@ class HSHM_API PendingFrees {
   LockIdentity identity_;
   uint32_t slot_;                 // of this process
   uint32_t turn_ = 0;             // the place that was given last
-  PrivatePages<uint8_t> places_;  // by page: where its run is, if it has one
-  std::array<uint8_t, Config::kPendingRuns> class_at_{};   // of a run that waits: its blocks'
+  OwnedWord<uint64_t> no_run_{};  // the word of place 0
+  PrivatePages<uint8_t> places_;  // by page: its place, if it has one
+  std::array<Place, Config::kPendingRuns + 1> at_{{{&no_run_, 0, nullptr, 0, {}}}};  // 0: no page's
+  std::array<uint32_t, Config::kPendingRuns + 1> page_at_{};
   std::array<uint8_t, Config::kClassCount> last_place_{};  // a hint: where a run of the class is
 };
 

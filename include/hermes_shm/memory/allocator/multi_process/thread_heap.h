@@ -86,12 +86,12 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
   Offset AllocateSlow(uint64_t size_bytes) noexcept;
   /** What is left of Free when TryFree has said so. */
   void FreeRest(Offset block, Freed freed) noexcept;
-  /** Any block, and a defect for what is none. */
+  /** Of any block: kDone or kPageWaits; a defect for what is none. */
   Freed TryFreeAnywhere(Offset block) noexcept;
-  /** The same, of what IsPlace, when TryFree has said no. */
-  HSHM_INLINE Freed FreeElsewhere(Offset block) noexcept {
-    return HSHM_LIKELY(pending_.TryExtend(block)) ? Freed::kDone : FreeFar(block);
-  }
+  /** When TryFree has said kOthers: true, it is free; else FreeFar must follow. */
+  HSHM_INLINE bool TryFreeToRun(Offset block) noexcept { return pending_.TryExtend(block); }
+  /** Any block that this heap's front did not take, and a defect for what is none. */
+  Freed FreeFar(Offset block) noexcept;
   /** After kPageWaits: whether FinishFree would do anything. Looks only, at what is this heap's. */
   bool HasToFinish(Offset block) const noexcept {
     const uint32_t head = pages_.HeadOf(PageTable<Config>::PageOf(block));
@@ -190,7 +190,6 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
     record_ = record;
     pending_.Use(record);
   }
-  Freed FreeFar(Offset block) noexcept;
   Offset AllocateClass(uint32_t size_class) noexcept;
   Offset AllocateRun(uint32_t pages, uint32_t alignment_pages) noexcept;
   Offset AllocateIdleRun(uint32_t pages) noexcept;
@@ -281,7 +280,7 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
   uint64_t data_bytes_;
   uint32_t index_;
   uint32_t seen_pressure_ = 0;
-  uint32_t commit_pages_ = 1;  // pages to make usable at the next fresh one; doubles to 2 MiB
+  uint32_t commit_pages_ = 1;  // pages to make usable at the next fresh one; doubles
   uint32_t opened_spans_ = 0;  // since the last Collect
   uint32_t owned_spans_ = 0;
   uint32_t run_pages_ = 0;       // in runs on the list kRuns: in use, as this heap last saw it

@@ -23,7 +23,7 @@ class HSHM_API ClassBlocks {
   explicit ClassBlocks(PagePool<Config>* pool) : pool_(pool) {}
 
   static constexpr uint32_t PagesOf(uint32_t size_class) {
-    return multi_process::ClassBytes(size_class) > Config::kMaxNarrowBytes ? Config::kWidePages : 1;
+    return Config::PagesOf(multi_process::ClassBytes(size_class));
   }
 
   /** 0 when there is no page for the class. */
