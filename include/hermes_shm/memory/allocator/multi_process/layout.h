@@ -37,13 +37,14 @@ struct HSHM_API PageConfig {
   /** Larger classes live in spans of several pages, wide pages. */
   static constexpr uint64_t kMaxNarrowBytes = kPageBytes / 8;
   /** Pages of a span for blocks of a class. A span goes back as a whole, and the shorter it is the
-   * sooner: so it is the shortest that holds four blocks and leaves no more than a part in 32. */
+   * sooner; but where spans are of many lengths, what one has left fits no other. So it is the
+   * shortest power of two that holds four blocks and leaves no more than a part in 25. */
   static constexpr uint32_t PagesOf(uint64_t block_bytes) {
     if (block_bytes <= kMaxNarrowBytes) return 1;
     uint32_t pages = 2;
     while (pages * kPageBytes < 4 * block_bytes ||
-           pages * kPageBytes % block_bytes > pages * kPageBytes / 32) {
-      ++pages;
+           pages * kPageBytes % block_bytes > pages * kPageBytes / 25) {
+      pages *= 2;
     }
     return pages;
   }
