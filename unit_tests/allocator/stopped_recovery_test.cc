@@ -162,6 +162,7 @@ TEST_CASE("Who joins in the slot of the dead beside a stopped heap adopts what w
   CHECK(MonotonicUs() - start_us < 2'000'000);
   REQUIRE(joined->GetMembership().slot() == 2);
   REQUIRE(alloc.GetCurrentlyAllocatedSize() >= before + 100'000);
+  REQUIRE(alloc.FindRootOffset("theirs").load() == theirs.load());  // it is to be found, and freed
   REQUIRE(Continue(&holder) == 0);
   alloc.Recover();
   REQUIRE(alloc.GetCurrentlyAllocatedSize() >= before + 100'000);  // the joiner's now

@@ -338,15 +338,21 @@ void FreeAsHeir(World& world) {
   world.Kill(heir);
 }
 
-/** All of whose blocks but a few others have freed: its pages are takers', or go with it. */
+/** All of whose blocks but a few others have freed: its pages are takers', or go with it. Some lie
+ * before its heap's record, without which takers do not know it. */
 void LeaveAndDeleteOwn(World& world, bool is_traced) {
   if (!is_traced) {
-    world.Init();
-    world.Attach();
-    world.Attach();
-    const uint32_t size_bytes = 65 + world.Random(400);
-    for (uint32_t i = 0; i < 60; ++i) world.Allocate(Victim(world), size_bytes);
-    for (uint32_t i = 60; i-- > 4;) world.Free(0, i);
+    MultiProcessOptions options;
+    options.process_unit_bytes_ = 32 * 1024;
+    world.Init(options);
+    for (uint32_t i = 0; i < 24; ++i) world.Allocate(0, 4000);
+    world.Attach(options);
+    while (!world.blocks().empty()) world.Free(0, 0);
+    world.Trim(0);
+    world.Attach(options);
+    const uint32_t size_bytes = 265 + world.Random(200);
+    for (uint32_t i = 0; i < 120; ++i) world.Allocate(Victim(world), size_bytes);
+    for (uint32_t i = 120; i-- > 4;) world.Free(0, i);
     world.Trim(0);  // posts them
     return;
   }

@@ -127,6 +127,20 @@ TEST_CASE("Broken rules end in the defect's own sentence") {
                   free_at(free_page.load()));
 }
 
+TEST_CASE(
+    "A thread that has a heap is told of a null free by its name, whatever context it names") {
+  PrivateHeap<MultiProcessAllocator> heap(8 << 20);
+  MultiProcessAllocator* alloc = heap.first();
+  const OffsetPtr<> theirs = alloc->AllocateOffset(kCtx, 64);
+  const bool is_explicit = GENERATE(false, true);
+  RequireSentence("hshm: NullFree: FreeOffset was given the null offset.", [&] {
+    const MemContext mine = alloc->CreateTls(kCtx);  // as of this child
+    alloc->FreeOffset(mine, alloc->AllocateOffset(mine, 64));
+    alloc->FreeOffset(mine, theirs);  // a run waits
+    alloc->FreeOffset(is_explicit ? mine : kCtx, OffsetPtr<>());
+  });
+}
+
 TEST_CASE("A call after shm_detach ends in NotAttached") {
   PrivateHeap<MultiProcessAllocator> heap(4 << 20);
   MultiProcessAllocator* alloc = heap.Attach();

@@ -409,9 +409,11 @@ TEST_CASE("Check finds a block that is in a class slot and in a run of remote fr
     for (size_t i = 0; i < Config::kPageBytes / sizeof(HeapRecord<Config>); ++i) {
       for (const auto& word : records[i].pending_) {
         if (word.Get() == 0) continue;
+        const Offset bearer = ipc::multi_process::RunWord<Config>::Bearer(word.Get());
         slot = &records[i].free_[ClassOf(kBytes)];
         listed = slot->Get();
-        slot->Set(ipc::multi_process::RunWord<Config>::Bearer(word.Get()));
+        root.pages().SetLink(bearer, 0);  // as a list it is whole
+        slot->Set(bearer);
       }
     }
   });

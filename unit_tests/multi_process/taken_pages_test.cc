@@ -89,6 +89,20 @@ TEST_CASE("A rank takes pages of another that is halted anywhere, and both keep 
   REQUIRE(taker->Check());
 }
 
+TEST_CASE("A rank takes pages whatever was written into their free blocks") {
+  constexpr uint64_t kBytes = 1000;
+  PrivateHeap<MultiProcessAllocator> heap(kRegion);
+  MultiProcessAllocator* sleeper = heap.first();
+  MultiProcessAllocator* rank = heap.Attach();
+  const std::vector<OffsetPtr<>> blocks = FillUp(sleeper, {kBytes});
+  FreeAll(rank, blocks);
+  rank->Trim();  // all are pushed
+  for (const OffsetPtr<> block : blocks) std::memset(BytesOf(rank, block), 0xff, kBytes);
+  const std::vector<OffsetPtr<>> taken = Grab(rank, kBytes);
+  REQUIRE(taken.size() + kPage / kBytes >= blocks.size());  // but for the page in hand
+  REQUIRE(AreIntact(rank, taken, kBytes));
+}
+
 TEST_CASE("What others free is had again by the thread that allocates, and needs no more room") {
   PrivateHeap<MultiProcessAllocator> heap(kRegion);
   MultiProcessAllocator* producer = heap.first();

@@ -186,5 +186,47 @@ TEST_CASE("A free block that its dead user made lead to one that no list ever ha
       Link::kNeverListed);
 }
 
+/** The first four blocks are freed by a process that writes, into the first one, which the others
+ * are, and dies before it has posted them. */
+void WriteIntoRun(SharedHeap<MultiProcessAllocator>* heap, const std::vector<OffsetPtr<>>& blocks,
+                  const std::vector<uint16_t>& numbers) {
+  ChildProcess dies([&] {
+    MultiProcessAllocator* own = heap->Attach();
+    for (size_t i = 0; i <= numbers.size(); ++i) own->FreeOffset(kCtx, blocks[i]);
+    std::memcpy(BytesOf(own, blocks[0]) + 12, numbers.data(), numbers.size() * sizeof(uint16_t));
+    raise(SIGKILL);
+    return 0;
+  });
+  REQUIRE(dies.Wait() == -SIGKILL);
+}
+
+TEST_CASE("A run of a living process's blocks into which their dead user wrote is lost, no more") {
+  const uint64_t size = GENERATE(64, 200, 2048);
+  const int written = GENERATE(0, 1, 2, 3);
+  CAPTURE(size, written);
+  SharedHeap<MultiProcessAllocator> heap(kRegion);
+  MultiProcessAllocator* alloc = heap.first();
+  std::vector<OffsetPtr<>> blocks;
+  for (int i = 0; i < 20; ++i) blocks.push_back(alloc->AllocateOffset(kCtx, size));
+  const uint64_t live = alloc->GetCurrentlyAllocatedSize();
+  std::vector<uint16_t> numbers;
+  for (size_t i = 1; i < 4; ++i) {
+    REQUIRE(blocks[i].load() / 65536 == blocks[0].load() / 65536);
+    numbers.push_back(static_cast<uint16_t>(blocks[i].load() % 65536 / 16));
+  }
+  if (written == 0) numbers[1] = numbers[0];  // one twice
+  if (written == 1) numbers[2] = static_cast<uint16_t>(blocks[0].load() % 65536 / 16);
+  if (written == 2) ++numbers[0];  // no block begins there
+  if (written == 3) numbers.assign(3, 0xffff);
+  WriteIntoRun(&heap, blocks, numbers);
+  alloc->Recover();
+  alloc->Trim();  // takes what was posted
+  REQUIRE(alloc->GetCurrentlyAllocatedSize() == live);
+  REQUIRE(alloc->Check());
+  FreeAll(alloc, {blocks.begin() + 4, blocks.end()});
+  REQUIRE(alloc->GetCurrentlyAllocatedSize() == live / 5);
+  REQUIRE(alloc->Check());
+}
+
 }  // namespace
 }  // namespace hshm::test
