@@ -80,6 +80,7 @@ TEST_CASE("A heap whose lock is not to be had takes no page of a sleeper, and ta
   auto* late = backend.AttachAlloc<HeapOfStopped>();  // all units are the sleeper's
   const OffsetPtr<> first = late->AllocateOffset(kCtx, 100);
   REQUIRE_FALSE(first.IsNull());
+  late->Trim();  // it has seen all its pages: on its way it needs no lock before it takes
   Mutex* lock = HeapLockOf(late->GetMembership().slot(), backend);
   Membership holder(backend.region());
   REQUIRE(lock->Lock(holder.identity(), 0) == LockResult::kLocked);
