@@ -83,16 +83,18 @@ TEST_CASE("Whichever call fails, a segment in use stays, and so does who uses it
   REQUIRE(follower.GetId() == MemoryBackendId(1));
 }
 
-TEST_CASE("A file whose directory cannot be written to its storage says so, and is there") {
+TEST_CASE("A file that cannot be written to its storage, or its directory, says so, and is there") {
   const NoFault afterwards;
   hshm::test::DiskDirectory directory;
   PosixMmap file;
   file.shm_init(MemoryBackendId(1), kBytes, directory.File("heap"));
-  FailThe("open", EIO);
-  const Thrown thrown = ThrownBy([&] { file.Sync(); });
-  REQUIRE(fault.call_ == "open");
-  REQUIRE(thrown.code_ == ErrorCode::kSystem);
-  REQUIRE(thrown.Says("to its storage failed"));
+  for (const char* call : {"msync", "open"}) {
+    FailThe(call, EIO);
+    const Thrown thrown = ThrownBy([&] { file.Sync(); });
+    REQUIRE(fault.call_ == call);
+    REQUIRE(thrown.code_ == ErrorCode::kSystem);
+    REQUIRE(thrown.Says("to its storage failed"));
+  }
   REQUIRE_NOTHROW(file.Sync());
 }
 
@@ -169,15 +171,18 @@ TEST_CASE("Attaching is refused at whichever text malloc has no memory, and leav
   PosixShmMmap creator;
   creator.shm_init(MemoryBackendId(1), kBytes, segment.url());
   const auto is_alive = [&] { REQUIRE(segment.Exists()); };
-  const auto attach = [&](MemoryBackendType) {
-    PosixShmMmap().shm_attach(segment.url(), {.timeout_ms_ = 0});
-  };
-  REQUIRE(RefuseEachNew([&] { attach(MemoryBackendType::kPosixShmMmap); }, is_alive) > 2);
-  // As a file it is another backend's; and as one that was cut, none at all.
+  const auto attach = [&] { PosixShmMmap().shm_attach(segment.url(), {.timeout_ms_ = 0}); };
+  REQUIRE(RefuseEachNew(attach, is_alive) > 2);
+  // As a file it is another backend's.
   const std::string path = segment.path();
   REQUIRE(RefuseEachNew([&] { PosixMmap().shm_attach(path, {.timeout_ms_ = 0}); }, is_alive) > 2);
   REQUIRE(RefuseEachNew([&] { PosixShmMmap().shm_attach("hshm_no_such", {.timeout_ms_ = 0}); },
                         is_alive) > 2);
+  for (const char* no_descriptor : {"0", "999999"}) {  // another file, and none
+    const std::string url =
+        "/proc/" + std::to_string(getpid()) + "/fd/" + no_descriptor + "#1:2:a-label-of-its-own";
+    REQUIRE(RefuseEachNew([&] { PosixShmMmap().shm_attach(url); }, is_alive) > 2);
+  }
   PosixShmMmap follower;
   follower.shm_attach(segment.url());
   REQUIRE(follower.GetId() == MemoryBackendId(1));

@@ -82,6 +82,30 @@ TEST_CASE("No dead bearer has more others than it has room for, whatever is writ
   REQUIRE(pages[page]->used_.Get() == blocks.size() - 1);
 }
 
+TEST_CASE("A dead slot's list ends before a block of another kind, class, process, or of no page") {
+  Taken f;
+  const uint32_t run = f.page_ + 1;
+  REQUIRE(f.pages_->OpenSpan(run, 1, Pages::kId));
+  f.pages_[run]->shape_.Set(MakeShape(kKindRun, Config::RunSlot(2)));
+  f.pages_[run]->committed_.Set(kCommitted);
+  const uint32_t other_class = f.pages_.OpenClassPage(Pages::kId, f.page_ + 2, 512);
+  const uint32_t of_others = f.pages_.OpenClassPage(Pages::kOtherId, f.page_ + 3);
+  const uint32_t free = f.page_ + 4;
+  for (const uint32_t page : {run, other_class, of_others, free, Pages::kCount}) {
+    CAPTURE(page);
+    OwnedWord<uint64_t> slot;
+    slot.Set(f.blocks_[0]);
+    f.pages_->SetLink(f.blocks_[0], f.blocks_[1]);
+    f.pages_->SetLink(f.blocks_[1], PageTable<Config>::OffsetOf(page));
+    f.pages_->CutList(ClassOf(256), &slot, Pages::kId);
+    REQUIRE(slot.Get() == f.blocks_[0]);
+    REQUIRE(f.pages_->Link(f.blocks_[0]) == 0);  // what leads there goes, too
+    slot.Set(PageTable<Config>::OffsetOf(page));
+    f.pages_->CutList(ClassOf(256), &slot, Pages::kId);
+    REQUIRE(slot.Get() == 0);
+  }
+}
+
 TEST_CASE("A slot's list is settled without a look at pushes that cannot be, or lead away") {
   Taken f;
   f.pages_->SetLink(f.blocks_[3], 0);
