@@ -41,7 +41,8 @@ class LivingThreads {
   std::atomic<int> arrived_{0};
 };
 
-TEST_CASE("A thread whose record needs the root, which is not to be had, gets null, and later one") {
+TEST_CASE(
+    "A thread whose record needs the root, which is not to be had, gets null, and later one") {
   MallocBackend backend;
   backend.shm_init(MemoryBackendId(1), 512 << 10);
   auto* alloc = backend.MakeAlloc<SmallMultiProcessAllocator>(AllocatorId(1, 0));

@@ -60,7 +60,8 @@ TEST_CASE("A forked child joins once, whenever its second thread comes to join a
               hshm::test::SteppedCall::Run([&] { has_joined = member.Rejoin(); },
                                            [&] {
                                              if (left-- != 0) return true;
-                                             other = std::thread([&] { has_other = member.Rejoin(); });
+                                             other =
+                                                 std::thread([&] { has_other = member.Rejoin(); });
                                              usleep(5000);
                                              return false;
                                            });

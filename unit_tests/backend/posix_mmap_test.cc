@@ -238,8 +238,8 @@ TEST_CASE("A relative path where there is no working directory is BadName") {
 
 TEST_CASE("A path that ends in its middle is BadName, whichever part of it does") {
   DiskDirectory directory;
-  for (const std::string& path :
-       {directory.path() + std::string("\0/heap", 6), directory.path() + std::string("/he\0ap", 6)}) {
+  for (const std::string& path : {directory.path() + std::string("\0/heap", 6),
+                                  directory.path() + std::string("/he\0ap", 6)}) {
     REQUIRE(CodeOf([&] { PosixMmap().shm_init(kId, kBytes, path); }) == ErrorCode::kBadName);
   }
   REQUIRE(directory.Count() == 0);

@@ -281,8 +281,9 @@ TEST_CASE("Who attaches waits for a segment that is published in time") {
   REQUIRE(CodeOf([&] { PosixShmMmap().shm_attach(segment.url(), {.timeout_ms_ = 0}); }) ==
           ErrorCode::kNotReady);
   ErrorCode code = ErrorCode::kNotReady;
-  std::thread waiting(
-      [&] { code = CodeOf([&] { PosixShmMmap().shm_attach(segment.url(), {.timeout_ms_ = 60'000}); }); });
+  std::thread waiting([&] {
+    code = CodeOf([&] { PosixShmMmap().shm_attach(segment.url(), {.timeout_ms_ = 60'000}); });
+  });
   usleep(20'000);
   segment.Write(ready, &published, sizeof(published));
   waiting.join();

@@ -169,8 +169,9 @@ TEST_CASE("A segment without a name needs no room in /dev/shm, but in the machin
   REQUIRE(thrown.Says("this machine's memory has "));
   REQUIRE(thrown.Says("1 PB was asked for"));
   const size_t odd = (size_t{12} << 50) + (size_t{300} << 40);
-  REQUIRE(ThrownBy([&] { backend.shm_init(kId, odd, label.url(), kUnnamed); })
-              .Says("12 PB was asked for"));
+  REQUIRE(ThrownBy([&] {
+            backend.shm_init(kId, odd, label.url(), kUnnamed);
+          }).Says("12 PB was asked for"));
 }
 
 }  // namespace

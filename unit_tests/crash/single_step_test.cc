@@ -84,7 +84,8 @@ Steps StepInstructions(char* region, uint64_t* instructions) {
     ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
     raise(SIGTRAP);
     Operate(world);
-    syscall(SYS_exit_group, 0);  // at once: a build may do more in _exit than can be stepped through
+    syscall(SYS_exit_group,
+            0);  // at once: a build may do more in _exit than can be stepped through
   }
   int status = 0;
   REQUIRE(waitpid(child, &status, 0) == child);

@@ -1,4 +1,5 @@
-/** A run of remote frees that who deletes its page posts, between any two instructions of a free. */
+/** A run of remote frees that who deletes its page posts, between any two instructions of a free.
+ */
 #include <vector>
 
 #include "hermes_shm/memory/allocator/multi_process/pending_frees.h"
@@ -36,7 +37,7 @@ TEST_CASE("A run is posted once, by its heap or by who deletes its page, which c
     REQUIRE(pending.Begin(blocks[0][0]));  // in the place that a page has at first
     const uint64_t run = Run::Make(blocks[1][0]);
     record.pending_[1].Set(run);  // in the place that the next page gets
-    const auto post = [&] {  // as a sweeper does it
+    const auto post = [&] {       // as a sweeper does it
       if (!record.lock_.TakeFree(deleter.identity())) return;
       const bool is_there = record.pending_[1].GetAcquire() == run;
       if (is_there) {

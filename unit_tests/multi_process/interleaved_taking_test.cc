@@ -250,14 +250,14 @@ TEST_CASE("A page is left to whom it has come to meanwhile, and who has died sin
     }
     bool is_open = false;
     OffsetPtr<> taken;
-    const bool has_come = TakeWith(&s, n, &taken, [&] {
-      is_open = s.LetGo() && s.pages_.OpenSpan(s.page_, 1, dead);
-    });
+    const bool has_come = TakeWith(
+        &s, n, &taken, [&] { is_open = s.LetGo() && s.pages_.OpenSpan(s.page_, 1, dead); });
     if (!has_come) break;
     opened += is_open ? 1 : 0;
     by_taker += is_open ? 0 : 1;
     if (!is_open) continue;
-    // The sweep before null frees it, as nobody has a block of it; taken it would have been at once.
+    // The sweep before null frees it, as nobody has a block of it; taken it would have been at
+    // once.
     if (taken.IsNull()) REQUIRE(s.entry_->owner_.Get() == dead);
     REQUIRE(s.sleeper_.Recover() <= 1);
     REQUIRE(s.sleeper_.Check());

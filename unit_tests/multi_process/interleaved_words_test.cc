@@ -12,7 +12,8 @@ using Root = ipc::multi_process::RootTier<Config>;
 using ipc::multi_process::CacheEntryLease;
 using ipc::multi_process::HeadWord;
 
-/** Runs the call, with the turn after so many of its instructions. False when it has ended before. */
+/** Runs the call, with the turn after so many of its instructions. False when it has ended before.
+ */
 template <typename Call, typename Turn>
 bool RunWith(uint32_t instructions, Call call, Turn turn) {
   uint32_t left = instructions;
@@ -68,7 +69,8 @@ TEST_CASE("Two handles that come at once have an entry of each thread's table ea
     CacheEntryLease other;
     uint64_t of_one = 0;
     uint64_t of_other = 0;
-    has_come = RunWith(n, [&] { of_one = one.Take(); }, [&] { of_other = other.Take(); });
+    has_come = RunWith(
+        n, [&] { of_one = one.Take(); }, [&] { of_other = other.Take(); });
     if (has_come) REQUIRE(of_one != of_other);
     ++rounds;
   }

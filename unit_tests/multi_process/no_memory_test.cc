@@ -314,10 +314,11 @@ struct WakesUp {
     const Offset core =
         heap->region_.At<ipc::AllocatorHeader>(ipc::AllocatorOffsetFor(kRegion))->core_offset_;
     const ipc::multi_process::RootTier<ipc::multi_process::LargePages> root(heap->region_, core,
-                                                                           nullptr);
+                                                                            nullptr);
     do {
       entry_ = root.pages().Entry(page_ == 0 ? page_ = root.header().first_page_ : ++page_);
-    } while (entry_->owner_.Get() != ipc::multi_process::kFreePage || entry_->committed_.Get() != 0);
+    } while (entry_->owner_.Get() != ipc::multi_process::kFreePage ||
+             entry_->committed_.Get() != 0);
     heap->meter_->CallAt(page_ * kPage, [this] {
       while (entry_->owner_.Get() == ipc::multi_process::kFreePage && blocks_.size() < 4000) {
         blocks_.push_back(heap_->alloc_.AllocateOffset(kCtx, kBytes));
@@ -346,7 +347,8 @@ TEST_CASE("A page that its process opens while it is fetched for another's recor
   REQUIRE_FALSE(late.AllocateOffset(kCtx, 1000).IsNull());
   REQUIRE(late.Check());
   for (size_t i = 0; i < wakes.blocks_.size(); ++i) {
-    REQUIRE(HasPattern(BytesOf(&heap.alloc_, wakes.blocks_[i]), WakesUp::kBytes, WakesUp::kBytes, i));
+    REQUIRE(
+        HasPattern(BytesOf(&heap.alloc_, wakes.blocks_[i]), WakesUp::kBytes, WakesUp::kBytes, i));
   }
 }
 

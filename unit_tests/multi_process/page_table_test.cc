@@ -121,10 +121,11 @@ TEST_CASE("A run into which its dead bearer's user wrote is lost, with those pos
   static constexpr uint64_t kAsItIs = 0x0102030405060708;
   // {others, next, number, number}: too many, out of the page, nowhere, no block, one block twice;
   // fewer, more than there are.
-  const uint64_t written = GENERATE(
-      uint64_t{kAsItIs}, ~uint64_t{0}, uint64_t{0x0020'0010'ffff'fd02}, uint64_t{0x0020'0010'0000'fd02},
-      uint64_t{0x0021'0010'0001'fd02}, uint64_t{0x0010'0010'0001'fd02},
-      uint64_t{0x0020'0010'0001'fd01}, uint64_t{0x0020'0010'0001'fb04});
+  const uint64_t written =
+      GENERATE(uint64_t{kAsItIs}, ~uint64_t{0}, uint64_t{0x0020'0010'ffff'fd02},
+               uint64_t{0x0020'0010'0000'fd02}, uint64_t{0x0021'0010'0001'fd02},
+               uint64_t{0x0010'0010'0001'fd02}, uint64_t{0x0020'0010'0001'fd01},
+               uint64_t{0x0020'0010'0001'fb04});
   CAPTURE(written);
   Pages pages;
   const uint32_t page = pages.OpenClassPage();
