@@ -64,7 +64,8 @@ TEST_CASE("Whichever call fails, a segment in use stays, and so does who uses it
   PosixShmMmap member;
   member.shm_init(MemoryBackendId(1), kBytes, segment.url());
   const auto inode = segment.Status().st_ino;
-  for (int which = 1;; ++which) {
+  // Most of the calls ask who has one of the slots, one after the other.
+  for (int which = 1;; which += which < 64 ? 1 : 97) {
     CAPTURE(which);
     FailNext(which, ENOLCK);
     const Thrown thrown =
