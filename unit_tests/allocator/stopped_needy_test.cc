@@ -117,6 +117,8 @@ TEST_CASE("A page of a heap whose lock is not to be had is no joiner's") {
     const Thrown refused = ThrownBy([&] { backend.AttachAlloc<HeapOfStopped>(); });
     REQUIRE(refused.code_ == ErrorCode::kNoSpace);
     lock->Unlock(holder.identity());
+    const SlotEntry* joiner = sleeper->GetMembership().entry(holder.slot() + 1);
+    REQUIRE(joiner->next_serial_.load() < 100);  // it has not asked again and again
   }
   REQUIRE_NOTHROW(backend.AttachAlloc<HeapOfStopped>());
   REQUIRE(sleeper->Check());

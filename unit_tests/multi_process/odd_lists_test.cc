@@ -75,14 +75,17 @@ TEST_CASE("No dead bearer has more others than it has room for, whatever is writ
   REQUIRE(pages->Carve(page, 512));
   const std::vector<Offset> blocks = pages.TakeAll(page);
   for (size_t i = 0; i < 20; ++i) pages->Push(page, blocks[i]);
-  const uint16_t said = RunBearer::MakeOthers(3);  // its numbers would be the next block's bytes
+  const uint16_t said = RunBearer::MakeOthers(3);
   std::memcpy(pages.BytesOf(blocks[18]) + RunBearer::kOthers, &said, sizeof said);
+  // The last of its numbers would be the next block's bytes, where all could be right.
+  REQUIRE(blocks[19] == blocks[18] + 16);
+  for (uint32_t i = 0; i < 3; ++i) pages->SetOther(blocks[18], i, blocks[25 + i]);
   pages->RecountOfDead(page);
   REQUIRE(pages.LocalOf(page) == std::vector<Offset>{blocks[19]});
   REQUIRE(pages[page]->used_.Get() == blocks.size() - 1);
 }
 
-TEST_CASE("A dead slot's list ends before a block of another kind, class, process, or of no page") {
+TEST_CASE("A dead slot's list ends before what is no block of its class, process and memory") {
   Taken f;
   const uint32_t run = f.page_ + 1;
   REQUIRE(f.pages_->OpenSpan(run, 1, Pages::kId));
@@ -91,7 +94,9 @@ TEST_CASE("A dead slot's list ends before a block of another kind, class, proces
   const uint32_t other_class = f.pages_.OpenClassPage(Pages::kId, f.page_ + 2, 512);
   const uint32_t of_others = f.pages_.OpenClassPage(Pages::kOtherId, f.page_ + 3);
   const uint32_t free = f.page_ + 4;
-  for (const uint32_t page : {run, other_class, of_others, free, Pages::kCount}) {
+  const uint32_t bare = f.pages_.OpenClassPage(Pages::kId, f.page_ + 5);
+  f.pages_[bare]->committed_.Set(kNotCommitted);
+  for (const uint32_t page : {run, other_class, of_others, free, bare, Pages::kCount}) {
     CAPTURE(page);
     OwnedWord<uint64_t> slot;
     slot.Set(f.blocks_[0]);
