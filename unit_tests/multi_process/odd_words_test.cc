@@ -246,10 +246,13 @@ TEST_CASE("A large block is nobody's from its freer's first store on, counted or
   REQUIRE(f.alloc()->Check());
 }
 
-TEST_CASE("A large block does not grow beyond the end of its region") {
+TEST_CASE("A large block stays as it is when it is asked for its length, or for more than all") {
   WithLarge f;
   const size_t bytes = f.alloc()->GetUsableSize(f.block_);
+  const uint32_t word = *f.head();
+  REQUIRE(f.alloc()->ResizeInPlace(kCtx, f.block_, bytes));
   REQUIRE_FALSE(f.alloc()->ResizeInPlace(kCtx, f.block_, kRegion));
+  REQUIRE(*f.head() == word);
   REQUIRE(f.alloc()->GetUsableSize(f.block_) == bytes);
   REQUIRE(f.alloc()->Check());
 }
