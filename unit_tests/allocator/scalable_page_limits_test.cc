@@ -87,6 +87,17 @@ TEST_CASE("ScalablePageAllocator loses nothing at whichever step the system has 
   }
 }
 
+TEST_CASE("ScalablePageAllocator describes one page at a time where there is memory for no more") {
+  MeteredHeap whole;
+  const size_t all = whole.Fill(1000).size();
+  MeteredHeap f;
+  f.meter_->RefuseAbove(3 * sizeof(Marks), f.header_->first_page_ * kPage);
+  const auto blocks = f.Fill(1000);
+  REQUIRE(f.meter_->refused() > 0);
+  REQUIRE(blocks.size() == all);
+  REQUIRE(f.heap_.Check());
+}
+
 TEST_CASE("ScalablePageAllocator leaves a run as it was when there is no memory to lengthen it") {
   constexpr uint64_t kLonger = 40 << 20;  // in steps of 16 MiB
   uint64_t commits = 0;

@@ -92,7 +92,7 @@ struct Heap {
 using HeapOfStopped = BasicMultiProcessAllocator<multi_process::LargePages>;
 
 /** The lock of the heap of the process in a slot. */
-inline Mutex* HeapLockOf(uint32_t slot, const PosixShmMmap& backend) {
+inline Mutex* HeapLockOf(uint32_t slot, const MemoryBackend& backend) {
   using Config = multi_process::LargePages;
   using Record = multi_process::HeapRecord<Config>;
   const Region region = backend.region();

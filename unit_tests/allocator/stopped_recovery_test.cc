@@ -171,6 +171,47 @@ TEST_CASE("Who joins in the slot of the dead beside a stopped heap adopts what w
   REQUIRE(alloc.Check());
 }
 
+TEST_CASE("Reclaiming beside a heap with a stopped holder is a no, and a yes when it has gone on") {
+  Heap<HeapOfStopped> heap;
+  HeapOfStopped& alloc = *heap.alloc_;
+  ChildProcess holder = StoppedHolder<HeapOfStopped>(heap.segment_.url(), HeapLock);
+  LeaveDead(heap.segment_.url(), OnDeath::kKeepLive);
+  const uint32_t dead = alloc.GetMembership().slot() + 2;
+  const uint32_t generation = alloc.GetMembership().entry(dead)->generation_.load();
+  const size_t before = alloc.GetCurrentlyAllocatedSize();
+  REQUIRE(before >= 100'000);
+  REQUIRE_FALSE(alloc.Reclaim(dead, generation));
+  REQUIRE(alloc.GetCurrentlyAllocatedSize() == before);
+  REQUIRE_FALSE(alloc.FindRoot<char>("theirs").IsNull());
+  REQUIRE(Continue(&holder) == 0);
+  REQUIRE(alloc.Reclaim(dead, generation));
+  REQUIRE(alloc.GetCurrentlyAllocatedSize() <= before - 100'000);
+  REQUIRE(alloc.FindRoot<char>("theirs").IsNull());
+  REQUIRE(alloc.Check());
+}
+
+TEST_CASE("Who joins where one is dead, beside a stopped heap, leaves another's to be deleted") {
+  Heap<HeapOfStopped> heap;
+  HeapOfStopped& alloc = *heap.alloc_;
+  const size_t before = alloc.GetCurrentlyAllocatedSize();
+  ChildProcess first = JoinedHolder(heap.segment_.url());  // in slot 1
+  ChildProcess holder = StoppedHolder<HeapOfStopped>(
+      heap.segment_.url(), [](PosixShmMmap& backend) { return HeapLockOf(2, backend); });
+  LeaveDead(heap.segment_.url(), OnDeath::kReclaim);
+  first.Kill();
+  PosixShmMmap next;
+  next.shm_attach(heap.segment_.url());
+  const uint64_t start_us = MonotonicUs();
+  auto* joined = next.AttachAlloc<HeapOfStopped>();
+  CHECK(MonotonicUs() - start_us < 2'000'000);
+  REQUIRE(joined->GetMembership().slot() == 1);
+  REQUIRE(alloc.GetCurrentlyAllocatedSize() >= before + 100'000);
+  REQUIRE(Continue(&holder) == 0);
+  alloc.Recover();
+  REQUIRE(alloc.GetCurrentlyAllocatedSize() == before);
+  REQUIRE(alloc.Check());
+}
+
 /** A process whose thread wants the root again and again: for blocks larger than its units. */
 class Bystander {
  public:

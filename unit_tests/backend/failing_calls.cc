@@ -83,6 +83,10 @@ HSHM_TEST_INSTEAD int madvise(void* base, size_t bytes, int advice) noexcept {
   if (fault.Comes("madvise")) return -1;
   return static_cast<int>(syscall(SYS_madvise, base, bytes, advice));
 }
+HSHM_TEST_INSTEAD int msync(void* base, size_t bytes, int flags) {
+  if (fault.Comes("msync")) return -1;
+  return static_cast<int>(syscall(SYS_msync, base, bytes, flags));
+}
 HSHM_TEST_INSTEAD int fstat(int fd, struct stat* status) noexcept {
   if (fault.Comes("fstat")) return -1;
   return static_cast<int>(syscall(SYS_fstat, fd, status));

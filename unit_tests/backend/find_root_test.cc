@@ -1,6 +1,7 @@
 /** FindRoot with its steps drawn apart: the reader is halted anywhere while the roots change. */
 #include <atomic>
 #include <cstring>
+#include <string>
 #include <thread>
 
 #include "backend/probe_allocator.h"
@@ -80,6 +81,22 @@ TEST_CASE("FindRoot gives no deleted block under a name that its entry got after
   reader.join();
   if (!is_halted) WARN("signals come too late here");
   CHECK(wrong == 0);
+}
+
+TEST_CASE("FindRoot gives null for what can be no name, as SetRoot refuses it") {
+  MallocBackend backend;
+  backend.shm_init(MemoryBackendId(1), 1 << 20);
+  auto* alloc = backend.MakeAlloc<ProbeAllocator>(AllocatorId(1, 0));
+  const auto a = alloc->Allocate<int>(HSHM_DEFAULT_MEM_CTX, 64);
+  for (const std::string& name :
+       {std::string(), std::string(kMaxRootNameBytes + 1, 'n'), std::string("n\0n", 3)}) {
+    CAPTURE(name.size());
+    REQUIRE_FALSE(alloc->SetRoot(name, a));
+    REQUIRE(alloc->FindRoot<int>(name).IsNull());
+  }
+  const std::string longest(kMaxRootNameBytes, 'n');
+  REQUIRE(alloc->SetRoot(longest, a));
+  REQUIRE(alloc->FindRoot<int>(longest).ptr_ == a.ptr_);
 }
 
 }  // namespace

@@ -201,5 +201,17 @@ TEST_CASE(
   REQUIRE(alloc->Check());
 }
 
+TEST_CASE("Giving back less than a page gives back nothing") {
+  TestSegment segment;
+  PosixShmMmap backend;
+  backend.shm_init(MemoryBackendId(1), 1 << 20, segment.url());
+  const Region region = backend.region();
+  REQUIRE(region.services_->Commit(512 << 10, 8192));
+  std::memset(region.base_ + (512 << 10), 7, 8192);
+  region.services_->Decommit((512 << 10) + 100, 50);
+  region.services_->Decommit((512 << 10) + 4000, 4190);
+  for (int i = 0; i < 8192; ++i) REQUIRE(region.base_[(512 << 10) + i] == 7);
+}
+
 }  // namespace
 }  // namespace hshm::ipc::test

@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <string>
 
 #include "backend/child.h"
@@ -196,6 +197,29 @@ TEST_CASE("A hugetlbfs gives huge pages from its pool, and says when that is emp
     const Thrown thrown = ThrownBy([&] { backend.shm_init(kId, 1_GiB, "huge"); });
     if (thrown.code_ != ErrorCode::kNoSpace || directory.Count() != 0) return 2;
     return thrown.Says("The pool of huge pages") && thrown.Says("nr_hugepages") ? 0 : 3;
+  });
+  REQUIRE(IsDone(result));
+}
+
+TEST_CASE("A hugetlbfs whose pool others have emptied meanwhile is refused, and leaves no file") {
+  DiskDirectory directory;
+  const int result = RunInChild([&] {
+    const std::string told = "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages";
+    const std::string instead = directory.File("free_hugepages");
+    const std::string mounted = directory.File("huge");
+    std::ofstream(instead) << "1000\n";
+    if (PoolPageBytes() != 2_MiB || FreePoolBytes(2_MiB) != 0) return 0;  // they are there
+    if (unshare(CLONE_NEWNS) != 0) return kNotPermitted;
+    if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return kNotPermitted;
+    if (mkdir(mounted.c_str(), 0700) != 0) return 1;
+    if (mount("none", mounted.c_str(), "hugetlbfs", 0, nullptr) != 0) return kNotPermitted;
+    // From here on the system tells of pages that are gone when they are asked for.
+    if (mount(instead.c_str(), told.c_str(), nullptr, MS_BIND, nullptr) != 0) return kNotPermitted;
+    setenv("HSHM_SHM_DIR", mounted.c_str(), 1);
+    const Thrown thrown = ThrownBy([&] { PosixShmMmap().shm_init(kId, 16_MiB, "huge"); });
+    if (thrown.code_ != ErrorCode::kNoSpace) return 2;
+    if (access((mounted + "/huge").c_str(), F_OK) == 0) return 3;
+    return thrown.Says("The pool of huge pages") ? 0 : 4;
   });
   REQUIRE(IsDone(result));
 }

@@ -28,7 +28,7 @@ namespace {
 struct Lacks {
   bool unnamed_files_ = false;
   bool hard_links_ = false;
-  bool renames_that_keep_ = false;
+  int renames_that_keep_ = 0;  // the errno of one
   bool reserving_ = false;
   bool dies_before_link_ = false;
 } lacks;
@@ -59,8 +59,8 @@ HSHM_TEST_INSTEAD int linkat(int from_fd, const char* from, int to_fd, const cha
 
 HSHM_TEST_INSTEAD int renameat2(int from_fd, const char* from, int to_fd, const char* to,
                                 unsigned flags) noexcept {
-  if (lacks.renames_that_keep_) {
-    errno = EINVAL;
+  if (lacks.renames_that_keep_ != 0) {
+    errno = lacks.renames_that_keep_;
     return -1;
   }
   return static_cast<int>(syscall(SYS_renameat2, from_fd, from, to_fd, to, flags));
@@ -124,12 +124,18 @@ TEST_CASE("A file system without hard links gets files by a rename that replaces
 
 TEST_CASE("A file system that can name no file without replacing another is refused, cleanly") {
   const Restore restore;
-  lacks.unnamed_files_ = lacks.hard_links_ = lacks.renames_that_keep_ = true;
+  lacks.unnamed_files_ = lacks.hard_links_ = true;
+  lacks.renames_that_keep_ = GENERATE(EINVAL, ENOSYS, EIO);
   DiskDirectory directory;
   const Thrown thrown =
       ThrownBy([&] { PosixMmap().shm_init(MemoryBackendId(1), kBytes, directory.File("heap")); });
-  REQUIRE(thrown.code_ == ErrorCode::kUnsupported);
-  REQUIRE(thrown.Says("without replacing"));
+  if (lacks.renames_that_keep_ == EIO) {
+    REQUIRE(thrown.code_ == ErrorCode::kSystem);
+    REQUIRE(thrown.Says("Naming the segment"));
+  } else {
+    REQUIRE(thrown.code_ == ErrorCode::kUnsupported);
+    REQUIRE(thrown.Says("without replacing"));
+  }
   REQUIRE(directory.Count() == 0);
 }
 

@@ -236,6 +236,15 @@ TEST_CASE("A relative path where there is no working directory is BadName") {
   REQUIRE(static_cast<ErrorCode>(result) == ErrorCode::kBadName);
 }
 
+TEST_CASE("A path that ends in its middle is BadName, whichever part of it does") {
+  DiskDirectory directory;
+  for (const std::string& path : {directory.path() + std::string("\0/heap", 6),
+                                  directory.path() + std::string("/he\0ap", 6)}) {
+    REQUIRE(CodeOf([&] { PosixMmap().shm_init(kId, kBytes, path); }) == ErrorCode::kBadName);
+  }
+  REQUIRE(directory.Count() == 0);
+}
+
 TEST_CASE("A file on a full file system is refused with what to do, and is not there") {
   DiskDirectory directory;
   const int result = RunInChild([&] {

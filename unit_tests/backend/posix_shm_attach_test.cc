@@ -5,6 +5,7 @@
 
 #include <cstring>
 #include <functional>
+#include <thread>
 #include <vector>
 
 #include "backend/child.h"
@@ -268,6 +269,25 @@ TEST_CASE("Attaching needs addresses for the whole capacity and says so") {
   });
   REQUIRE(static_cast<ErrorCode>(result) == ErrorCode::kSystem);
 #endif
+}
+
+TEST_CASE("Who attaches waits for a segment that is published in time") {
+  TestSegment segment;
+  PosixShmMmap().shm_init(MemoryBackendId(1), kBytes, segment.url());
+  const off_t ready = offsetof(BackendHeader, ready_);
+  const uint32_t published = segment.Read<uint32_t>(ready);
+  const uint32_t not_yet = 0;
+  segment.Write(ready, &not_yet, sizeof(not_yet));
+  REQUIRE(CodeOf([&] { PosixShmMmap().shm_attach(segment.url(), {.timeout_ms_ = 0}); }) ==
+          ErrorCode::kNotReady);
+  ErrorCode code = ErrorCode::kNotReady;
+  std::thread waiting([&] {
+    code = CodeOf([&] { PosixShmMmap().shm_attach(segment.url(), {.timeout_ms_ = 60'000}); });
+  });
+  usleep(20'000);
+  segment.Write(ready, &published, sizeof(published));
+  waiting.join();
+  REQUIRE(code == ErrorCode::kNone);
 }
 
 }  // namespace

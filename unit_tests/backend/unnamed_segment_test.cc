@@ -153,7 +153,9 @@ TEST_CASE("A segment without a name whose descriptor others have closed has no u
     close(DescriptorIn(made.backend_.GetUrl()));
     if (!made.backend_.GetUrl().empty()) return 2;
     made.backend_.Unlink();  // there is no name
-    return made.backend_.region().services_->Commit(0, 4096) ? 3 : 0;
+    RegionServices* services = made.backend_.region().services_;
+    if (services->ClearWritten(0, 4096) || services->IsUnwritten(0, 4096)) return 4;
+    return services->Commit(0, 4096) ? 3 : 0;
   });
   REQUIRE(result == 0);
 }
@@ -166,6 +168,10 @@ TEST_CASE("A segment without a name needs no room in /dev/shm, but in the machin
   REQUIRE(thrown.code_ == ErrorCode::kNoSpace);
   REQUIRE(thrown.Says("this machine's memory has "));
   REQUIRE(thrown.Says("1 PB was asked for"));
+  const size_t odd = (size_t{12} << 50) + (size_t{300} << 40);
+  REQUIRE(ThrownBy([&] {
+            backend.shm_init(kId, odd, label.url(), kUnnamed);
+          }).Says("12 PB was asked for"));
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 /** A death at every store of joining, leaving, recovering and taking. */
 #include "crash/campaign.h"
+#include "crash/factor.h"
 #include "support/catch.h"
 
 namespace hshm::ipc::crash {
@@ -38,7 +39,7 @@ TEST_CASE("A death anywhere in making the allocator leaves a region that serves"
   });
   campaign.Report();
   CHECK(campaign.violations() == 0);
-  CHECK(campaign.distinct_images() >= 40);
+  CHECK(campaign.distinct_images() >= Least(40));
 }
 
 TEST_CASE("A death anywhere in attaching breaks no promise, nor does one in its recovery",
@@ -55,7 +56,7 @@ TEST_CASE("A death anywhere in attaching breaks no promise, nor does one in its 
       2);
   campaign.Report();
   CHECK(campaign.violations() == 0);
-  CHECK(campaign.StoresTo("slot") > 0);
+  CHECK(campaign.StoresTo("slot") >= Least(1));
 }
 
 TEST_CASE("A death anywhere in detaching keeps what others hold", "[crash]") {
@@ -108,7 +109,7 @@ TEST_CASE("A death anywhere in sweeping the dead, and in sweeping that, breaks n
       2);
   campaign.Report();
   CHECK(campaign.violations() == 0);
-  CHECK(campaign.StoresTo("owner_/shape_") > 0);
+  CHECK(campaign.StoresTo("owner_/shape_") >= Least(1));
 }
 
 TEST_CASE("A death anywhere in sweeping after everybody died breaks no promise", "[crash]") {
@@ -126,7 +127,7 @@ TEST_CASE("A death anywhere in sweeping after everybody died breaks no promise",
       2);
   campaign.Report();
   CHECK(campaign.violations() == 0);
-  CHECK(campaign.StoresTo("head word") > 0);
+  CHECK(campaign.StoresTo("head word") >= Least(1));
 }
 
 TEST_CASE("A death anywhere in deleting a dead process's blocks deletes no other's", "[crash]") {
@@ -174,7 +175,7 @@ TEST_CASE("A death anywhere in taking pages from a sleeper breaks no promise", "
       6, [](World& world) { TakeFromSleeper(world, world.RandomSize()); }, 1);
   campaign.Report();
   CHECK(campaign.violations() == 0);
-  CHECK(campaign.StoresTo("heap id_/lock_") > 0);
+  CHECK(campaign.StoresTo("heap id_/lock_") >= Least(1));
 }
 
 }  // namespace

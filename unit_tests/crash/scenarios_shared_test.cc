@@ -1,5 +1,6 @@
 /** A death at every store of what lies in the region beside blocks: locks and names. */
 #include "crash/campaign.h"
+#include "crash/factor.h"
 #include "hermes_shm/sync/mutex.h"
 #include "support/catch.h"
 
@@ -52,7 +53,7 @@ TEST_CASE("A death anywhere between locking and unlocking a Mutex is told to the
   });
   campaign.Report();
   CHECK(campaign.violations() == 0);
-  CHECK(campaign.distinct_images() >= 40);
+  CHECK(campaign.distinct_images() >= Least(40));
 }
 
 /** A name leads to its block or to nothing, whatever was cut; and it can be given again. */
@@ -82,7 +83,7 @@ TEST_CASE("A death anywhere in naming roots leaves each name whole or free", "[c
   });
   campaign.Report();
   CHECK(campaign.violations() == 0);
-  CHECK(campaign.StoresTo("allocator header") > 0);
+  CHECK(campaign.StoresTo("allocator header") >= Least(1));
 }
 
 }  // namespace

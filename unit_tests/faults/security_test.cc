@@ -325,6 +325,8 @@ TEST_CASE("Who asks for a group's segment takes none of another group, nor of a 
   const Member member(kVictim, {kSharedGroup}, {});
   REQUIRE(As(kFriend, {kSharedGroup}, [&] { return Attach(kGroup); }) ==
           static_cast<int>(ErrorCode::kPermission));
+  REQUIRE(As(0, [&] { return Attach(kGroup); }) ==  // who may open any file
+          static_cast<int>(ErrorCode::kNotOwner));
 }
 
 TEST_CASE(

@@ -34,6 +34,10 @@ TEST_CASE("Manager: unregistering and destroying what is not there is a no-op") 
   REQUIRE(manager.GetBackend(kBackend) == nullptr);
   REQUIRE(manager.GetAllocator<ProbeAllocator>(kAlloc) == nullptr);
   REQUIRE(manager.GetAllocator<ProbeAllocator>(AllocatorId::Null()) == nullptr);
+  manager.CreateBackend<MallocBackend>(kBackend, kBytes);  // in which no allocator is
+  manager.UnregisterAllocator(AllocatorId::Null());
+  REQUIRE(manager.GetAllocator<ProbeAllocator>(AllocatorId::Null()) == nullptr);
+  REQUIRE(manager.CreateAllocator<ProbeAllocator>(kBackend, kAlloc, 0) != nullptr);
 }
 
 TEST_CASE("Manager: one process sets up, uses, and takes down by ids") {

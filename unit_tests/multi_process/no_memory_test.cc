@@ -307,5 +307,71 @@ TEST_CASE("A rank for which there is neither a page with memory, nor memory for 
   REQUIRE(heap.alloc_.Check());
 }
 
+/** The sleeper opens that page itself, while its memory is fetched for another. */
+struct WakesUp {
+  static constexpr uint64_t kBytes = kPage / 8;  // of a class whose pages are opened one by one
+  explicit WakesUp(Sleeper* heap) : heap_(heap) {
+    const Offset core =
+        heap->region_.At<ipc::AllocatorHeader>(ipc::AllocatorOffsetFor(kRegion))->core_offset_;
+    const ipc::multi_process::RootTier<ipc::multi_process::LargePages> root(heap->region_, core,
+                                                                            nullptr);
+    do {
+      entry_ = root.pages().Entry(page_ == 0 ? page_ = root.header().first_page_ : ++page_);
+    } while (entry_->owner_.Get() != ipc::multi_process::kFreePage ||
+             entry_->committed_.Get() != 0);
+    heap->meter_->CallAt(page_ * kPage, [this] {
+      while (entry_->owner_.Get() == ipc::multi_process::kFreePage && blocks_.size() < 4000) {
+        blocks_.push_back(heap_->alloc_.AllocateOffset(kCtx, kBytes));
+      }
+    });
+  }
+  bool HasOpened() const {
+    return entry_->owner_.Get() != ipc::multi_process::kFreePage && !blocks_.empty();
+  }
+
+  Sleeper* heap_;
+  uint32_t page_ = 0;
+  ipc::multi_process::PageEntry* entry_ = nullptr;
+  std::vector<OffsetPtr<>> blocks_;
+};
+
+TEST_CASE("A page that its process opens while it is fetched for another's record is its own") {
+  Sleeper heap(0);
+  WakesUp wakes(&heap);
+  MultiProcessAllocator late;
+  late.shm_attach(heap.region_);
+  REQUIRE(wakes.HasOpened());
+  for (size_t i = 0; i < wakes.blocks_.size(); ++i) {
+    FillPattern(BytesOf(&heap.alloc_, wakes.blocks_[i]), WakesUp::kBytes, i);
+  }
+  REQUIRE_FALSE(late.AllocateOffset(kCtx, 1000).IsNull());
+  REQUIRE(late.Check());
+  for (size_t i = 0; i < wakes.blocks_.size(); ++i) {
+    REQUIRE(
+        HasPattern(BytesOf(&heap.alloc_, wakes.blocks_[i]), WakesUp::kBytes, WakesUp::kBytes, i));
+  }
+}
+
+TEST_CASE("A page that its process opens while it is fetched for a taker is its own") {
+  Sleeper heap(0);
+  MultiProcessAllocator late;
+  late.shm_attach(heap.region_);
+  WakesUp wakes(&heap);
+  std::vector<OffsetPtr<>> taken;
+  while (!wakes.HasOpened() && taken.size() < 640) {
+    taken.push_back(late.AllocateOffset(kCtx, WakesUp::kBytes));
+    REQUIRE_FALSE(taken.back().IsNull());
+    FillPattern(BytesOf(&late, taken.back()), WakesUp::kBytes, taken.size());
+  }
+  REQUIRE(wakes.HasOpened());
+  for (size_t i = 0; i < wakes.blocks_.size(); ++i) {
+    FillPattern(BytesOf(&heap.alloc_, wakes.blocks_[i]), WakesUp::kBytes, 100 + i);
+  }
+  for (size_t i = 0; i < taken.size(); ++i) {
+    REQUIRE(HasPattern(BytesOf(&late, taken[i]), WakesUp::kBytes, WakesUp::kBytes, i + 1));
+  }
+  REQUIRE(heap.alloc_.Check());
+}
+
 }  // namespace
 }  // namespace hshm::test

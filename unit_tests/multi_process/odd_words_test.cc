@@ -112,6 +112,11 @@ TEST_CASE("A free from afar where no block begins is InvalidFree, whoever has fr
   for (const uint64_t inside : {8, 16, 40, 48}) REQUIRE(fails(block.load() + inside));
   freer->FreeOffset(kCtx, block);
   REQUIRE(owner->GetCurrentlyAllocatedSize() == 0);
+  const OffsetPtr<> large = owner->AllocateOffset(kCtx, 3000);
+  const uint64_t bytes = owner->GetUsableSize(large);
+  REQUIRE(kPage % bytes != 0);
+  REQUIRE(fails(large.load() / kPage * kPage + kPage / bytes * bytes));  // behind the last block
+  owner->FreeOffset(kCtx, large);
   REQUIRE(owner->Check());
 }
 
@@ -188,6 +193,146 @@ TEST_CASE("A page of a heap that nobody knows is left alone by who is in need") 
   REQUIRE(entry->owner_.Get() == MakeHeapId(slot, 999));
   entry->owner_.Set(id);
   REQUIRE(rank->Check());
+}
+
+TEST_CASE("A page that is open and not in use yet is counted for nobody") {
+  PrivateHeap<MultiProcessAllocator> heap(kRegion);
+  MultiProcessAllocator* alloc = heap.first();
+  const OffsetPtr<> block = alloc->AllocateOffset(kCtx, 1000);
+  const Root root = RootOf(alloc);
+  const HeapId id = EntryOf(alloc, block)->owner_.Get();
+  auto page = static_cast<uint32_t>(block.load() / kPage);
+  while (root.pages().Entry(page)->owner_.Get() != ipc::multi_process::kFreePage) ++page;
+  const size_t before = alloc->GetCurrentlyAllocatedSize();
+  REQUIRE(root.pages().OpenSpan(page, 1, id));
+  REQUIRE(alloc->GetCurrentlyAllocatedSize() == before);
+  root.pages().Retire(page);
+  REQUIRE(alloc->Check());
+}
+
+/** A heap with units of 1 MiB, and a large block. */
+struct WithLarge {
+  WithLarge() : heap_(kRegion, Options()) {
+    block_ = alloc()->AllocateOffset(kCtx, 3 << 20);
+    REQUIRE_FALSE(block_.IsNull());
+  }
+  static MultiProcessOptions Options() {
+    MultiProcessOptions options;
+    options.process_unit_bytes_ = 1 << 20;
+    return options;
+  }
+  MultiProcessAllocator* alloc() const { return heap_.first(); }
+  uint32_t* head() const {
+    const Root root = RootOf(alloc());
+    const uint32_t granule = root.GranuleOf(static_cast<uint32_t>(block_.load() / kPage));
+    return alloc()->GetRegion().At<uint32_t>(root.header().heads_offset_) + granule;
+  }
+  PrivateHeap<MultiProcessAllocator> heap_;
+  OffsetPtr<> block_;
+};
+
+TEST_CASE("A large block is nobody's from its freer's first store on, counted or not") {
+  WithLarge f;
+  using ipc::multi_process::HeadWord;
+  const size_t live = f.alloc()->GetCurrentlyAllocatedSize();
+  const size_t bytes = f.alloc()->GetUsableSize(f.block_);
+  // As who frees it without the root leaves it in a death between its two stores.
+  *f.head() = HeadWord::Make(HeadWord::kLarge, HeadWord::kFreed, HeadWord::Granules(*f.head()));
+  REQUIRE(f.alloc()->GetCurrentlyAllocatedSize() == live - bytes);
+  REQUIRE_FALSE(*f.head() == 0);
+  f.alloc()->Recover();
+  REQUIRE(*f.head() == 0);
+  REQUIRE(f.alloc()->AllocateOffset(kCtx, 3 << 20).load() == f.block_.load());
+  REQUIRE(f.alloc()->Check());
+}
+
+TEST_CASE("A large block stays as it is when it is asked for its length, or for more than all") {
+  WithLarge f;
+  const size_t bytes = f.alloc()->GetUsableSize(f.block_);
+  const uint32_t word = *f.head();
+  REQUIRE(f.alloc()->ResizeInPlace(kCtx, f.block_, bytes));
+  REQUIRE_FALSE(f.alloc()->ResizeInPlace(kCtx, f.block_, kRegion));
+  REQUIRE(*f.head() == word);
+  REQUIRE(f.alloc()->GetUsableSize(f.block_) == bytes);
+  REQUIRE(f.alloc()->Check());
+}
+
+TEST_CASE("Only a large block in use, or an extension, can be left for the root's next holder") {
+  WithLarge f;
+  Root root = RootOf(f.alloc());
+  const uint32_t large = root.GranuleOf(static_cast<uint32_t>(f.block_.load() / kPage));
+  const OffsetPtr<> small = f.alloc()->AllocateOffset(kCtx, 1000);
+  uint32_t unit = root.GranuleOf(static_cast<uint32_t>(small.load() / kPage));
+  while (root.Head(unit) == 0) --unit;
+  const uint32_t word = root.Head(unit);
+  REQUIRE_FALSE(root.LeaveFreed(unit));
+  REQUIRE(root.Head(unit) == word);
+  REQUIRE_FALSE(root.LeaveFreed(large + 1));  // within the block
+  REQUIRE(root.LeaveFreed(large));
+  REQUIRE_FALSE(root.LeaveFreed(large));  // who is second
+  REQUIRE(f.alloc()->GetCurrentlyAllocatedSize() == f.alloc()->GetUsableSize(small));
+  REQUIRE(root.Head(large) == 0);  // who asked has had the root
+  REQUIRE(f.alloc()->Check());
+}
+
+TEST_CASE("A run of a dead heap that names a page that nobody ever had is forgotten") {
+  SharedHeap<MultiProcessAllocator> heap(kRegion);
+  MultiProcessAllocator* alloc = heap.first();
+  ChildProcess child([&] {
+    MultiProcessAllocator* own = heap.Attach();
+    const Root root = RootOf(own);
+    const uint32_t page = root.FirstPageOf(root.header().granule_end_) - 1;
+    if (root.pages().Entry(page)->span_.Get() != 0) return 1;
+    RecordOf(own)->pending_[0].Set(ipc::multi_process::RunWord<Config>::Make(page * kPage));
+    raise(SIGKILL);
+    return 0;
+  });
+  REQUIRE(child.Wait() == -SIGKILL);
+  REQUIRE(alloc->Recover() == 1);
+  const Root root = RootOf(alloc);
+  const uint32_t page = root.FirstPageOf(root.header().granule_end_) - 1;
+  REQUIRE(root.pages().Entry(page)->remote_.load() == 0);
+  REQUIRE(alloc->Check());
+}
+
+TEST_CASE("A run that was being taken back in a death is the class slot's, and not posted") {
+  using Run = ipc::multi_process::RunWord<Config>;
+  SharedHeap<MultiProcessAllocator> heap(kRegion);
+  MultiProcessAllocator* alloc = heap.first();
+  constexpr uint64_t kBytes = 1000;
+  auto* left = reinterpret_cast<uint64_t*>(
+      BytesOf(alloc, alloc->AllocateOffset(kCtx, 2 * sizeof(uint64_t))));
+  const size_t at_first = alloc->GetCurrentlyAllocatedSize();
+  ChildProcess child([&] {
+    MultiProcessAllocator* own = heap.Attach();
+    const OffsetPtr<> kept = own->AllocateOffset(kCtx, kBytes);
+    const OffsetPtr<> bearer = own->AllocateOffset(kCtx, kBytes);
+    const OffsetPtr<> other = own->AllocateOffset(kCtx, kBytes);
+    left[0] = kept.load();
+    HeapRecord<Config>* record = RecordOf(own);
+    const auto size_class = ipc::multi_process::ClassOf(kBytes);
+    while (record->free_[size_class].Get() != 0) {
+      if (own->AllocateOffset(kCtx, kBytes).IsNull()) return 1;
+      ++left[1];
+    }
+    // As if another thread of the process had the page: a run of two, taken back by half.
+    const Root root = RootOf(own);
+    root.pages().NumbersOf(bearer.load())[0].store(
+        ipc::multi_process::PageTable<Config>::NumberOf(other.load()));
+    record->pending_[3].Set(Run::Make(bearer.load()) + 1);
+    root.pages().SetLink(root.pages().LinkRun(bearer.load(), 1), 0);
+    record->free_[size_class].Set(bearer.load());
+    raise(SIGKILL);
+    return 0;
+  });
+  REQUIRE(child.Wait() == -SIGKILL);
+  REQUIRE(alloc->Recover() == 1);
+  REQUIRE(alloc->Check());
+  // What it had but for those two is there still.
+  const uint64_t block_bytes = alloc->GetUsableSize(OffsetPtr<>(left[0]));
+  REQUIRE(alloc->GetCurrentlyAllocatedSize() == at_first + (1 + left[1]) * block_bytes);
+  const PageEntry* entry = EntryOf(alloc, OffsetPtr<>(left[0]));
+  REQUIRE(ipc::multi_process::RemoteWord::Pushed(entry->remote_.load()) == 2);  // each once
 }
 
 TEST_CASE("A heap for one process tells a process of another container by more than its number") {

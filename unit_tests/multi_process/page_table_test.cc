@@ -9,12 +9,14 @@
 
 #include "hermes_shm/memory/allocator/multi_process/pending_frees.h"
 #include "multi_process/bare_pages.h"
+#include "support/catch.h"
 #include "support/child_process.h"
 
 namespace hshm::ipc::multi_process {
 namespace {
 
 using Config = SmallPages;
+
 using hshm::test::Ending;
 using hshm::test::RunInChild;
 

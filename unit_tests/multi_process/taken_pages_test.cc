@@ -191,5 +191,23 @@ TEST_CASE("A page that another process is opening while its thread unit is given
   CHECK(CountBesideRun(true) == CountBesideRun(false));
 }
 
+TEST_CASE("A page is taken from a sleeper whose unit lies behind a large block") {
+  constexpr uint64_t kMiB = 1 << 20;
+  MultiProcessOptions options;
+  options.process_unit_bytes_ = kMiB;
+  PrivateHeap<MultiProcessAllocator> heap(32 * kMiB, options);
+  MultiProcessAllocator* rank = heap.first();
+  const OffsetPtr<> large = rank->AllocateOffset(kCtx, 3 * kMiB);
+  REQUIRE_FALSE(large.IsNull());
+  MultiProcessAllocator* sleeper = heap.Attach(options);
+  const auto blocks = Grab(sleeper, 1000);
+  REQUIRE(blocks.front().load() > large.load());
+  Grab(rank, 1000);
+  FreeAll(rank, blocks);
+  rank->Trim();  // the sleeper has not looked at them
+  REQUIRE_FALSE(rank->AllocateOffset(kCtx, 1000).IsNull());
+  REQUIRE(sleeper->Check());
+}
+
 }  // namespace
 }  // namespace hshm::test

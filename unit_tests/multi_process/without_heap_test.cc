@@ -121,6 +121,65 @@ TEST_CASE("A process that has given out all serials of its slot makes no heap mo
   REQUIRE(alloc->Check());
 }
 
+/** Threads that have heaps, more than one page has records for, until no other is to be had. */
+class LivingThreads {
+ public:
+  explicit LivingThreads(SmallMultiProcessAllocator* alloc) {
+    for (int i = 0; i < 8; ++i) {
+      threads_.emplace_back([this, alloc] {
+        static_cast<void>(alloc->CreateTls(kCtx));
+        ++arrived_;
+        is_over_.wait(false);
+      });
+    }
+    while (arrived_ < 8) std::this_thread::yield();
+  }
+  ~LivingThreads() {
+    is_over_ = true;
+    is_over_.notify_all();
+    for (std::thread& thread : threads_) thread.join();
+  }
+  LivingThreads(const LivingThreads&) = delete;
+  LivingThreads& operator=(const LivingThreads&) = delete;
+
+ private:
+  std::vector<std::thread> threads_;
+  std::atomic<bool> is_over_{false};
+  std::atomic<int> arrived_{0};
+};
+
+TEST_CASE("A thread that got no record opens no page for it once the serials are given out") {
+  FullHeap full;
+  SmallMultiProcessAllocator* alloc = full.alloc();
+  SmallMultiProcessAllocator* other = nullptr;
+  const bool is_of_others = GENERATE(false, true);  // the page that is free then
+  if (is_of_others) {
+    FreeAll(alloc, full.blocks_);
+    alloc->Trim();
+    other = full.heap_.Attach();
+    full.blocks_ = FillUp(other, {4096, 2000, 100, 16});
+  }
+  const LivingThreads living(alloc);
+  REQUIRE_FALSE(full.CanThreadAllocate());  // its heap waits for a record
+  const ipc::Membership& members = alloc->GetMembership();
+  auto& next_serial = members.entry(members.slot())->next_serial_;
+  const uint32_t used = next_serial.load();
+  next_serial.store(ipc::multi_process::kMaxSerial);  // of which none is left for a page
+  if (is_of_others) {
+    for (size_t i = 0; i < full.blocks_.size(); ++i) {  // it keeps its units
+      if (i % 64 != 0) other->FreeOffset(kCtx, full.blocks_[i]);
+    }
+  } else {
+    FreeAll(alloc, full.blocks_);
+    alloc->Trim();
+  }
+  REQUIRE_FALSE(full.CanThreadAllocate());
+  REQUIRE(next_serial.load() == ipc::multi_process::kMaxSerial);
+  next_serial.store(used);
+  REQUIRE(full.CanThreadAllocate());
+  REQUIRE(alloc->Check());
+}
+
 TEST_CASE("A thread whose page for its record another process has opened takes another page") {
   PrivateHeap<SmallMultiProcessAllocator> heap(512 << 10);
   SmallMultiProcessAllocator* alloc = heap.first();

@@ -11,6 +11,8 @@
 namespace hshm::test {
 namespace {
 
+using ipc::multi_process::RunBearer;
+
 constexpr uint64_t kRegion = 16 << 20;
 constexpr uint64_t kRunBytes = 3 * 65536;
 constexpr size_t kFreed = 20;
@@ -20,7 +22,16 @@ constexpr uint64_t kPattern = 0x5a5a5a5a5a5a5a51;  // no block begins there
 /** The list that has the block. */
 enum class Place { kClassSlot, kPage, kPosted, kWaitingToBePosted };
 /** What was written over its link, or into what it says of its run. */
-enum class Link { kOutside, kLastByte, kNoBlock, kItself, kOtherPage, kOfTheLiving, kNeverListed };
+enum class Link {
+  kOutside,
+  kLastByte,
+  kNoBlock,
+  kItself,
+  kOtherPage,
+  kOfTheLiving,
+  kOtherKind,
+  kNeverListed,
+};
 
 /** What both processes know, in a block of the heap. */
 struct Known {
@@ -61,7 +72,8 @@ class Writer {
   /** More than a page or a span has; or so few that a page has never listed its last one. */
   void Allocate(MultiProcessAllocator* alloc, Link link) {
     size_t count = size_ <= 2048 ? 65536 / size_ + 40 : size_ < kRunBytes ? 70 : 40;
-    if (link == Link::kNeverListed) count = kFreed + 20;
+    if (link == Link::kNeverListed) count = kFreed + (size_ <= 2048 ? 20 : 2);
+    other_kind_ = alloc->AllocateOffset(kCtx, size_ == kRunBytes ? 64 : kRunBytes).load();
     for (size_t i = 0; i < count; ++i) {
       blocks_.push_back(alloc->AllocateOffset(kCtx, size_).load());
       if (i <= kFreed) continue;
@@ -71,22 +83,24 @@ class Writer {
   }
   /** Of a run's first block: {how many others, the run before, the number of one other}. */
   uint64_t SaidFor(Link link, uint64_t block) const {
+    constexpr uint64_t kAlone = RunBearer::MakeOthers(0);
+    constexpr uint64_t kOne = RunBearer::MakeOthers(1);
     const uint64_t number = block % 65536 / 16;
-    const uint64_t said = 1 | number << 32;  // itself, and no run before
     switch (link) {
       case Link::kOutside:
         return ~uint64_t{0};
       case Link::kLastByte:
-        return said | uint64_t{0xffff} << 16;
+        return kAlone | uint64_t{0xffff} << 16;
       case Link::kNoBlock:
-        return 1 | (number + 1) << 32;
+        return kOne | (number + 1) << 32;
       case Link::kItself:
-        return said | (number + 1) << 16;
+        return kOne | (number + 1) << 16 | number << 32;
       case Link::kNeverListed:
-        return 1 | (65536 - size_) / 16 << 32;
-      case Link::kOtherPage:
+        return kOne | (65536 - size_) / 16 << 32;
+      case Link::kOtherPage:  // none can lead there
       case Link::kOfTheLiving:
-        return (number + 1) << 32;  // none can lead there
+      case Link::kOtherKind:
+        return kAlone;
     }
     return 0;
   }
@@ -104,15 +118,30 @@ class Writer {
         return blocks_.back();
       case Link::kOfTheLiving:
         return known_->of_the_living_;
+      case Link::kOtherKind:
+        return other_kind_;
       case Link::kNeverListed:
-        return block / 65536 * 65536 + 65536 - size_;
+        return LastOf(block);
     }
     return 0;
+  }
+
+  /** The last block that the page, or the span of pages, can have. */
+  uint64_t LastOf(uint64_t block) const {
+    const ipc::Region& region = heap_->first()->GetRegion();
+    const auto* header =
+        region.At<ipc::AllocatorHeader>(ipc::AllocatorOffsetFor(region.size_bytes_));
+    const ipc::multi_process::RootTier<ipc::multi_process::LargePages> root(
+        region, header->core_offset_, nullptr);
+    const uint32_t head = root.pages().HeadOf(static_cast<uint32_t>(block / 65536));
+    const uint64_t bytes = root.pages().BlockBytes(head);
+    return head * uint64_t{65536} + (root.pages().Capacity(head) - 1) * bytes;
   }
 
   SharedHeap<MultiProcessAllocator>* heap_;
   Known* known_;
   uint64_t size_;
+  uint64_t other_kind_ = 0;  // a block of its own of another kind
   std::vector<uint64_t> blocks_;
 };
 
@@ -160,8 +189,8 @@ void Try(uint64_t size, Place place, Link link) {
 
 TEST_CASE("A process that wrote into what it had freed, and died, takes no survivor with it") {
   const uint64_t size = GENERATE(64, 2048, 9 << 10, kRunBytes);
-  const Link link =
-      GENERATE(Link::kOutside, Link::kLastByte, Link::kNoBlock, Link::kItself, Link::kOfTheLiving);
+  const Link link = GENERATE(Link::kOutside, Link::kLastByte, Link::kNoBlock, Link::kItself,
+                             Link::kOfTheLiving, Link::kOtherKind);
   if (size == 64) Try(size, Place::kPage, link);  // the others' are in a class slot at once
   Try(size, Place::kClassSlot, link);
 }
@@ -226,6 +255,10 @@ TEST_CASE("A run of a living process's blocks into which their dead user wrote i
   FreeAll(alloc, {blocks.begin() + 4, blocks.end()});
   REQUIRE(alloc->GetCurrentlyAllocatedSize() == live / 5);
   REQUIRE(alloc->Check());
+}
+
+TEST_CASE("A free block that its dead user made lead into memory that its span has not got yet") {
+  Try(9 << 10, Place::kClassSlot, Link::kNeverListed);
 }
 
 }  // namespace

@@ -20,20 +20,31 @@ void __gcov_reset();
 
 namespace {
 
-/** Also of a process that a test has given no descriptor, no file size or no address more: root's
- * may have them again. */
+constexpr __rlimit_resource kLimits[] = {RLIMIT_NOFILE, RLIMIT_FSIZE, RLIMIT_AS};
+
+/** Also of a process that a test has left no descriptor, no file size or no address more: the soft
+ * limits are what setrlimit below has lowered. */
 void SaveCounts() {
-  const rlimit enough = {RLIM_INFINITY, RLIM_INFINITY};
-  const rlimit descriptors = {1024, 1024};
-  setrlimit(RLIMIT_NOFILE, &descriptors);
-  setrlimit(RLIMIT_FSIZE, &enough);
-  setrlimit(RLIMIT_AS, &enough);
+  for (const __rlimit_resource resource : kLimits) {
+    rlimit limit = {};
+    getrlimit(resource, &limit);
+    limit.rlim_cur = limit.rlim_max;
+    syscall(SYS_prlimit64, 0, resource, &limit, nullptr);
+  }
   __gcov_dump();
 }
 
 }  // namespace
 
 extern "C" {
+
+/** The hard limit stays: only who may override limits could raise it again. */
+int setrlimit(__rlimit_resource_t resource, const rlimit* limits) noexcept {
+  rlimit limit = {};
+  getrlimit(resource, &limit);
+  limit.rlim_cur = limits->rlim_cur;
+  return static_cast<int>(syscall(SYS_prlimit64, 0, resource, &limit, nullptr));
+}
 
 [[noreturn]] void _exit(int status) {
   SaveCounts();

@@ -31,6 +31,11 @@ class Meter : public PassedServices {
     refused_begin_ = begin;
     refused_end_ = end;
   }
+  /** Nothing that begins before `end` and is larger. */
+  void RefuseAbove(uint64_t size_bytes, ipc::Offset end) {
+    largest_ = size_bytes;
+    largest_end_ = end;
+  }
   uint64_t refused() const { return refused_; }
   /** Bytes from `offset` on for which there was memory, some of them perhaps twice. */
   uint64_t GivenFrom(ipc::Offset offset) const {
@@ -41,7 +46,8 @@ class Meter : public PassedServices {
 
   bool Commit(ipc::Offset offset, uint64_t size_bytes) noexcept override {
     if (call_ != nullptr && offset >= call_offset_) std::exchange(call_, nullptr)();
-    if (left_ == 0 || (offset >= refused_begin_ && offset < refused_end_)) {
+    if (left_ == 0 || (size_bytes > largest_ && offset < largest_end_) ||
+        (offset >= refused_begin_ && offset < refused_end_)) {
       ++refused_;
       return false;
     }
@@ -58,6 +64,8 @@ class Meter : public PassedServices {
  private:
   uint64_t left_ = ~uint64_t{0};
   uint64_t refused_ = 0;
+  uint64_t largest_ = ~uint64_t{0};
+  ipc::Offset largest_end_ = 0;
   ipc::Offset refused_begin_ = 0;
   ipc::Offset refused_end_ = 0;
   std::vector<std::pair<ipc::Offset, uint64_t>> given_;

@@ -152,21 +152,49 @@ TEST_CASE("RwLock gives a mark to one reader, wherever another reader comes in b
   REQUIRE(refused < kRounds);
 }
 
+TEST_CASE("RwLock's one mark goes to one of two readers, wherever the other one comes") {
+  Fixture f;
+  BasicRwLock<1> lock;
+  const LockIdentity me = f.me_.identity();
+  const LockIdentity they = f.other_.identity();
+  bool has_come = true;
+  for (uint32_t n = 0; has_come && n < 600; n += 2) {
+    CAPTURE(n);
+    uint32_t left = n;
+    has_come = false;
+    ReadTicket mine;
+    ReadTicket others;
+    SteppedCall::Run([&] { mine = lock.ReadLock(me, 0); },
+                     [&] {
+                       if (left-- != 0) return true;
+                       has_come = true;
+                       others = lock.ReadLock(they, 0);
+                       return false;
+                     });
+    REQUIRE(mine.IsHeld() != (has_come && others.IsHeld()));
+    if (mine.IsHeld()) lock.ReadUnlock(me, mine);
+    if (others.IsHeld()) lock.ReadUnlock(they, others);
+  }
+}
+
 TEST_CASE("RwLock lets a writer in or not, wherever the reader leaves for whom it waits") {
   Fixture f;
   BasicRwLock<1> lock;
   const LockIdentity me = f.me_.identity();
   const LockIdentity they = f.other_.identity();
   int had = 0;
-  for (int round = 0; round < kRounds; ++round) {
+  bool has_come = true;
+  for (int round = 0; has_come && round < 10 * kRounds; ++round) {
     CAPTURE(round);
     ReadTicket others = lock.ReadLock(they, 0);
     REQUIRE(others.IsHeld());
     LockResult result = LockResult::kOwnerDied;
     int left = round * 5;
+    has_come = false;
     SteppedCall::Run([&] { result = lock.WriteLock(me, 0); },
                      [&] {
                        if (left-- != 0) return true;
+                       has_come = true;
                        lock.ReadUnlock(they, others);
                        others = ReadTicket();
                        return false;
@@ -232,4 +260,15 @@ TEST_CASE("RwLock's mark of a dead reader is had by one, when two clear it at on
   REQUIRE(lock.WriteLock(f.me_.identity(), 0) == LockResult::kTimeout);
   lock.ReadUnlock(f.other_.identity(), slow.others_);
   REQUIRE(lock.WriteLock(f.me_.identity(), 0) == LockResult::kLocked);
+}
+
+TEST_CASE("RwLock's writer waits for a reader that lives as long as it was told, and gives up") {
+  Fixture f;
+  BasicRwLock<1> lock;
+  const ReadTicket others = lock.ReadLock(f.other_.identity(), 0);
+  REQUIRE(others.IsHeld());
+  REQUIRE(lock.WriteLock(f.me_.identity(), 60'000) == LockResult::kTimeout);
+  lock.ReadUnlock(f.other_.identity(), others);
+  REQUIRE(lock.WriteLock(f.me_.identity(), 60'000) == LockResult::kLocked);
+  lock.WriteUnlock(f.me_.identity());
 }

@@ -69,7 +69,9 @@
   } while (false)
 #endif
 
+#ifndef HSHM_INLINE  // the build that counts branches makes it inline: copies have no names there
 #define HSHM_INLINE inline __attribute__((always_inline))
+#endif
 #define HSHM_INLINE_CROSS_FUN HSHM_CROSS_FUN HSHM_INLINE
 #define HSHM_NOINLINE __attribute__((noinline))
 
