@@ -8,38 +8,14 @@
 #include "backend/error_code.h"
 #include "hermes_shm/memory/backend/malloc_backend.h"
 #include "support/catch.h"
+#include "support/living_threads.h"
 
 namespace hshm::ipc::test {
 namespace {
 
+using hshm::test::LivingThreads;
+
 const MemContext kCtx = HSHM_DEFAULT_MEM_CTX;
-
-/** Threads that have heaps, more than one page has records for. */
-class LivingThreads {
- public:
-  explicit LivingThreads(SmallMultiProcessAllocator* alloc) {
-    for (int i = 0; i < 8; ++i) {
-      threads_.emplace_back([this, alloc] {
-        static_cast<void>(alloc->CreateTls(kCtx));
-        ++arrived_;
-        is_over_.wait(false);
-      });
-    }
-    while (arrived_ < 8) std::this_thread::yield();
-  }
-  ~LivingThreads() {
-    is_over_ = true;
-    is_over_.notify_all();
-    for (std::thread& thread : threads_) thread.join();
-  }
-  LivingThreads(const LivingThreads&) = delete;
-  LivingThreads& operator=(const LivingThreads&) = delete;
-
- private:
-  std::vector<std::thread> threads_;
-  std::atomic<bool> is_over_{false};
-  std::atomic<int> arrived_{0};
-};
 
 TEST_CASE(
     "A thread whose record needs the root, which is not to be had, gets null, and later one") {

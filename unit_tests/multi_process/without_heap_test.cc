@@ -7,6 +7,7 @@
 
 #include "multi_process/heap.h"
 #include "support/child_process.h"
+#include "support/living_threads.h"
 
 namespace hshm::test {
 namespace {
@@ -120,33 +121,6 @@ TEST_CASE("A process that has given out all serials of its slot makes no heap mo
   REQUIRE(can);
   REQUIRE(alloc->Check());
 }
-
-/** Threads that have heaps, more than one page has records for, until no other is to be had. */
-class LivingThreads {
- public:
-  explicit LivingThreads(SmallMultiProcessAllocator* alloc) {
-    for (int i = 0; i < 8; ++i) {
-      threads_.emplace_back([this, alloc] {
-        static_cast<void>(alloc->CreateTls(kCtx));
-        ++arrived_;
-        is_over_.wait(false);
-      });
-    }
-    while (arrived_ < 8) std::this_thread::yield();
-  }
-  ~LivingThreads() {
-    is_over_ = true;
-    is_over_.notify_all();
-    for (std::thread& thread : threads_) thread.join();
-  }
-  LivingThreads(const LivingThreads&) = delete;
-  LivingThreads& operator=(const LivingThreads&) = delete;
-
- private:
-  std::vector<std::thread> threads_;
-  std::atomic<bool> is_over_{false};
-  std::atomic<int> arrived_{0};
-};
 
 TEST_CASE("A thread that got no record opens no page for it once the serials are given out") {
   FullHeap full;

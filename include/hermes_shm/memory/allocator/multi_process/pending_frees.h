@@ -199,7 +199,8 @@ class HSHM_API PendingFrees {
 
   /** Where the page has a run, or gets one. It has its place until another page needs that; they
    * are given in turn, so that the run goes that was begun first. By a hash of the page, two pages
-   * in use would often share a place and post runs of one block. */
+   * in use would often share a place and post runs of one block. A fork may cut between any two of
+   * the stores: no page has another's place at any time. */
   uint32_t PlaceFor(uint32_t page) noexcept {
     if (const uint32_t place = places_[page]; place != 0) return place;
     turn_ = turn_ % Config::kPendingRuns + 1;
