@@ -191,3 +191,20 @@ TEST_CASE("StackAllocator::Check steps over what an earlier block has left in a 
   REQUIRE(next.load() == a.load() + 112 + 8 * 16 + 16);
   REQUIRE(s.alloc_->Check());
 }
+
+TEST_CASE(
+    "StackAllocator::Check steps over the longer block that was where a cut call's bytes are") {
+  Stack s;
+  const OffsetPtr<> a = s.Get(100);
+  const OffsetPtr<> b = s.Get(5000);
+  s.Put(b);
+  StackHeader* header = HeaderOf(s.alloc_, s.backend_);
+  header->word_.fetch_add((uint64_t{1} << 37) +
+                          8);  // as after the CAS of a call; b's header stands
+  REQUIRE(s.alloc_->Check());
+  const OffsetPtr<> next = s.Get(100);
+  REQUIRE(next.load() == a.load() + 112 + 8 * 16 + 16);
+  REQUIRE(s.alloc_->Check());
+  s.Put(next);
+  REQUIRE(s.alloc_->Check());
+}

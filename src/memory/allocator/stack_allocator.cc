@@ -113,21 +113,24 @@ bool StackAllocator::Check() noexcept {
   if (word.top_ < stack.bottom_ || word.top_ > committed || committed > stack.end_) return false;
   if (word.live_ == 0 && word.top_ != stack.bottom_) return false;
   uint64_t living = 0;
-  bool in_order = true;  // until the first bytes that a death left without a header
+  bool in_order = true;  // until the first bytes that a death left without a header of their own
   for (Offset at = stack.bottom_; at < word.top_;) {
     const Offset header = NextHeader(at, word.top_);
     if (header == word.top_) break;
     in_order = in_order && header == at;
     const StackBlock* block = BlockAt(header);
-    at = header + sizeof(StackBlock) + block->bytes();
-    if (at > word.top_) {
-      if (in_order) return false;
-      at = header + kStackUnit;  // what an earlier block left in those bytes
-      continue;
-    }
     // relaxed: ordered by the loads above
     const uint64_t state = block->state_.load(std::memory_order_relaxed);
-    if ((state & ~StackBlock::kSizeMask) == StackBlock::LiveTag(header)) ++living;
+    const bool is_live = (state & ~StackBlock::kSizeMask) == StackBlock::LiveTag(header);
+    at = header + sizeof(StackBlock) + block->bytes();
+    if (at > word.top_) {
+      // A freed block that is longer than the stack was there before a call that a death cut.
+      if (in_order && is_live) return false;
+      in_order = false;
+      at = header + kStackUnit;
+      continue;
+    }
+    if (is_live) ++living;
   }
   return living <= word.live_;
 }
