@@ -89,6 +89,24 @@ TEST_CASE("A death anywhere in a thread's beginning and end breaks no promise", 
   CHECK(campaign.violations() == 0);
 }
 
+TEST_CASE(
+    "A death anywhere in a forked child's calls, from its first on, keeps its parent's blocks",
+    "[crash]") {
+  Campaign campaign("forked child");
+  campaign.RunMany(8, [](World& world) {
+    LiveALittle(world, 80);
+    if (world.Random(2) == 0) world.Kill(2);  // the child's first call adopts what is left of it
+    world.Trace(true);
+    const uint32_t child = world.Fork(world.Random(2));
+    if (child == World::kMain) return;
+    for (uint32_t i = 0; i < 6; ++i) world.RandomOperation();
+    world.Detach(world.actors()[child].handle_, DetachMode::kKeepLive);
+  });
+  campaign.Report();
+  CHECK(campaign.violations() == 0);
+  CHECK(campaign.StoresTo("slot") >= Least(1));
+}
+
 TEST_CASE("A death anywhere in sweeping the dead, and in sweeping that, breaks no promise",
           "[crash]") {
   Campaign campaign("recover");

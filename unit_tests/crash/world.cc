@@ -1,5 +1,10 @@
 #include "crash/world.h"
 
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -118,6 +123,28 @@ void World::Kill(uint32_t handle) {
   if (dead.on_death_ == OnDeath::kReclaim) MakeUncertain(handle);
   backend_->region().services_->ReleaseSlot(dead.slot_);
   DropActorsOf(handle);
+}
+
+uint32_t World::Fork(uint32_t handle) {
+  Rest();
+  const pid_t child = fork();
+  HSHM_CHECK(child >= 0);
+  if (child != 0) {
+    int status = 0;
+    HSHM_CHECK(waitpid(child, &status, 0) == child);
+    _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+  }
+  prctl(PR_SET_PDEATHSIG, SIGKILL);  // the time for a play is the parent's
+  actors_.clear();
+  const Handle parent = handles_[handle];
+  MemContext context;
+  Step("first call of a forked child", 1,
+       [&] { context = parent.allocator_->CreateTls(MemContext()); });
+  if (!context.IsValid()) return kMain;
+  MultiProcessOptions options;
+  options.on_death_ = parent.on_death_;
+  HSHM_CHECK(parent.allocator_->GetMembership().slot() != parent.slot_);
+  return AddHandle(parent.allocator_, options, context);
 }
 
 uint32_t World::StartThread(uint32_t handle) {

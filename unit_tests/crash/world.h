@@ -62,6 +62,13 @@ class World {
   void Detach(uint32_t handle, multi_process::DetachMode mode);
   /** The handle's process is dead, as far as the others can tell. */
   void Kill(uint32_t handle);
+  /**
+   * Goes on in a forked child of the handle's process, which makes its first call: it joins as a
+   * process of its own. The process that called lives as long, does nothing more, and ends as the
+   * child does; so do the threads and the other handles, which have no actors from here on.
+   * @return the number of the child's actor; kMain when there is no room for it
+   */
+  uint32_t Fork(uint32_t handle);
   /** A thread of the handle's process makes its first call. @return the number of the actor */
   uint32_t StartThread(uint32_t handle);
   void EndThread(uint32_t actor);
