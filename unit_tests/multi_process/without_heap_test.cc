@@ -140,8 +140,8 @@ TEST_CASE("A thread that got no record opens no page for it once the serials are
   const uint32_t used = next_serial.load();
   next_serial.store(ipc::multi_process::kMaxSerial);  // of which none is left for a page
   if (is_of_others) {
-    for (size_t i = 0; i < full.blocks_.size(); ++i) {  // it keeps its units
-      if (i % 64 != 0) other->FreeOffset(kCtx, full.blocks_[i]);
+    for (size_t i = 0; i < full.blocks_.size(); ++i) {  // and keeps spans
+      if (i % 12 != 0) other->FreeOffset(kCtx, full.blocks_[i]);
     }
   } else {
     FreeAll(alloc, full.blocks_);
