@@ -8,6 +8,9 @@
 namespace hshm::ipc::multi_process {
 namespace {
 
+/** Of wide pages so many are looked at for the one that is refilled from. */
+constexpr uint32_t kSpanChoices = 8;
+
 Effort Next(Effort effort) { return static_cast<Effort>(static_cast<int>(effort) + 1); }
 
 /** A refill with a list below this makes it longer, if its page has fresh blocks. */
@@ -88,7 +91,7 @@ Offset ThreadHeap<Config>::AllocateSlow(uint64_t size_bytes) noexcept {
   if (size_bytes <= Config::kMaxClassBytes) {
     const uint32_t size_class = ClassOf(size_bytes);
     const Offset block = this->Pop(size_class);  // nobody may have tried
-    return HSHM_UNLIKELY(block != 0) ? block : AllocateClass(size_class);
+    return HSHM_UNLIKELY(block != 0) ? block : AllocateClass(size_bytes);
   }
   if (size_bytes > data_bytes_) return 0;
   if (size_bytes > process_->process_unit_bytes()) return AllocateLarge(size_bytes, 1);
@@ -108,7 +111,8 @@ Offset ThreadHeap<Config>::AllocateAligned(uint64_t size_bytes, uint64_t alignme
 }
 
 template <typename Config>
-Offset ThreadHeap<Config>::AllocateClass(uint32_t size_class) noexcept {
+Offset ThreadHeap<Config>::AllocateClass(uint64_t size_bytes) noexcept {
+  const uint32_t size_class = ClassOf(size_bytes);
   const uint64_t bytes = ClassBytes(size_class);
   const uint32_t pages = Config::PagesOf(bytes);
   BeginCall();
@@ -123,6 +127,9 @@ Offset ThreadHeap<Config>::AllocateClass(uint32_t size_class) noexcept {
     return this->Pop(size_class);
   }
   bool filled = RefillFromOwned(size_class);
+  if (!filled) {
+    if (const Offset block = BorrowOf(Config::LongerClassOf(size_bytes)); block != 0) return block;
+  }
   for (Effort effort = Effort::kThread; !filled && effort != Effort::kEnd && !is_locked_out_;
        effort = Next(effort)) {
     if (IsWorthCollecting(effort)) {
@@ -179,6 +186,20 @@ Offset ThreadHeap<Config>::AllocateLarge(uint64_t size_bytes, uint64_t alignment
                      static_cast<uint32_t>(std::max<uint64_t>(alignment / Config::kPageBytes, 1)));
 }
 
+/** A block of the class, if there is one and its pages have one free, instead of pages for a class
+ * that has none: classes have their best times one after the other, and each would keep the pages
+ * of its own. */
+template <typename Config>
+Offset ThreadHeap<Config>::BorrowOf(uint32_t size_class) noexcept {
+  if (size_class == Config::kClassCount) return 0;
+  if (record_->free_[size_class].Get() == 0) {
+    if (ListOf(kRoomy + size_class).IsEmpty()) return 0;
+    room_[size_class] = max_listed_[size_class];
+    if (!RefillFromOwned(size_class)) return 0;
+  }
+  return this->Pop(size_class);
+}
+
 /** There was no memory for all of its blocks: a page that has no room, and may get some. */
 template <typename Config>
 bool ThreadHeap<Config>::IsCutShort(const PageEntry* entry, uint32_t size_class) const noexcept {
@@ -197,14 +218,31 @@ bool ThreadHeap<Config>::RefillFromOwned(uint32_t size_class) noexcept {
   return filled;
 }
 
+/** Of the next pages in turn, as many as choices, the one with the most blocks in use: the others
+ * get empty meanwhile, and go back. */
+template <typename Config>
+uint32_t ThreadHeap<Config>::FullestOf(PageList* list, uint32_t choices) noexcept {
+  uint32_t fullest = list->Next(notes_.data());
+  uint32_t most = PageTable<Config>::Used(pages_.Entry(fullest));
+  for (uint32_t i = 1; i < choices && i < list->size(); ++i) {
+    const uint32_t page = list->Next(notes_.data());
+    const uint32_t used = PageTable<Config>::Used(pages_.Entry(page));
+    if (used <= most) continue;
+    fullest = page;
+    most = used;
+  }
+  return fullest;
+}
+
 template <typename Config>
 bool ThreadHeap<Config>::RefillInTurn(uint32_t size_class) noexcept {
   const SlowPath lock(*this);
   if (HSHM_UNLIKELY(!lock.IsHeld())) return false;
   // In turn, so that each page gathers frees until it is met again: long lists make few refills.
   PageList& roomy = ListOf(kRoomy + size_class);
+  const uint32_t choices = size_class < Config::kFirstWideSlot ? 1 : kSpanChoices;
   while (!roomy.IsEmpty()) {
-    if (HSHM_LIKELY(FillFrom(roomy.Next(notes_.data()), size_class))) return true;
+    if (HSHM_LIKELY(FillFrom(FullestOf(&roomy, choices), size_class))) return true;
   }
   PageList& full = ListOf(kFull + size_class);
   for (uint32_t i = 0; i < kPolledPages && i < full.size(); ++i) {

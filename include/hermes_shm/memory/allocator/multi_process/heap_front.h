@@ -132,8 +132,8 @@ class HSHM_API HeapFront {
     PageEntry* entry = pages_.EntryOf(block);
     if (HSHM_LIKELY(key == page_key_)) return FreeToPage(entry, block, address);
     // In Checked the marks of a page are written by its owner.
-    const bool is_listed_here = FreeKey::IsMixedOf(key, process_key_) &&
-                                (!Config::kChecked || FreeKey::Id(key) == id_);
+    const bool is_listed_here =
+        FreeKey::IsMixedOf(key, process_key_) && (!Config::kChecked || FreeKey::Id(key) == id_);
     if (HSHM_LIKELY(is_listed_here)) return FreeToClass(entry, FreeKey::Slot(key), block, address);
     return FreeKey::Id(key) == id_ ? FreeRun(entry, FreeKey::Slot(key), block) : Freed::kOthers;
   }
