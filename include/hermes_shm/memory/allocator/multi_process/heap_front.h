@@ -128,8 +128,8 @@ class HSHM_API HeapFront {
   HSHM_INLINE Freed TryFree(Offset block, void* address) noexcept {
     // What lies before the data has no owner; what lies behind it, no entry.
     if (HSHM_UNLIKELY(block >= data_end_)) return Freed::kNot;
-    const uint64_t key = pages_.KeyOf(block);
     PageEntry* entry = pages_.EntryOf(block);
+    const uint64_t key = entry->key_.Get();
     if (HSHM_LIKELY(key == page_key_)) return FreeToPage(entry, block, address);
     // In Checked the marks of a page are written by its owner.
     const bool is_listed_here =

@@ -39,12 +39,6 @@ class HSHM_API PageTable {
   HSHM_INLINE PageEntry* EntryOf(Offset offset) const {
     return table_ + (offset >> Config::kPageShift);
   }
-  HSHM_INLINE uint64_t KeyOf(Offset offset) const {
-    const char* table = reinterpret_cast<const char*>(table_);
-    asm("" : "+r"(table));
-    const uint64_t place = (offset >> Config::kPageShift) * sizeof(PageEntry);
-    return reinterpret_cast<const PageEntry*>(table + place)->key_.Get();
-  }
   static uint32_t PageOf(Offset offset) {
     return static_cast<uint32_t>(offset >> Config::kPageShift);
   }
