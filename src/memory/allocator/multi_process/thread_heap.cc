@@ -8,9 +8,6 @@
 namespace hshm::ipc::multi_process {
 namespace {
 
-/** Of wide pages so many are looked at for the one that is refilled from. */
-constexpr uint32_t kSpanChoices = 8;
-
 Effort Next(Effort effort) { return static_cast<Effort>(static_cast<int>(effort) + 1); }
 
 /** A refill with a list below this makes it longer, if its page has fresh blocks. */
@@ -186,20 +183,6 @@ Offset ThreadHeap<Config>::AllocateLarge(uint64_t size_bytes, uint64_t alignment
                      static_cast<uint32_t>(std::max<uint64_t>(alignment / Config::kPageBytes, 1)));
 }
 
-/** A block of the class, if there is one and its pages have one free, instead of pages for a class
- * that has none: classes have their best times one after the other, and each would keep the pages
- * of its own. */
-template <typename Config>
-Offset ThreadHeap<Config>::BorrowOf(uint32_t size_class) noexcept {
-  if (size_class == Config::kClassCount) return 0;
-  if (record_->free_[size_class].Get() == 0) {
-    if (ListOf(kRoomy + size_class).IsEmpty()) return 0;
-    room_[size_class] = max_listed_[size_class];
-    if (!RefillFromOwned(size_class)) return 0;
-  }
-  return this->Pop(size_class);
-}
-
 /** There was no memory for all of its blocks: a page that has no room, and may get some. */
 template <typename Config>
 bool ThreadHeap<Config>::IsCutShort(const PageEntry* entry, uint32_t size_class) const noexcept {
@@ -218,31 +201,16 @@ bool ThreadHeap<Config>::RefillFromOwned(uint32_t size_class) noexcept {
   return filled;
 }
 
-/** Of the next pages in turn, as many as choices, the one with the most blocks in use: the others
- * get empty meanwhile, and go back. */
-template <typename Config>
-uint32_t ThreadHeap<Config>::FullestOf(PageList* list, uint32_t choices) noexcept {
-  uint32_t fullest = list->Next(notes_.data());
-  uint32_t most = PageTable<Config>::Used(pages_.Entry(fullest));
-  for (uint32_t i = 1; i < choices && i < list->size(); ++i) {
-    const uint32_t page = list->Next(notes_.data());
-    const uint32_t used = PageTable<Config>::Used(pages_.Entry(page));
-    if (used <= most) continue;
-    fullest = page;
-    most = used;
-  }
-  return fullest;
-}
-
 template <typename Config>
 bool ThreadHeap<Config>::RefillInTurn(uint32_t size_class) noexcept {
   const SlowPath lock(*this);
   if (HSHM_UNLIKELY(!lock.IsHeld())) return false;
   // In turn, so that each page gathers frees until it is met again: long lists make few refills.
   PageList& roomy = ListOf(kRoomy + size_class);
-  const uint32_t choices = size_class < Config::kFirstWideSlot ? 1 : kSpanChoices;
+  const bool is_narrow = size_class < Config::kFirstWideSlot;
   while (!roomy.IsEmpty()) {
-    if (HSHM_LIKELY(FillFrom(FullestOf(&roomy, choices), size_class))) return true;
+    const uint32_t page = is_narrow ? roomy.Next(notes_.data()) : FullestOf(&roomy);
+    if (HSHM_LIKELY(FillFrom(page, size_class))) return true;
   }
   PageList& full = ListOf(kFull + size_class);
   for (uint32_t i = 0; i < kPolledPages && i < full.size(); ++i) {

@@ -18,7 +18,42 @@ constexpr uint64_t kListedRunsPart = 64;
 /** Places that the list of a class slot for runs gets at a time. */
 constexpr uint32_t kRunPlaces = 4;
 
+/** Of a wide class's spans so many are looked at for the one that is refilled from. */
+constexpr uint32_t kSpanChoices = 8;
+
 }  // namespace
+
+// ---- what wide classes refill from -----------------------------------------------------------
+
+/** Of the next ones in turn that with the most blocks in use: the others lose theirs meanwhile, and
+ * go back when they are empty. Not of an empty list. */
+template <typename Config>
+uint32_t ThreadHeap<Config>::FullestOf(PageList* list) noexcept {
+  uint32_t fullest = list->Next(notes_.data());
+  uint32_t most = PageTable<Config>::Used(pages_.Entry(fullest));
+  for (uint32_t i = 1; i < kSpanChoices && i < list->size(); ++i) {
+    const uint32_t page = list->Next(notes_.data());
+    const uint32_t used = PageTable<Config>::Used(pages_.Entry(page));
+    if (used <= most) continue;
+    fullest = page;
+    most = used;
+  }
+  return fullest;
+}
+
+/** A block of the class, if there is one and its pages have one free, instead of pages for a class
+ * that has none: classes have their best times one after the other, and each would keep the pages
+ * of its own. */
+template <typename Config>
+Offset ThreadHeap<Config>::BorrowOf(uint32_t size_class) noexcept {
+  if (size_class == Config::kClassCount) return 0;
+  if (record_->free_[size_class].Get() == 0) {
+    if (ListOf(kRoomy + size_class).IsEmpty()) return 0;
+    room_[size_class] = max_listed_[size_class];
+    if (!RefillFromOwned(size_class)) return 0;
+  }
+  return this->Pop(size_class);
+}
 
 // ---- lists of mixed class slots --------------------------------------------------------------
 

@@ -204,7 +204,7 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
   Offset BorrowOf(uint32_t size_class) noexcept;
   bool IsCutShort(const PageEntry* entry, uint32_t size_class) const noexcept;
   bool RefillFromOwned(uint32_t size_class) noexcept;
-  uint32_t FullestOf(PageList* list, uint32_t choices) noexcept;
+  uint32_t FullestOf(PageList* list) noexcept;
   /** A free has used up the room of its slot, for runs or for blocks of wide pages. */
   bool IsListTooLong(const PageEntry* entry) const noexcept {
     const uint32_t slot = ClassOfShape(entry->shape_.Get());
