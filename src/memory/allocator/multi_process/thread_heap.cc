@@ -125,7 +125,7 @@ Offset ThreadHeap<Config>::AllocateClass(uint64_t size_bytes) noexcept {
   }
   bool filled = RefillFromOwned(size_class);
   if (!filled) {
-    if (const Offset block = BorrowOf(Config::LongerClassOf(size_bytes)); block != 0) return block;
+    if (const Offset block = BorrowLonger(size_bytes); block != 0) return block;
   }
   for (Effort effort = Effort::kThread; !filled && effort != Effort::kEnd && !is_locked_out_;
        effort = Next(effort)) {

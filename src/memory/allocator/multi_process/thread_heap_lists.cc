@@ -30,10 +30,10 @@ constexpr uint32_t kSpanChoices = 8;
 template <typename Config>
 uint32_t ThreadHeap<Config>::FullestOf(PageList* list) noexcept {
   uint32_t fullest = list->Next(notes_.data());
-  uint32_t most = PageTable<Config>::Used(pages_.Entry(fullest));
+  uint32_t most = InUse(fullest);
   for (uint32_t i = 1; i < kSpanChoices && i < list->size(); ++i) {
     const uint32_t page = list->Next(notes_.data());
-    const uint32_t used = PageTable<Config>::Used(pages_.Entry(page));
+    const uint32_t used = InUse(page);
     if (used <= most) continue;
     fullest = page;
     most = used;
@@ -41,18 +41,20 @@ uint32_t ThreadHeap<Config>::FullestOf(PageList* list) noexcept {
   return fullest;
 }
 
-/** A block of the class, if there is one and its pages have one free, instead of pages for a class
- * that has none: classes have their best times one after the other, and each would keep the pages
- * of its own. */
+/** A block of the next class, if that has one free, instead of more pages for a class that has
+ * none: classes have their best times one after the other, and each would keep the pages of its
+ * own. It is had one at a time, so a class that has no page yet gets one: it may be asked for in a
+ * loop. */
 template <typename Config>
-Offset ThreadHeap<Config>::BorrowOf(uint32_t size_class) noexcept {
-  if (size_class == Config::kClassCount) return 0;
-  if (record_->free_[size_class].Get() == 0) {
-    if (ListOf(kRoomy + size_class).IsEmpty()) return 0;
-    room_[size_class] = max_listed_[size_class];
-    if (!RefillFromOwned(size_class)) return 0;
+Offset ThreadHeap<Config>::BorrowLonger(uint64_t size_bytes) noexcept {
+  const uint32_t longer = Config::LongerClassOf(size_bytes);
+  if (longer == Config::kClassCount || ListOf(kFull + longer - 1).IsEmpty()) return 0;
+  if (record_->free_[longer].Get() == 0) {
+    if (ListOf(kRoomy + longer).IsEmpty()) return 0;
+    room_[longer] = max_listed_[longer];
+    if (!RefillFromOwned(longer)) return 0;
   }
-  return this->Pop(size_class);
+  return this->Pop(longer);
 }
 
 // ---- lists of mixed class slots --------------------------------------------------------------

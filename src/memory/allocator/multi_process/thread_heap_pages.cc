@@ -198,15 +198,12 @@ void ThreadHeap<Config>::RequireSize(const char* operation, Offset block, uint64
   const uint64_t usable = UsableBytes(block);
   const uint64_t size = std::max<uint64_t>(size_bytes, 1);
   const uint64_t rounded = alignment > kDefaultAlignment ? bits::AlignUp(size, alignment) : size;
-  // A request of a class may have got a block of the next one, or pages of its own, where no page
-  // of the class was to be had.
-  const bool is_class = rounded <= Config::kMaxClassBytes;
-  const uint64_t of_class = is_class ? ClassBytes(ClassOf(rounded)) : ~uint64_t{0};
-  const uint32_t longer = is_class ? Config::LongerClassOf(rounded) : Config::kClassCount;
+  // A request of a class may have got pages of its own, where no page of the class was to be had.
+  const uint64_t of_class =
+      rounded <= Config::kMaxClassBytes ? ClassBytes(ClassOf(rounded)) : ~uint64_t{0};
   const uint64_t step = size <= process_->process_unit_bytes() ? Config::kPageBytes
                                                                : process_->root().granule_bytes();
   const bool is_right = usable == of_class || usable == bits::AlignUp(size, step) ||
-                        (longer != Config::kClassCount && usable == ClassBytes(longer)) ||
                         usable == bits::AlignUp(size, Config::kPageBytes) ||
                         usable == bits::AlignUp(of_class, Config::kPageBytes);
   if (!is_right) defect::WrongSize(operation, block, size_bytes, usable);

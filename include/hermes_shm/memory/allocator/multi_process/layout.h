@@ -60,10 +60,11 @@ struct HSHM_API PageConfig {
   static constexpr uint32_t kFirstWideSlot = ClassOf(kMaxNarrowBytes) + 1;
   /** The class after that of a size, where a block of either will do and both are of wide pages;
    * else kClassCount. A size that is a multiple of a power of two may be one for the sake of its
-   * alignment: the longer block is a multiple of it as well. */
+   * alignment: the longer block is a multiple of it as well. Checked tells a wrong size by the
+   * block. */
   static constexpr uint32_t LongerClassOf(uint64_t size_bytes) {
     const uint32_t longer = ClassOf(size_bytes) + 1;
-    if (longer <= kFirstWideSlot || longer >= kClassCount) return kClassCount;
+    if (kChecked || longer <= kFirstWideSlot || longer >= kClassCount) return kClassCount;
     return ClassBytes(longer) % (size_bytes & (~size_bytes + 1)) == 0 ? longer : kClassCount;
   }
   static constexpr uint32_t kFirstRunSlot = kClassCount;
