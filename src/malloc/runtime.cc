@@ -328,7 +328,20 @@ using Checked = Runtime<CheckedPages>;
 
 namespace {
 
-/** Not in line, so that what goes on in one of the two heaps has nothing to save. */
+// Not in line, so that who goes on in one of the two heaps has no register to save for another.
+HSHM_NOINLINE void* AllocateSlowInFast(size_t size_bytes) noexcept {
+  return Fast::AllocateSlow(size_bytes);
+}
+HSHM_NOINLINE void* AllocateSlowInChecked(size_t size_bytes) noexcept {
+  return Checked::AllocateSlow(size_bytes);
+}
+HSHM_NOINLINE void* AllocateInChecked(size_t size_bytes) noexcept {
+  return Checked::Allocate(size_bytes);
+}
+HSHM_NOINLINE void FreeOfOthersInChecked(void* block,
+                                         ThreadState<CheckedPages>::Front* front) noexcept {
+  Checked::FreeOfOthers(block, front);
+}
 HSHM_NOINLINE void* AllocateFirst(size_t size_bytes) noexcept {
   return FindPolicy() == Policy::kChecked ? Checked::AllocateSlow(size_bytes)
                                           : Fast::AllocateSlow(size_bytes);
@@ -342,8 +355,12 @@ HSHM_NOINLINE void FreeWithoutHeap(void* block) noexcept {
 
 void* AllocateSlow(size_t size_bytes) noexcept {
   const Policy policy = KnownPolicy();
-  if (HSHM_LIKELY(policy == Policy::kFast)) return Fast::AllocateSlow(size_bytes);
-  return policy == Policy::kChecked ? Checked::Allocate(size_bytes) : AllocateFirst(size_bytes);
+  if (policy == Policy::kFast) return AllocateSlowInFast(size_bytes);
+  if (policy != Policy::kChecked) return AllocateFirst(size_bytes);
+  if (size_bytes > CheckedPages::kMaxClassBytes) return AllocateInChecked(size_bytes);
+  auto* const front = thread_states.checked_.heap_;
+  const ipc::Offset block = front->TryAllocate(size_bytes);
+  return HSHM_LIKELY(block != 0) ? front->AddressOf(block) : AllocateSlowInChecked(size_bytes);
 }
 
 void* AllocateAligned(size_t size_bytes, size_t alignment) noexcept {
@@ -373,7 +390,7 @@ void FreeSlow(void* block) noexcept {
   const Front::Freed freed = front->TryFreeAddress(block);
   if (HSHM_LIKELY(freed == Front::Freed::kDone)) return;
   if (freed == Front::Freed::kPageWaits) return Checked::FinishFree(block);
-  if (freed == Front::Freed::kOthers) return Checked::FreeOfOthers(block, front);
+  if (freed == Front::Freed::kOthers) return FreeOfOthersInChecked(block, front);
   FreeWithoutHeap(block);
 }
 

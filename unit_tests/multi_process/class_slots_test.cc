@@ -1,10 +1,13 @@
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstring>
+#include <random>
 
 #include "multi_process/heap.h"
 #include "support/child_process.h"
+#include "support/seed.h"
 
 /** What the lists of mixed class slots keep, and what becomes of them. */
 namespace hshm::test {
@@ -54,6 +57,72 @@ TEST_CASE("A free run that was overwritten loses the runs behind it, and hangs n
   });
   CAPTURE(ending.errors_);
   REQUIRE(ending.status_ == 0);
+}
+
+TEST_CASE("A class without a free block takes one of the next class, instead of more pages") {
+  PrivateHeap<MultiProcessAllocator> heap(kRegion);
+  MultiProcessAllocator* alloc = heap.first();
+  constexpr uint64_t kLonger = 44 << 10;  // 23 a span
+  constexpr uint64_t kShorter = 40 << 10;
+  const std::vector<OffsetPtr<>> longer = AllocateMany(alloc, 46, kLonger);
+  for (size_t i = 0; i < 10; ++i) alloc->FreeOffset(kCtx, longer[4 * i]);
+  // The first ones get pages: a class that is asked for in a loop is not served one by one.
+  for (const OffsetPtr<> own : AllocateMany(alloc, 25, kShorter - 1)) {
+    REQUIRE(alloc->GetUsableSize(own) == kShorter);
+  }
+  const size_t before = alloc->GetCurrentlyAllocatedSize();
+  for (const OffsetPtr<> block : AllocateMany(alloc, 10, kShorter - 1)) {
+    REQUIRE(alloc->GetUsableSize(block) == kLonger);
+    FillPattern(BytesOf(alloc, block), kShorter - 1, 1);
+  }
+  REQUIRE(alloc->GetCurrentlyAllocatedSize() == before + 10 * kLonger);
+  REQUIRE(alloc->GetUsableSize(alloc->AllocateOffset(kCtx, kShorter - 1)) == kShorter);
+  REQUIRE(alloc->Check());
+}
+
+TEST_CASE("A block of the next class is not taken for one that must be aligned as that is not") {
+  PrivateHeap<MultiProcessAllocator> heap(kRegion);
+  MultiProcessAllocator* alloc = heap.first();
+  const std::vector<OffsetPtr<>> longer = AllocateMany(alloc, 28, 36 << 10);
+  for (size_t i = 0; i < 12; ++i) alloc->FreeOffset(kCtx, longer[2 * i]);
+  std::vector<OffsetPtr<>> own = AllocateMany(alloc, 4, 32 << 10);  // a span of them
+  for (int i = 0; i < 6; ++i) {
+    own.push_back(alloc->AlignedAllocateOffset(kCtx, 32 << 10, 32 << 10));
+  }
+  for (const OffsetPtr<> block : own) {
+    REQUIRE(block.load() % (32 << 10) == 0);
+    REQUIRE(alloc->GetUsableSize(block) == 32 << 10);
+  }
+}
+
+TEST_CASE("Pages of a class go back while it goes on with fewer blocks") {
+  PrivateHeap<MultiProcessAllocator> heap(kRegion);
+  MultiProcessAllocator* alloc = heap.first();
+  constexpr uint64_t kSize = 44 << 10;  // 23 a span of 16 pages
+  std::mt19937 random(test::PrintedSeed("pages of a class"));
+  std::vector<OffsetPtr<>> blocks = AllocateMany(alloc, 460, kSize);
+  std::shuffle(blocks.begin(), blocks.end(), random);
+  for (int i = 0; i < 230; ++i) {
+    alloc->FreeOffset(kCtx, blocks.back());
+    blocks.pop_back();
+  }
+  for (int i = 0; i < 2000; ++i) {  // ten go, ten come
+    for (int j = 0; j < 10; ++j) {
+      std::swap(blocks[random() % blocks.size()], blocks.back());
+      alloc->FreeOffset(kCtx, blocks.back());
+      blocks.pop_back();
+    }
+    for (int j = 0; j < 10; ++j) blocks.push_back(alloc->AllocateOffset(kCtx, kSize));
+  }
+  uint64_t pages = 0;
+  for (const ipc::SizeClassStats& size_class : alloc->GetStats().classes_) {
+    if (size_class.block_bytes_ == kSize) pages = size_class.pages_;
+  }
+  REQUIRE(pages >= 160);
+  REQUIRE(pages <= 240);
+  FreeAll(alloc, blocks);
+  REQUIRE(alloc->GetCurrentlyAllocatedSize() == 0);
+  REQUIRE(alloc->Check());
 }
 
 }  // namespace

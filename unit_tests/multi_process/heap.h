@@ -94,6 +94,14 @@ inline bool HasPattern(const char* bytes, uint64_t size, uint64_t kept, uint64_t
   return true;
 }
 
+/** So many blocks of one size, for which there is room. */
+template <typename Alloc>
+std::vector<OffsetPtr<>> AllocateMany(Alloc* alloc, size_t count, size_t size_bytes) {
+  std::vector<OffsetPtr<>> blocks(count);
+  for (OffsetPtr<>& block : blocks) block = alloc->AllocateOffset(kCtx, size_bytes);
+  for (const OffsetPtr<>& block : blocks) REQUIRE(!block.IsNull());
+  return blocks;
+}
 /** Allocates until null, sizes in turn; a size that fails is left out from then on. */
 template <typename Alloc>
 std::vector<OffsetPtr<>> FillUp(Alloc* alloc, std::vector<uint64_t> sizes) {

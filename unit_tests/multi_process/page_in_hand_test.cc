@@ -11,17 +11,6 @@ constexpr uint64_t kMiB = 1024 * 1024;
 constexpr uint64_t kPage = 64 * 1024;
 using Heap = MultiProcessAllocator;
 
-std::vector<OffsetPtr<>> AllocateMany(Heap* heap, size_t count, size_t size_bytes) {
-  std::vector<OffsetPtr<>> blocks(count);
-  for (OffsetPtr<>& block : blocks) block = heap->AllocateOffset(kCtx, size_bytes);
-  for (const OffsetPtr<>& block : blocks) REQUIRE(!block.IsNull());
-  return blocks;
-}
-
-void FreeAll(Heap* heap, const std::vector<OffsetPtr<>>& blocks) {
-  for (const OffsetPtr<>& block : blocks) heap->FreeOffset(kCtx, block);
-}
-
 }  // namespace
 
 TEST_CASE("One page of a class is in hand; those before it are as all others") {

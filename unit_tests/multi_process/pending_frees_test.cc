@@ -19,19 +19,6 @@ using ipc::multi_process::RunWord;
 constexpr uint64_t kMiB = 1024 * 1024;
 using Heap = MultiProcessAllocator;
 
-std::vector<OffsetPtr<>> AllocateMany(Heap* heap, size_t count, size_t size_bytes) {
-  std::vector<OffsetPtr<>> blocks;
-  for (size_t i = 0; i < count; ++i) {
-    blocks.push_back(heap->AllocateOffset(kCtx, size_bytes));
-    REQUIRE(!blocks.back().IsNull());
-  }
-  return blocks;
-}
-
-void FreeAll(Heap* heap, const std::vector<OffsetPtr<>>& blocks) {
-  for (const OffsetPtr<>& block : blocks) heap->FreeOffset(kCtx, block);
-}
-
 /** What came to the remote lists of pages. */
 uint64_t PostedBlocks(Heap* heap) {
   const ipc::Region& region = heap->GetRegion();

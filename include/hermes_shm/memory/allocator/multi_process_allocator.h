@@ -49,8 +49,9 @@ constexpr AllocatorType TypeOfHeap() {
  * to 16 with one CAS; they count as freed before, while they wait. See docs/protocols.md for the
  * words, their order, and what a death leaves.
  *
- * Sizes up to 64 KiB are rounded up to a size class (at most an eighth is waste), larger ones to
- * whole pages, those above a process unit to root granules. Size 0 gives a block of 16 bytes.
+ * Sizes up to 64 KiB are rounded up to a size class (at most an eighth is waste; above 8 KiB a
+ * fifth, where the next class had a block to spare), larger ones to whole pages, those above a
+ * process unit to root granules. Size 0 gives a block of 16 bytes.
  * Alignment counts from the region start: an address has it as far as the backend's base does.
  *
  * Null means that no process keeps a wholly free page that would have done, but for one page a size

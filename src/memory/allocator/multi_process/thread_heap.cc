@@ -88,7 +88,7 @@ Offset ThreadHeap<Config>::AllocateSlow(uint64_t size_bytes) noexcept {
   if (size_bytes <= Config::kMaxClassBytes) {
     const uint32_t size_class = ClassOf(size_bytes);
     const Offset block = this->Pop(size_class);  // nobody may have tried
-    return HSHM_UNLIKELY(block != 0) ? block : AllocateClass(size_class);
+    return HSHM_UNLIKELY(block != 0) ? block : AllocateClass(size_bytes);
   }
   if (size_bytes > data_bytes_) return 0;
   if (size_bytes > process_->process_unit_bytes()) return AllocateLarge(size_bytes, 1);
@@ -108,7 +108,8 @@ Offset ThreadHeap<Config>::AllocateAligned(uint64_t size_bytes, uint64_t alignme
 }
 
 template <typename Config>
-Offset ThreadHeap<Config>::AllocateClass(uint32_t size_class) noexcept {
+Offset ThreadHeap<Config>::AllocateClass(uint64_t size_bytes) noexcept {
+  const uint32_t size_class = ClassOf(size_bytes);
   const uint64_t bytes = ClassBytes(size_class);
   const uint32_t pages = Config::PagesOf(bytes);
   BeginCall();
@@ -123,6 +124,9 @@ Offset ThreadHeap<Config>::AllocateClass(uint32_t size_class) noexcept {
     return this->Pop(size_class);
   }
   bool filled = RefillFromOwned(size_class);
+  if (!filled) {
+    if (const Offset block = BorrowLonger(size_bytes); block != 0) return block;
+  }
   for (Effort effort = Effort::kThread; !filled && effort != Effort::kEnd && !is_locked_out_;
        effort = Next(effort)) {
     if (IsWorthCollecting(effort)) {
@@ -203,8 +207,10 @@ bool ThreadHeap<Config>::RefillInTurn(uint32_t size_class) noexcept {
   if (HSHM_UNLIKELY(!lock.IsHeld())) return false;
   // In turn, so that each page gathers frees until it is met again: long lists make few refills.
   PageList& roomy = ListOf(kRoomy + size_class);
+  const bool is_narrow = size_class < Config::kFirstWideSlot;
   while (!roomy.IsEmpty()) {
-    if (HSHM_LIKELY(FillFrom(roomy.Next(notes_.data()), size_class))) return true;
+    const uint32_t page = is_narrow ? roomy.Next(notes_.data()) : FullestOf(&roomy);
+    if (HSHM_LIKELY(FillFrom(page, size_class))) return true;
   }
   PageList& full = ListOf(kFull + size_class);
   for (uint32_t i = 0; i < kPolledPages && i < full.size(); ++i) {

@@ -18,7 +18,44 @@ constexpr uint64_t kListedRunsPart = 64;
 /** Places that the list of a class slot for runs gets at a time. */
 constexpr uint32_t kRunPlaces = 4;
 
+/** Of a wide class's spans so many are looked at for the one that is refilled from. */
+constexpr uint32_t kSpanChoices = 8;
+
 }  // namespace
+
+// ---- what wide classes refill from -----------------------------------------------------------
+
+/** Of the next ones in turn that with the most blocks in use: the others lose theirs meanwhile, and
+ * go back when they are empty. Not of an empty list. */
+template <typename Config>
+uint32_t ThreadHeap<Config>::FullestOf(PageList* list) noexcept {
+  uint32_t fullest = list->Next(notes_.data());
+  uint32_t most = InUse(fullest);
+  for (uint32_t i = 1; i < kSpanChoices && i < list->size(); ++i) {
+    const uint32_t page = list->Next(notes_.data());
+    const uint32_t used = InUse(page);
+    if (used <= most) continue;
+    fullest = page;
+    most = used;
+  }
+  return fullest;
+}
+
+/** A block of the next class, if that has one free, instead of more pages for a class that has
+ * none: classes have their best times one after the other, and each would keep the pages of its
+ * own. It is had one at a time, so a class that has no page yet gets one: it may be asked for in a
+ * loop. */
+template <typename Config>
+Offset ThreadHeap<Config>::BorrowLonger(uint64_t size_bytes) noexcept {
+  const uint32_t longer = Config::LongerClassOf(size_bytes);
+  if (longer == Config::kClassCount || ListOf(kFull + longer - 1).IsEmpty()) return 0;
+  if (record_->free_[longer].Get() == 0) {
+    if (ListOf(kRoomy + longer).IsEmpty()) return 0;
+    room_[longer] = max_listed_[longer];
+    if (!RefillFromOwned(longer)) return 0;
+  }
+  return this->Pop(longer);
+}
 
 // ---- lists of mixed class slots --------------------------------------------------------------
 

@@ -131,10 +131,10 @@ class HSHM_API HeapFront {
     PageEntry* entry = pages_.EntryOf(block);
     const uint64_t key = entry->key_.Get();
     if (HSHM_LIKELY(key == page_key_)) return FreeToPage(entry, block, address);
-    const uint32_t slot = FreeKey::SlotIn(key, process_key_);
     // In Checked the marks of a page are written by its owner.
-    const bool is_listed_here = slot < 256 && (!Config::kChecked || FreeKey::Id(key) == id_);
-    if (HSHM_LIKELY(is_listed_here)) return FreeToClass(entry, slot, block, address);
+    const bool is_listed_here =
+        FreeKey::IsMixedOf(key, process_key_) && (!Config::kChecked || FreeKey::Id(key) == id_);
+    if (HSHM_LIKELY(is_listed_here)) return FreeToClass(entry, FreeKey::Slot(key), block, address);
     return FreeKey::Id(key) == id_ ? FreeRun(entry, FreeKey::Slot(key), block) : Freed::kOthers;
   }
   HSHM_INLINE Freed FreeToPage(PageEntry* entry, Offset block, void* address) noexcept {

@@ -58,6 +58,15 @@ struct HSHM_API PageConfig {
    * ever. */
   static constexpr uint32_t kFirstMixedSlot = ClassOf(128);
   static constexpr uint32_t kFirstWideSlot = ClassOf(kMaxNarrowBytes) + 1;
+  /** The class after that of a size, where a block of either will do and both are of wide pages;
+   * else kClassCount. A size that is a multiple of a power of two may be one for the sake of its
+   * alignment: the longer block is a multiple of it as well. Checked tells a wrong size by the
+   * block. */
+  static constexpr uint32_t LongerClassOf(uint64_t size_bytes) {
+    const uint32_t longer = ClassOf(size_bytes) + 1;
+    if (kChecked || longer <= kFirstWideSlot || longer >= kClassCount) return kClassCount;
+    return ClassBytes(longer) % (size_bytes & (~size_bytes + 1)) == 0 ? longer : kClassCount;
+  }
   static constexpr uint32_t kFirstRunSlot = kClassCount;
   static constexpr uint32_t kMaxSlotRunPages = 16;
   static constexpr uint32_t kSlotCount = kFirstRunSlot + kMaxSlotRunPages;
@@ -143,7 +152,7 @@ constexpr uint32_t SlotOf(HeapId id) { return id >> 20; }
 
 /**
  * Says to the thread that frees whose a page is and where its blocks go, without a look at the head
- * of its span: {process slot + 1:24, mixed slot:8, heap id:32}. Slot and process are 0 when the
+ * of its span: {process slot + 1:24, heap id:32, mixed slot:8}. Slot and process are 0 when the
  * blocks go to the page's own list; of a run, which goes to a slot of its heap alone, the process
  * is 0. Each page in which a block may begin has it before the first block is out. It is a copy,
  * and who opens a page finds 0. Who has a block of a class in hand may read it, whatever heap the
@@ -152,19 +161,20 @@ constexpr uint32_t SlotOf(HeapId id) { return id >> 20; }
  * is free has not.
  */
 struct FreeKey {
-  static constexpr uint64_t Make(HeapId id, uint32_t slot = 0) { return uint64_t{slot} << 32 | id; }
+  static constexpr uint64_t Make(HeapId id, uint32_t slot = 0) { return uint64_t{id} << 8 | slot; }
   /** Of a class with a mixed slot: any heap of the process may list its blocks. */
   static constexpr uint64_t MakeMixed(HeapId id, uint32_t slot) {
     return OfProcess(SlotOf(id)) | Make(id, slot);
   }
   /** What the keys of all classes with a mixed slot of a process have in common. */
   static constexpr uint64_t OfProcess(uint32_t process) { return (uint64_t{process} + 1) << 40; }
-  /** The slot, if the key is of a class with a mixed slot of that process; or 256 and more. */
-  static HSHM_INLINE uint32_t SlotIn(uint64_t key, uint64_t of_process) {
-    return static_cast<uint32_t>((key ^ of_process) >> 32);
+  /** Whether the key is of a class with a mixed slot of that process. */
+  static HSHM_INLINE bool IsMixedOf(uint64_t key, uint64_t of_process) {
+    return (key ^ of_process) >> 40 == 0;
   }
-  static constexpr uint32_t Slot(uint64_t key) { return key >> 32 & 0xff; }
-  static constexpr HeapId Id(uint64_t key) { return static_cast<HeapId>(key); }
+  /** The low byte: the next allocation waits for it, so it is to be had at once. */
+  static HSHM_INLINE uint32_t Slot(uint64_t key) { return static_cast<uint8_t>(key); }
+  static constexpr HeapId Id(uint64_t key) { return static_cast<HeapId>(key >> 8); }
 };
 
 /** What a page holds: {kind:8, class slot:8, adopted:1, in hand:1}. */
@@ -315,7 +325,7 @@ struct HeadWord {
 };
 static_assert(HeadWord::kFreed > kMaxSlots);
 
-inline constexpr uint32_t kMultiProcessLayoutVersion = 6;
+inline constexpr uint32_t kMultiProcessLayoutVersion = 7;
 inline constexpr uint32_t kMaxGranules = 1u << 16;
 
 /** The allocator's own header. */

@@ -190,7 +190,7 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
     record_ = record;
     pending_.Use(record);
   }
-  Offset AllocateClass(uint32_t size_class) noexcept;
+  Offset AllocateClass(uint64_t size_bytes) noexcept;
   Offset AllocateRun(uint32_t pages, uint32_t alignment_pages) noexcept;
   Offset AllocateIdleRun(uint32_t pages) noexcept;
   bool KeepIdle(uint32_t page) noexcept;
@@ -201,8 +201,15 @@ class HSHM_API ThreadHeap : public HeapFront<Config> {
   void BeginCall() noexcept { is_locked_out_ = false; }
   bool Wait() noexcept;
   void AnswerPressure() noexcept;
+  Offset BorrowLonger(uint64_t size_bytes) noexcept;
   bool IsCutShort(const PageEntry* entry, uint32_t size_class) const noexcept;
   bool RefillFromOwned(uint32_t size_class) noexcept;
+  uint32_t FullestOf(PageList* list) noexcept;
+  /** Of a page's blocks, but for those whose frees wait in its remote list. */
+  uint32_t InUse(uint32_t page) const noexcept {
+    const PageEntry* entry = pages_.Entry(page);
+    return PageTable<Config>::Used(entry) - PageTable<Config>::Pending(entry);
+  }
   /** A free has used up the room of its slot, for runs or for blocks of wide pages. */
   bool IsListTooLong(const PageEntry* entry) const noexcept {
     const uint32_t slot = ClassOfShape(entry->shape_.Get());
