@@ -55,6 +55,11 @@ void StoreTracer::Protect(bool is_writable) const {
   if (mprotect(region_, size_bytes_, access) != 0) std::abort();
 }
 
+StoreTracer::Window StoreTracer::StoredInto() const {
+  const uint64_t begin = stored_at_ / kPageBytes * kPageBytes;
+  return {begin, std::min(begin + 2 * kPageBytes, size_bytes_)};
+}
+
 void StoreTracer::Start() {
   if (log_->Note(region_, 0, size_bytes_)) log_->EndImage();
   is_on_ = true;
@@ -80,7 +85,11 @@ void StoreTracer::OnFault(int number, void* address, void* context) {
   }
   const int saved = errno;
   self->stored_at_ = offset;
-  self->Protect(true);
+  const Window window = self->StoredInto();  // of the whole region every page entry would change
+  if (mprotect(self->region_ + window.begin_, window.end_ - window.begin_,
+               PROT_READ | PROT_WRITE) != 0) {
+    std::abort();
+  }
   Flags(context) |= kTrapFlag;
   errno = saved;
 }
@@ -89,13 +98,12 @@ void StoreTracer::OnStep(void* context) {
   StoreTracer* self = current_tracer;
   const int saved = errno;
   Flags(context) &= ~kTrapFlag;
-  // A store may reach into the next page, not further.
-  const uint64_t begin = self->stored_at_ / kPageBytes * kPageBytes;
-  const uint64_t end = std::min(begin + 2 * kPageBytes, self->size_bytes_);
-  if (self->log_->Note(self->region_, begin, end)) {
+  const Window window = self->StoredInto();
+  if (self->log_->Note(self->region_, window.begin_, window.end_)) {
     self->log_->EndImage();
     if (++self->image_count_ == self->call_at_) {
       self->is_on_ = false;
+      self->Protect(true);
       self->call_();
       self->is_on_ = true;
     }

@@ -11,10 +11,10 @@ namespace hshm::ipc::crash {
 /**
  * Sees every instruction of this process that stores into a region, and the region after it.
  *
- * While a trace is on, the region is read-only. A store faults; the handler makes the region
- * writable and sets the processor's trap flag, so that just this instruction runs and traps; the
- * second handler logs what changed and makes the region read-only again. So the trace has the same
- * images as stepping through every instruction (a test compares the two), at the price of the
+ * While a trace is on, the region is read-only. A store faults; the handler makes its page and the
+ * next writable and sets the processor's trap flag, so that just this instruction runs and traps;
+ * the second handler logs what changed and makes the region read-only again. So the trace has the
+ * same images as stepping through every instruction (a test compares the two), at the price of the
  * stores alone. One trace a process at a time; other threads must be at rest.
  */
 class StoreTracer {
@@ -38,6 +38,11 @@ class StoreTracer {
   static void OnFault(int number, void* address, void* context);
   static void OnStep(void* context);
   void Protect(bool is_writable) const;
+  struct Window {
+    uint64_t begin_, end_;
+  };
+  /** Offsets: a store may reach into the page behind that where it begins, not further. */
+  Window StoredInto() const;
 
   char* region_;
   uint64_t size_bytes_;
