@@ -266,7 +266,10 @@ bool World::ResizeInPlace(uint32_t actor, uint32_t index, uint32_t size_bytes, b
 }
 
 void World::Forget(const ShadowBlock& block) {
-  std::erase_if(blocks_, [&](const ShadowBlock& other) { return other.seed_ == block.seed_; });
+  const auto found = std::find_if(blocks_.begin(), blocks_.end(), [&](const ShadowBlock& other) {
+    return other.seed_ == block.seed_;  // no other has it
+  });
+  if (found != blocks_.end()) blocks_.erase(found);
 }
 
 std::vector<World::Actor> World::SetAside(uint32_t handle) {
