@@ -171,6 +171,8 @@ class Storm {
     url_ = "hshm_crash_storm_" + std::to_string(getpid());
     backend_.shm_init(MemoryBackendId::Get(0), kSegmentBytes, url_);
     heap_ = backend_.MakeAlloc<Allocator>(AllocatorId(1, 0));
+    pages_ = CountPages(heap_);
+    heap_->Trim();
     void* shared =
         mmap(nullptr, sizeof(Board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED) std::abort();
@@ -220,7 +222,11 @@ class Storm {
     }
     if (!fault.empty()) return fault;
     if (heap_->GetCurrentlyAllocatedSize() != 0) return "live bytes in an empty heap";
-    return heap_->Check() ? "" : "Check() says no of an empty heap";
+    if (!heap_->Check()) return "Check() says no of an empty heap";
+    heap_->Trim();
+    const size_t pages = CountPages(heap_);
+    if (pages == pages_) return {};
+    return "P4: " + std::to_string(pages) + " pages of " + std::to_string(pages_) + " are left";
   }
   uint32_t losses() const { return losses_; }
 
@@ -297,7 +303,9 @@ class Storm {
   }
 
   std::string Inspect() {
+    const uint64_t begin_us = MonotonicUs();
     heap_->Recover();
+    if (MonotonicUs() - begin_us > kWatchdogUs) return "P1: Recover() took more than 2 s";
     ReadRecords();
     if (!heap_->Check()) return "Check() says no";
     const HeapWalk walk(heap_->GetRegion());
@@ -312,7 +320,7 @@ class Storm {
     if (lost > deaths_) {
       return "P3: " + std::to_string(lost) + " losses in " + std::to_string(deaths_) + " deaths";
     }
-    FreeLost(walk);
+    FreeUnknown(heap_, walk, known_);
     losses_ += lost;
     deaths_ = 0;
     return {};
@@ -327,20 +335,11 @@ class Storm {
            HasPattern(heap_->GetRegion().base_ + block.offset_, block.size_bytes_, block.seed_);
   }
 
-  /** What the dead had in their hands: known from here on, and freed. */
-  void FreeLost(const HeapWalk& walk) {
-    for (const LiveBlock& live : walk.live()) {
-      const bool is_known = std::binary_search(
-          known_.begin(), known_.end(), ShadowBlock{live.offset_, 0, 0, 0, true},
-          [](const ShadowBlock& a, const ShadowBlock& b) { return a.offset_ < b.offset_; });
-      if (!is_known) heap_->FreeOffset(MemContext(), OffsetPtr<>(live.offset_));
-    }
-  }
-
   std::mt19937_64 rng_;
   std::string url_;
   PosixShmMmap backend_;
   Allocator* heap_;
+  size_t pages_ = 0;  // that can be had while nothing is in use
   Board* board_;
   std::vector<std::unique_ptr<test::ChildProcess>> children_;
   std::vector<ShadowBlock> known_;  // as of the last look, by offset

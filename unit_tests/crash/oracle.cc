@@ -34,22 +34,45 @@ bool IsPublished(const char* memory, uint64_t region_bytes) {
   return header->type_.load() != 0;
 }
 
-}  // namespace
-
-uint32_t LossesOf(const HeapWalk& walk, const std::vector<ShadowBlock>& known) {
+std::vector<LiveBlock> UnknownOf(const HeapWalk& walk, const std::vector<ShadowBlock>& known) {
   std::vector<uint64_t> offsets;
   for (const ShadowBlock& block : known) offsets.push_back(block.offset_);
   std::sort(offsets.begin(), offsets.end());
-  std::map<uint32_t, uint32_t> by_page;
+  std::vector<LiveBlock> unknown;
   for (const LiveBlock& block : walk.live()) {
     if (!std::binary_search(offsets.begin(), offsets.end(), block.offset_)) {
-      ++by_page[block.first_page_];
+      unknown.push_back(block);
     }
   }
+  return unknown;
+}
+
+}  // namespace
+
+uint32_t LossesOf(const HeapWalk& walk, const std::vector<ShadowBlock>& known) {
+  std::map<uint32_t, uint32_t> by_page;
+  for (const LiveBlock& block : UnknownOf(walk, known)) ++by_page[block.first_page_];
   constexpr uint32_t kRun = multi_process::RunWord<Config>::kMaxBlocks;
   uint32_t losses = 0;
   for (const auto& [page, blocks] : by_page) losses += (blocks + kRun - 1) / kRun;
   return losses;
+}
+
+void FreeUnknown(Allocator* heap, const HeapWalk& walk, const std::vector<ShadowBlock>& known) {
+  for (const LiveBlock& block : UnknownOf(walk, known)) {
+    heap->FreeOffset(MemContext(), OffsetPtr<>(block.offset_));
+  }
+}
+
+size_t CountPages(Allocator* heap) {
+  std::vector<OffsetPtr<>> pages;
+  for (;;) {
+    const OffsetPtr<> page = heap->AllocateOffset(MemContext(), Config::kPageBytes);
+    if (page.IsNull()) break;
+    pages.push_back(page);
+  }
+  for (const OffsetPtr<> page : pages) heap->FreeOffset(MemContext(), page);
+  return pages.size();
 }
 
 Oracle::Oracle(uint64_t region_bytes)

@@ -23,6 +23,10 @@ struct Evidence {
 /** How many deaths it took at least to lose the blocks that live and are not known: each loses one
  * block, or one run of remote frees, which is of one page. */
 uint32_t LossesOf(const HeapWalk& walk, const std::vector<ShadowBlock>& known);
+/** Frees what lives and is not known: what the dead had in their hands. */
+void FreeUnknown(Allocator* heap, const HeapWalk& walk, const std::vector<ShadowBlock>& known);
+/** Pages that one heap can have at once; it has them for a moment. */
+size_t CountPages(Allocator* heap);
 
 /**
  * Recovers one image as the next process would and says what promise is broken; an empty string
