@@ -91,8 +91,12 @@ class CliTest(unittest.TestCase):
 
 
 def main():
-    """Runs the tests of the calling file; arguments are names of tests, without their classes."""
+    """Runs the tests of the calling file; arguments are names of tests, without their classes.
+    Ends with 77 when all of them were skipped."""
     words = []
     for name in sys.argv[1:]:
         words += [name] if name.startswith('-') else ['-k', name]
-    unittest.main(module='__main__', argv=[sys.argv[0], *words])
+    result = unittest.main(module='__main__', argv=[sys.argv[0], *words], exit=False).result
+    if result.testsRun == len(result.skipped) > 0:
+        sys.exit(77)
+    sys.exit(not result.wasSuccessful())
