@@ -63,12 +63,13 @@ class SlotAllocator {
   ScriptedPeers peers_;
 };
 
-/** The bytes of a SlotAllocator's region, at an address of their own. */
+/** The bytes of a SlotAllocator's region, at an address of their own. Shared memory, since a futex
+ * can wait there while a tracer has made it read-only. */
 class SlotMemory {
  public:
   SlotMemory() {
     void* memory = mmap(nullptr, SlotAllocator::kRegionBytes, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) std::abort();
     base_ = static_cast<char*>(memory);
   }
