@@ -6,11 +6,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
 #include "crash/factor.h"
+#include "hermes_shm/memory/backend/backend_header.h"
 #include "support/child_process.h"
 #include "support/seed.h"
 
@@ -35,8 +37,9 @@ uint64_t HeaderBytes(uint64_t region_bytes) {
   return 32 * 1024 + region_bytes / Config::kPageBytes * sizeof(multi_process::PageEntry);
 }
 
-/** What the dead have left is looked for, and repaired, in these. */
+/** What the dead have left is found, and repaired, in these. */
 bool IsRecovery(const Phase& phase) {
+  if (!phase.has_remains_) return false;
   for (const char* what : {"attach", "recover", "reclaim"}) {
     if (std::strcmp(phase.what_, what) == 0) return true;
   }
@@ -50,18 +53,56 @@ uint64_t MixWord(uint64_t word, uint64_t value) {
   return x ^ (x >> 31);
 }
 
+/**
+ * What an image is known by: its words, without those that only tell which process has written
+ * them, and when. They differ from play to play and from boot to boot, so that equal states would
+ * count as often as they are reached. In an image all are dead: recovery asks them nothing, they
+ * stand in its messages. A judge still gets them all.
+ */
+class Identity {
+ public:
+  explicit Identity(uint64_t region_bytes)
+      : masks_(AllocatorOffsetFor(region_bytes) / 8, ~uint64_t{0}) {
+    LeaveOut(offsetof(BackendHeader, creator_pid_), sizeof(BackendHeader::creator_pid_));
+    LeaveOut(offsetof(BackendHeader, creator_start_time_),
+             sizeof(BackendHeader::creator_start_time_));
+    LeaveOut(offsetof(BackendHeader, boot_id_), sizeof(BackendHeader::boot_id_));
+    LeaveOut(offsetof(BackendHeader, crc32c_), sizeof(BackendHeader::crc32c_));  // over these, too
+    for (uint64_t i = 0; i < SlotCountFor(region_bytes); ++i) {
+      const uint64_t entry = kBackendHeaderBytes + i * sizeof(SlotEntry);
+      LeaveOut(entry + offsetof(SlotEntry, os_pid_), sizeof(SlotEntry::os_pid_));
+      LeaveOut(entry + offsetof(SlotEntry, start_time_), sizeof(SlotEntry::start_time_));
+      LeaveOut(entry + offsetof(SlotEntry, pid_namespace_), sizeof(SlotEntry::pid_namespace_));
+    }
+  }
+  /** What a word adds to the hash of an image. */
+  uint64_t Share(uint64_t word, uint64_t value) const {
+    return MixWord(word, word < masks_.size() ? value & masks_[word] : value);
+  }
+
+ private:
+  /** Bytes, not words: half of a word may be state. */
+  void LeaveOut(uint64_t offset, uint64_t bytes) {
+    std::memset(reinterpret_cast<char*>(masks_.data()) + offset, 0, bytes);
+  }
+
+  std::vector<uint64_t> masks_;  // of the words before the allocator's
+};
+
 /** Goes through the images of a log, one change after the other. */
 class Replay {
  public:
-  explicit Replay(const TraceLog& log) : log_(log), words_(log.region_bytes() / 8) {
+  explicit Replay(const TraceLog& log)
+      : log_(log), identity_(log.region_bytes()), words_(log.region_bytes() / 8) {
     std::memcpy(words_.data(), log.base(), log.region_bytes());
-    for (uint64_t i = 0; i < words_.size(); ++i) hash_ += MixWord(i, words_[i]);
+    for (uint64_t i = 0; i < words_.size(); ++i) hash_ += identity_.Share(i, words_[i]);
   }
   /** Images are visited in order. */
   void Apply(uint32_t image) {
     for (uint32_t i = log_.FirstChange(image); i < log_.image(image).change_end_; ++i) {
       const WordChange& change = log_.change(i);
-      hash_ += MixWord(change.word_, change.value_) - MixWord(change.word_, words_[change.word_]);
+      hash_ += identity_.Share(change.word_, change.value_) -
+               identity_.Share(change.word_, words_[change.word_]);
       words_[change.word_] = change.value_;
     }
   }
@@ -70,9 +111,20 @@ class Replay {
 
  private:
   const TraceLog& log_;
+  const Identity identity_;
   std::vector<uint64_t> words_;
   uint64_t hash_ = 0;
 };
+
+/** What is demanded of the images of a phase: those of two plays may be equal, and this not. */
+uint64_t HashOfDemands(const TraceLog& log, const Phase& phase) {
+  uint64_t hash = MixWord(0, phase.unknown_allowed_);
+  for (const ShadowBlock& block : log.BlocksOf(phase)) {
+    const uint64_t bytes = (uint64_t{block.size_bytes_} << 1) + (block.is_certain_ ? 1 : 0);
+    hash = MixWord(MixWord(MixWord(hash, block.offset_), bytes), block.seed_);
+  }
+  return hash;
+}
 
 }  // namespace
 
@@ -130,23 +182,26 @@ bool Campaign::RunChild(uint64_t seed, const Play& play) {
   return false;
 }
 
-/** All images of a new hash, and the first of each phase: its demands are new. Of a long row of
+/** All images of a new hash or with new demands, and the first of each phase. Of a long row of
  * stores into blocks alone, a copy or a memset, a few will do. */
 void Campaign::SelectImages() {
   Replay replay(log_);
   is_selected_.assign(log_.image_count(), false);
   uint32_t row = 0;
+  uint64_t demands = 0;
   for (uint32_t i = 0; i < log_.image_count(); ++i) {
     replay.Apply(i);
+    const Phase& phase = log_.phase(log_.image(i).phase_);
+    const bool is_first = i == 0 || log_.image(i).phase_ != log_.image(i - 1).phase_;
+    if (is_first) demands = HashOfDemands(log_, phase);
     const uint32_t first = log_.FirstChange(i);
     const bool is_content = first != log_.image(i).change_end_ &&
                             uint64_t{log_.change(first).word_} * 8 >= HeaderBytes(region_bytes_);
     row = is_content ? row + 1 : 0;
     if (row > kLongRow && row % kLongRow != 0) continue;
     const bool is_new = hashes_.insert(replay.hash()).second;
-    if (is_new && IsRecovery(log_.phase(log_.image(i).phase_))) recoveries_.insert(replay.hash());
-    const bool is_first = i == 0 || log_.image(i).phase_ != log_.image(i - 1).phase_;
-    is_selected_[i] = is_new || is_first;
+    if (is_new && IsRecovery(phase)) recoveries_.insert(replay.hash());
+    is_selected_[i] = judged_.insert(MixWord(demands, replay.hash())).second || is_first;
   }
 }
 

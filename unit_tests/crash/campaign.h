@@ -20,9 +20,9 @@ inline constexpr uint64_t kRegionBytes = 66 * Config::kPageBytes;
 inline constexpr uint64_t kLargerRegionBytes = Config::kPageShift == 12 ? 2 << 20 : kRegionBytes;
 
 /**
- * Runs scenarios in traced children and judges each distinct image that they make: by its hash, so
- * that a state counts once however often it is reached. The judge is a child as well: a crash or a
- * hang in it is a verdict.
+ * Runs scenarios in traced children and judges each distinct image that they make: by a hash of the
+ * words that are state, so that a state counts once however often it is reached, and by which
+ * process. The judge is a child as well: a crash or a hang in it is a verdict.
  */
 class Campaign {
  public:
@@ -70,8 +70,9 @@ class Campaign {
   std::vector<uint64_t> scratch_;
   std::vector<bool> is_selected_;
   std::unordered_set<uint64_t> hashes_;
+  std::unordered_set<uint64_t> judged_;      // images, each with what was demanded of it
   std::unordered_set<uint64_t> starts_;      // regions at which plays began to be traced
-  std::unordered_set<uint64_t> recoveries_;  // of hashes_, those that a recoverer has made
+  std::unordered_set<uint64_t> recoveries_;  // of hashes_, those made in repairing a death
   std::map<std::string, uint64_t> fields_;
   uint64_t violations_ = 0;
   uint64_t plays_ = 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <set>
 
 namespace hshm::ipc::crash {
 
@@ -322,6 +323,22 @@ std::string MemoryComplaint(const Region& region, const std::vector<uint64_t>& o
     }
   }
   return {};
+}
+
+std::vector<uint32_t> LabelingSlots(const Region& region) {
+  if (HeaderOf(region)->type_.load() == 0) return {};
+  const Root root(region, CoreOffset(region), nullptr);
+  std::set<uint32_t> slots = {root.header().lock_.HolderSlot()};
+  root.ForEachHead([&](uint32_t, uint32_t word) {
+    slots.insert(HeadWord::Slot(word));
+    return true;
+  });
+  root.ForEachSpan([&](uint32_t page, uint32_t) {
+    slots.insert(multi_process::SlotOf(root.pages().Entry(page)->owner_.Get()));
+  });
+  // Of a lock that is free, and of a head word that names nobody, it is none.
+  slots.erase(slots.lower_bound(SlotCountFor(region.size_bytes_)), slots.end());
+  return {slots.begin(), slots.end()};
 }
 
 std::string FieldAt(const Region& region, uint64_t offset) {

@@ -87,6 +87,10 @@ std::string KeyComplaint(const Region& region, const std::vector<uint64_t>& offs
  */
 std::string MemoryComplaint(const Region& region, const std::vector<uint64_t>& offsets);
 
+/** The slots that own something by a region's words, or hold the root's lock: what the dead among
+ * them have left is to be recovered. None before the allocator is published. */
+std::vector<uint32_t> LabelingSlots(const Region& region);
+
 /** Names the word at an offset: "owner_", "root lists", "a link"; of some, by what was just stored
  * to it, in what state the lists are. For coverage and messages. */
 std::string FieldAt(const Region& region, uint64_t offset);

@@ -32,11 +32,13 @@ uint32_t ActorOf(const World& world, uint32_t handle) {
 
 TEST_CASE("A death anywhere in making the allocator leaves a region that serves", "[crash]") {
   Campaign campaign("init");
-  campaign.RunMany(2, [](World& world) {
-    world.backend().shm_init(MemoryBackendId::Get(0), kRegionBytes, world.Address(0));
-    world.Trace(true);
-    world.Init();
-  });
+  for (const MultiProcessOptions& options : {MultiProcessOptions(), Reclaimed()}) {
+    campaign.RunMany(1, [&](World& world) {
+      world.backend().shm_init(MemoryBackendId::Get(0), kRegionBytes, world.Address(0));
+      world.Trace(true);
+      world.Init(options);
+    });
+  }
   campaign.Report();
   CHECK(campaign.violations() == 0);
   CHECK(campaign.distinct_images() >= Least(40));

@@ -33,7 +33,7 @@ TEST_CASE("A death anywhere between locking and unlocking a Mutex is told to the
           "[crash]") {
   Campaign campaign("mutex");
   campaign.Demands(LockAndLook);
-  campaign.RunMany(2, [](World& world) {
+  campaign.RunMany(1, [](World& world) {
     world.Init();
     world.Attach();
     world.Allocate(0, sizeof(Guarded));
@@ -42,7 +42,7 @@ TEST_CASE("A death anywhere between locking and unlocking a Mutex is told to the
     world.LoseContentsOf(0);
     world.handle(0)->SetRoot("guarded", OffsetPtr<>(offset));
     world.Trace(true);
-    for (uint32_t i = 0; i < 10; ++i) {
+    for (uint32_t i = 0; i < 20; ++i) {
       const LockIdentity me = world.handle(i % 2)->GetMembership().identity();
       world.Step("mutex", 0, [&] {
         const MutexGuard guard(guarded->lock_, me);

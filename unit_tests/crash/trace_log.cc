@@ -40,7 +40,7 @@ void TraceLog::SetBase(const char* region) {
 }
 
 bool TraceLog::BeginPhase(const char* what, const std::vector<ShadowBlock>& blocks,
-                          uint32_t unknown_allowed) {
+                          uint32_t unknown_allowed, bool has_remains) {
   if (head_->phase_count_ == kMaxPhases || blocks.size() > kMaxBlocks - head_->block_count_) {
     head_->is_truncated_ = true;
   }
@@ -50,6 +50,7 @@ bool TraceLog::BeginPhase(const char* what, const std::vector<ShadowBlock>& bloc
   phase.first_block_ = head_->block_count_;
   phase.block_count_ = static_cast<uint32_t>(blocks.size());
   phase.unknown_allowed_ = unknown_allowed;
+  phase.has_remains_ = has_remains;
   std::copy(blocks.begin(), blocks.end(), blocks_ + head_->block_count_);
   head_->block_count_ += phase.block_count_;
   ++head_->phase_count_;

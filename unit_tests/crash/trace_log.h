@@ -22,6 +22,7 @@ struct Phase {
   uint32_t first_block_;  // in the pool of shadow blocks
   uint32_t block_count_;
   uint32_t unknown_allowed_;  // blocks that nobody knows of: in flight
+  bool has_remains_;          // at its beginning: of somebody dead, not recovered yet
 };
 
 /** An 8-byte word of the region that a store changed. */
@@ -55,7 +56,7 @@ class TraceLog {
   void SetBase(const char* region);
   /** Opens a phase; the images from here on belong to it. False when the log is full. */
   bool BeginPhase(const char* what, const std::vector<ShadowBlock>& blocks,
-                  uint32_t unknown_allowed);
+                  uint32_t unknown_allowed, bool has_remains = false);
   /** Compares bytes [begin, end) with what was logged and notes what changed. Safe in a signal
    * handler. @return whether anything had changed */
   bool Note(const char* region, uint64_t begin, uint64_t end);

@@ -41,7 +41,15 @@ World::World(char* region, uint64_t size_bytes, TraceLog* log, uint64_t seed)
 void World::Snapshot(const char* what, uint32_t unknown_allowed) {
   if (!has_base_) log_->SetBase(region_);
   has_base_ = true;
-  log_->BeginPhase(what, blocks_, unknown_ + unknown_allowed);
+  log_->BeginPhase(what, blocks_, unknown_ + unknown_allowed, HasRemains());
+}
+
+/** By what the region's words say, not by who died: others than Recover sweep, too. */
+bool World::HasRemains() const {
+  if (!backend_->IsOpen()) return false;
+  RegionServices* const services = backend_->region().services_;
+  const std::vector<uint32_t> slots = LabelingSlots(region());
+  return std::any_of(slots.begin(), slots.end(), [&](uint32_t s) { return !services->IsAlive(s); });
 }
 
 void World::Rest() {

@@ -129,6 +129,7 @@ class World {
   void AddBlock(uint32_t handle, uint64_t offset, uint32_t size_bytes);
   void Forget(const ShadowBlock& block);
   void Snapshot(const char* what, uint32_t unknown_allowed);
+  bool HasRemains() const;
   uint32_t AddHandle(Allocator* allocator, const MultiProcessOptions& options, MemContext context);
   void DropActorsOf(uint32_t handle);
   void MakeUncertain(uint32_t handle);
