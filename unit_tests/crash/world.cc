@@ -275,7 +275,7 @@ bool World::ResizeInPlace(uint32_t actor, uint32_t index, uint32_t size_bytes, b
 
 void World::Forget(const ShadowBlock& block) {
   const auto found = std::find_if(blocks_.begin(), blocks_.end(), [&](const ShadowBlock& other) {
-    return other.seed_ == block.seed_;  // no other has it
+    return other.seed_ == block.seed_;  // of those made here no other has it
   });
   if (found != blocks_.end()) blocks_.erase(found);
 }

@@ -12,18 +12,9 @@ using hshm::ipc::OffsetPtr;
 using hshm::test::ForEachCut;
 using hshm::test::SlotAllocator;
 using hshm::test::SlotMemory;
+using hshm::test::Wide;
 
 namespace {
-
-/** 24 bytes: no store writes all of it, so a torn one would show. */
-struct Wide {
-  uint64_t value_;
-  uint64_t twice_;
-  uint64_t negated_;
-  Wide() : Wide(0) {}
-  explicit Wide(uint64_t value) : value_(value), twice_(2 * value), negated_(~value) {}
-  bool IsWhole() const { return twice_ == 2 * value_ && negated_ == ~value_; }
-};
 
 using List = hshm::ipc::list<Wide, SlotAllocator>;
 using Map = hshm::ipc::map<uint64_t, Wide, SlotAllocator>;

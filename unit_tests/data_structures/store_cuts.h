@@ -118,6 +118,16 @@ inline uint32_t ForEachCut(const char* start, const std::function<void(SlotAlloc
   }
 }
 
+/** 24 bytes: no store writes all of it, so a torn one would show. */
+struct Wide {
+  uint64_t value_;
+  uint64_t twice_;
+  uint64_t negated_;
+  Wide() : Wide(0) {}
+  explicit Wide(uint64_t value) : value_(value), twice_(2 * value), negated_(~value) {}
+  bool IsWhole() const { return twice_ == 2 * value_ && negated_ == ~value_; }
+};
+
 }  // namespace hshm::test
 
 #endif  // HSHM_UNIT_TESTS_DATA_STRUCTURES_STORE_CUTS_H_

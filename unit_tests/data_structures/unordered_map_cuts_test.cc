@@ -18,18 +18,9 @@ using hshm::ipc::map_layout::Stripe;
 using hshm::test::ForEachCut;
 using hshm::test::SlotAllocator;
 using hshm::test::SlotMemory;
+using hshm::test::Wide;
 
 namespace {
-
-/** 24 bytes: no store writes all of it, so a torn one would show. */
-struct Wide {
-  uint64_t value_;
-  uint64_t twice_;
-  uint64_t negated_;
-  Wide() : Wide(0) {}
-  explicit Wide(uint64_t value) : value_(value), twice_(2 * value), negated_(~value) {}
-  bool IsWhole() const { return twice_ == 2 * value_ && negated_ == ~value_; }
-};
 
 /** A key's home in a table of 8 slots is its last digit in base 8, so that a test can choose. */
 struct HashAsIs {
