@@ -256,7 +256,7 @@ bool IsOfAnother(const Region& region, const Root& root, uint64_t offset) {
 std::string RootField(uint64_t place) {
   if (place >= offsetof(RootHeader, lists_)) return "root lists";
   if (place / 8 == offsetof(RootHeader, lock_) / 8) return "root lock_";
-  if (place / 8 == offsetof(RootHeader, pressure_) / 8) return "pressure_/sweeps_";
+  if (place / 8 == offsetof(RootHeader, pressure_) / 8) return "pressure_/peak_granules_";
   return "root header";
 }
 

@@ -59,6 +59,64 @@ TEST_CASE("Statistics tell each rank's units, blocks and heaps, in its life and 
           100 * 1024 + (1 << 20) + 2048);
 }
 
+/** Attaches, allocates 100 blocks of 1 KiB and one of 20 MiB, is killed. */
+void DieWithBlocks(const SharedHeap<MultiProcessAllocator>& heap, ipc::OnDeath on_death) {
+  const Signpost ready;
+  ChildProcess child([&] {
+    ipc::PosixShmMmap backend;
+    backend.shm_attach(heap.name());
+    MultiProcessOptions options;
+    options.on_death_ = on_death;
+    auto* mine = backend.AttachAlloc<MultiProcessAllocator>(options);
+    for (int i = 0; i < 100; ++i) (void)mine->AllocateOffset(kCtx, 1024);
+    (void)mine->AllocateOffset(kCtx, 20 << 20);
+    ready.Tell();
+    pause();
+    return 0;
+  });
+  ready.Await();
+  child.Kill();
+}
+
+TEST_CASE("Statistics tell what was adopted of the dead, deleted with them, and lost at most") {
+  SharedHeap<MultiProcessAllocator> heap(128 << 20);
+  MultiProcessAllocator* alloc = heap.first();
+  constexpr uint64_t kLeft = 100 * 1024 + (20 << 20);
+  REQUIRE(alloc->GetStats().deaths_.processes_ == 0);
+
+  DieWithBlocks(heap, ipc::OnDeath::kKeepLive);
+  REQUIRE(alloc->GetStats().deaths_.processes_ == 0);  // nobody has looked yet
+  REQUIRE(alloc->Recover() == 1);
+  const ipc::DeathStats adopted = alloc->GetStats().deaths_;
+  REQUIRE(adopted.processes_ == 1);
+  REQUIRE(adopted.heaps_ == 1);
+  REQUIRE(adopted.LostBlocksAtMost() == 1);
+  REQUIRE(adopted.adopted_bytes_ == kLeft);
+  REQUIRE(adopted.adopted_pages_ > 0);
+  REQUIRE(adopted.deleted_bytes_ == 0);
+
+  DieWithBlocks(heap, ipc::OnDeath::kReclaim);
+  REQUIRE(alloc->Recover() == 1);
+  const ipc::DeathStats deleted = alloc->GetStats().deaths_;
+  REQUIRE(deleted.processes_ == 2);
+  REQUIRE(deleted.adopted_bytes_ == kLeft);
+  REQUIRE(deleted.deleted_bytes_ == kLeft);
+  REQUIRE(alloc->Recover() == 0);
+  REQUIRE(alloc->GetStats().deaths_.processes_ == 2);
+
+  DieWithBlocks(heap, ipc::OnDeath::kKeepLive);
+  const uint32_t dead = 1 - alloc->GetMembership().slot();
+  REQUIRE(alloc->Reclaim(dead, alloc->GetMembership().entry(dead)->generation_.load()));
+  const AllocatorStats reclaimed = alloc->GetStats();
+  REQUIRE(reclaimed.deaths_.processes_ == 3);
+  REQUIRE(reclaimed.deaths_.adopted_bytes_ == kLeft);
+  REQUIRE(reclaimed.deaths_.deleted_bytes_ == 2 * kLeft);
+  REQUIRE(reclaimed.live_bytes_ == kLeft);
+  const std::string json = alloc->GetStats().ToJson();
+  REQUIRE(json.find("\"deaths\":{\"processes\":3,\"heaps\":3,") != std::string::npos);
+  REQUIRE(alloc->GetStats().ToText().find("gone processes") != std::string::npos);
+}
+
 TEST_CASE("Remote frees are counted one by one, and stay counted when their pages go back") {
   MultiProcessOptions options;
   options.process_unit_bytes_ = 256 << 10;  // the one with a's own record stays

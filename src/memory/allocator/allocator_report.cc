@@ -175,12 +175,7 @@ RecoveryVerdict RecoverCopy(const Region& copy) {
   RecoveryVerdict verdict;
   verdict.before_ = CountInCopy(copy);
   for (const RankStats& rank : verdict.before_.ranks_) verdict.blocks_in_flight_ += rank.heaps_;
-  const RootHeader* root = nullptr;
-  WithConfig(type, [&]<typename Config>(std::type_identity<Config>) {
-    root = copy.At<RootHeader>(CoreIn<Config>(copy));
-  });
   verdict.is_good_ = CheckDeadCopy(copy);
-  const uint64_t adopted_before = root != nullptr ? root->adopted_pages_ : 0;
   WithAllocator(type, [&]<typename AllocT>(std::type_identity<AllocT>) {
     AllocT handle;
     handle.shm_attach(copy);
@@ -188,7 +183,8 @@ RecoveryVerdict RecoverCopy(const Region& copy) {
     verdict.is_good_ = handle.Check() && verdict.is_good_;
     verdict.after_ = handle.GetStats();
   });
-  if (root != nullptr) verdict.adopted_pages_ = root->adopted_pages_ - adopted_before;
+  verdict.adopted_pages_ =
+      verdict.after_.deaths_.adopted_pages_ - verdict.before_.deaths_.adopted_pages_;
   return verdict;
 }
 

@@ -107,6 +107,15 @@ std::string AllocatorStats::ToJson() const {
   json.Member("largest_free_bytes", largest_free_bytes_);
   json.Share("fragmentation", Fragmentation());
   json.Member("remote_frees", remote_frees_);
+  json.Name("deaths");
+  json.Begin('{');
+  json.Member("processes", deaths_.processes_);
+  json.Member("heaps", deaths_.heaps_);
+  json.Member("adopted_pages", deaths_.adopted_pages_);
+  json.Member("adopted_bytes", deaths_.adopted_bytes_);
+  json.Member("deleted_bytes", deaths_.deleted_bytes_);
+  json.Member("lost_blocks_at_most", deaths_.LostBlocksAtMost());
+  json.End('}');
   json.Member("is_complete", is_complete_);
   json.Name("classes");
   json.Begin('[');
@@ -157,6 +166,12 @@ std::string AllocatorStats::ToText() const {
   Append(&text, "  %-14s %18.1f %%\n", "fragmentation", 100 * Fragmentation());
   Append(&text, "  %-14s %20" PRIu64 "\n", "live blocks", live_blocks_);
   Append(&text, "  %-14s %20" PRIu64 "\n", "remote frees", remote_frees_);
+  if (deaths_.processes_ != 0) {
+    Append(&text, "  %-14s %20" PRIu64 "\n", "gone processes", deaths_.processes_);
+    row("adopted", deaths_.adopted_bytes_);
+    row("deleted", deaths_.deleted_bytes_);
+    Append(&text, "  %-14s %20" PRIu64 "\n", "lost at most", deaths_.LostBlocksAtMost());
+  }
   if (!classes_.empty()) {
     Append(&text, "  %11s %12s %12s %10s %10s\n", "block bytes", "live", "free", "pages",
            "pending");

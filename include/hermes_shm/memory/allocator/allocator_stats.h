@@ -43,6 +43,25 @@ struct RankStats {
 };
 
 /**
+ * What processes left that died, or that detached and left blocks behind, and what became of it;
+ * since the allocator was made. Counted when it is found: by who joins, finds no room, or calls
+ * Recover() or Reclaim(). When who counts dies too, what it was at is counted again, or not at all.
+ */
+struct DeathStats {
+  uint64_t processes_ = 0;      // that had left something
+  uint64_t heaps_ = 0;          // of their threads: in each, one block at most was lost, see below
+  uint64_t adopted_pages_ = 0;  // now other processes', with the blocks in them
+  uint64_t adopted_bytes_ = 0;  // in blocks of these pages, and in large blocks, which live on
+  uint64_t deleted_bytes_ = 0;  // in blocks that went with their process: Reclaim(), and deaths
+                                // after OnDeath::kReclaim; not what a process deletes that detaches
+
+  /** Blocks in flight: about to be handed out, or about to be freed. Nobody can tell them from
+   * blocks in use, so they are among the adopted. Of a thread that died while it handed a run of
+   * remote frees to their owner, this one is that run, of 16 blocks at most. */
+  uint64_t LostBlocksAtMost() const noexcept { return heaps_; }
+};
+
+/**
  * What an allocator holds, for all processes of the region together. Counted when it is asked for,
  * from words that the allocator needs anyway; an allocation or free pays nothing for it. Exact
  * while nobody works, a picture of no one moment otherwise. docs/statistics.md says what each
@@ -60,6 +79,7 @@ struct AllocatorStats {
   uint64_t free_bytes_ = 0;          // could be had by somebody, in blocks of some size
   uint64_t largest_free_bytes_ = 0;  // the longest stretch of free memory
   uint64_t remote_frees_ = 0;        // frees by another than the page's owner, since it was made
+  DeathStats deaths_;                // all 0 where nothing has an owner
   bool is_complete_ = true;          // false when a lock could not be had: some numbers are 0
   std::vector<SizeClassStats> classes_;  // those with pages
   std::vector<RankStats> ranks_;

@@ -188,6 +188,9 @@ class Census {
     stats_->live_blocks_ = static_cast<uint64_t>(std::max<int64_t>(live_blocks_, 0));
     stats_->remote_frees_ += header.returned_pushes_;
     stats_->peak_bytes_ = header.peak_granules_ * root_.granule_bytes();
+    const DeathCounts& deaths = header.deaths_;
+    stats_->deaths_ = {deaths.processes_, deaths.heaps_, deaths.adopted_pages_,
+                       deaths.adopted_bytes_, deaths.deleted_bytes_};
     stats_->peak_counts_ = "units and large blocks granted";
     for (uint32_t c = 0; c < Config::kClassCount; ++c) {
       SizeClassStats& out = stats_->classes_[c];

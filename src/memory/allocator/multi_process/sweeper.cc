@@ -32,8 +32,9 @@ uint32_t Sweeper<Config>::Run(Whom whom) noexcept {
   SettleHeaps();
   SweepPages();
   SweepUnits();
-  ++root_.header().sweeps_;
-  return static_cast<uint32_t>(dead_.count());
+  const auto found = static_cast<uint32_t>(dead_.count());
+  counts_.processes_ += found;
+  return found;
 }
 
 template <typename Config>
@@ -48,6 +49,7 @@ bool Sweeper<Config>::DeleteSlot(uint32_t slot) noexcept {
   SettleHeaps();
   SweepPages();
   SweepUnits();
+  if (!is_leaving_) ++counts_.processes_;
   return are_runs_posted_;
 }
 
@@ -110,7 +112,9 @@ void Sweeper<Config>::SettleRecords(uint32_t page) noexcept {
   auto* records =
       process_->region_.template At<HeapRecord<Config>>(PageTable<Config>::OffsetOf(page));
   for (uint32_t i = 0; i < kPerPage; ++i) {
-    if (records[i].id_.Get() != 0) PendingFrees<Config>::Settle(pages_, &records[i]);
+    if (records[i].id_.Get() == 0) continue;
+    PendingFrees<Config>::Settle(pages_, &records[i]);
+    if (!is_leaving_) ++counts_.heaps_;
   }
 }
 
@@ -182,6 +186,7 @@ void Sweeper<Config>::SweepPage(uint32_t page, uint32_t unit_end) noexcept {
   if (KindOf(shape) == kKindHeaps || KindOf(shape) == kKindNone ||
       (is_deleted && are_runs_posted_)) {
     DropRoots(page, std::max(entry->span_.Get(), 1u));
+    if (!is_leaving_) counts_.deleted_bytes_ += LiveBytes(page);
     pages_.Delete(page);
     return;
   }
@@ -200,7 +205,18 @@ void Sweeper<Config>::SweepPage(uint32_t page, uint32_t unit_end) noexcept {
   entry->owner_.SetRelease(heap_->id());
   heap_->Adopt(page);
   process_->Claim(heap_->index() + 1, page, std::max(entry->span_.Get(), 1u));
-  ++root_.header().adopted_pages_;
+  counts_.adopted_pages_ += std::max(entry->span_.Get(), 1u);
+  counts_.adopted_bytes_ += LiveBytes(page);
+}
+
+/** In blocks that somebody holds, or that were in flight. */
+template <typename Config>
+uint64_t Sweeper<Config>::LiveBytes(uint32_t page) const noexcept {
+  const PageEntry* entry = pages_.Entry(page);
+  const PageKind kind = KindOf(entry->shape_.Get());
+  if (kind != kKindClass && kind != kKindRun) return 0;
+  const uint32_t used = PageTable<Config>::Used(entry);
+  return (used - std::min(PageTable<Config>::Pending(entry), used)) * pages_.BlockBytes(page);
 }
 
 /**
@@ -233,9 +249,11 @@ void Sweeper<Config>::SweepUnits() noexcept {
       if (deleted_[slot]) {
         const uint32_t first = root_.FirstPageOf(granule);
         DropRoots(first, root_.FirstPageOf(granule + granules) - first);
+        if (!is_leaving_) counts_.deleted_bytes_ += granules * root_.granule_bytes();
         root_.GiveBack(granule);
       } else {
         root_.Relabel(granule, HeadWord::kLarge, 0);
+        counts_.adopted_bytes_ += granules * root_.granule_bytes();
       }
     } else if (root_.AllPagesFree(granule, granules)) {
       root_.GiveBack(granule);

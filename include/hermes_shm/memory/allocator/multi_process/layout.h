@@ -325,8 +325,18 @@ struct HeadWord {
 };
 static_assert(HeadWord::kFreed > kMaxSlots);
 
-inline constexpr uint32_t kMultiProcessLayoutVersion = 7;
+inline constexpr uint32_t kMultiProcessLayoutVersion = 8;
 inline constexpr uint32_t kMaxGranules = 1u << 16;
+
+/** What sweeps have found and done so far, for DeathStats. Nothing depends on it: a sweep that was
+ * cut has counted what it was at, or not, and who repeats it may count that twice. */
+struct DeathCounts {
+  uint64_t adopted_pages_;
+  uint64_t adopted_bytes_;
+  uint64_t deleted_bytes_;
+  uint32_t processes_;
+  uint32_t heaps_;
+};
 
 /** The allocator's own header. */
 struct RootHeader {
@@ -342,12 +352,11 @@ struct RootHeader {
   uint64_t nodes_offset_;        // [init] BuddyNode[granule_end_]
   uint64_t table_offset_;        // [init] PageEntry[page_count_]
   Atomic<uint32_t> pressure_;    // [any]  raised by a rank that found no room
-  uint32_t sweeps_;              // [lock:root] how often the dead were looked for and found
-  uint64_t adopted_pages_;       // [lock:root] pages taken over from the dead so far
+  uint32_t peak_granules_;       // [lock:root] the most that were granted at once
+  DeathCounts deaths_;           // [lock:root] statistics
   uint64_t returned_pushes_;     // [lock:root] remote frees of pages that no unit covers now
   uint32_t returned_begin_;      // [lock:root] first granule that was ever given back in a unit
   uint32_t returned_end_;        // [lock:root] one past the last; 0: none was
-  uint32_t peak_granules_;       // [lock:root] the most that were granted at once
   Atomic<uint32_t> freed_;       // [any]  head words made kFreed; 0 by who has given all back
   BuddyLists lists_;             // [lock:root] a cache of the head words
 };

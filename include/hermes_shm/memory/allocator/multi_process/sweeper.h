@@ -30,7 +30,11 @@ class Sweeper {
 
   /** heap adopts; it belongs to the calling thread. */
   Sweeper(ProcessBlock<Config>* process, ThreadHeap<Config>* heap)
-      : process_(process), heap_(heap), root_(process->root()), pages_(process->pages()) {}
+      : process_(process),
+        heap_(heap),
+        root_(process->root()),
+        pages_(process->pages()),
+        counts_(root_.header().deaths_) {}
 
   /** @return how many processes had left something */
   uint32_t Run(Whom whom) noexcept;
@@ -57,6 +61,7 @@ class Sweeper {
   bool PostRunsOf(HeapRecord<Config>* record) noexcept;
   void SweepPages() noexcept;
   void SweepPage(uint32_t page, uint32_t unit_end) noexcept;
+  uint64_t LiveBytes(uint32_t page) const noexcept;
   void DropRoots(uint32_t page, uint32_t pages) noexcept;
   void SweepUnits() noexcept;
   void AdoptUnit(uint32_t granule, uint32_t granules) noexcept;
@@ -66,6 +71,7 @@ class Sweeper {
   ThreadHeap<Config>* heap_;
   RootTier<Config>& root_;
   const PageTable<Config>& pages_;
+  DeathCounts& counts_;
   SlotSet dead_;
   SlotSet deleted_;              // of the dead, those whose blocks go
   bool is_leaving_ = false;      // the slot is our own: nothing is adopted
