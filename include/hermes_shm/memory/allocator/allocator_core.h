@@ -95,10 +95,12 @@ class HSHM_API AllocatorCore {
 
   /** Of a typed pointer: that it does not name another allocator. One whose id is null names none,
    * and is taken for one of this. */
-  HSHM_INLINE void RequireOurs(const char* operation, AllocatorId named) const noexcept {
-    // One comparison of 8 bytes, as this stands in the path of each free.
-    if (HSHM_UNLIKELY(std::bit_cast<uint64_t>(named) != std::bit_cast<uint64_t>(id_))) {
-      CheckForeign(operation, named);
+  HSHM_INLINE void RequireOurs(const char* operation, const AllocatorId& named) const noexcept {
+    // One comparison of 8 bytes, as this stands in the path of each free. By reference: a copy of
+    // two halves would be made in memory.
+    const auto id = std::bit_cast<uint64_t>(named);
+    if (HSHM_UNLIKELY(id != std::bit_cast<uint64_t>(id_))) {
+      CheckForeign(operation, std::bit_cast<AllocatorId>(id));
     }
   }
 

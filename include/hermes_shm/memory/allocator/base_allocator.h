@@ -1,6 +1,7 @@
 #ifndef HSHM_MEMORY_ALLOCATOR_BASE_ALLOCATOR_H_
 #define HSHM_MEMORY_ALLOCATOR_BASE_ALLOCATOR_H_
 
+#include <bit>
 #include <concepts>
 #include <cstring>
 #include <limits>
@@ -365,8 +366,10 @@ class BaseAllocator : public AllocatorCore {
 
   template <typename T>
   HSHM_INLINE FullPtr<T> ToFullPtr(OffsetPtr<> offset) const noexcept {
-    if (HSHM_UNLIKELY(offset.IsNull())) return FullPtr<T>();
-    return FullPtr<T>(id_, reinterpret_cast<T*>(region_.AddressOf(offset.load())), offset.load());
+    // One constructor for both: a pointer made in two places stays in memory where it is const.
+    const uint64_t id = offset.IsNull() ? 0 : std::bit_cast<uint64_t>(id_);
+    char* const address = offset.IsNull() ? nullptr : region_.AddressOf(offset.load());
+    return FullPtr<T>(std::bit_cast<AllocatorId>(id), reinterpret_cast<T*>(address), offset.load());
   }
 
  private:

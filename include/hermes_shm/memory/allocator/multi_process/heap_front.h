@@ -68,13 +68,13 @@ class HSHM_API HeapFront {
 
  protected:
   HSHM_INLINE Offset Pop(size_t size_class) noexcept {
-    OwnedWord<uint64_t>& slot = record_->free_[size_class];
-    const Offset block = slot.Get();
+    const Offset block = record_->free_[size_class].Get();
     if (HSHM_LIKELY(block != 0)) {
       pages_.CheckFree(block, static_cast<uint32_t>(size_class));
       const Offset next = pages_.Link(block);
       if constexpr (Config::kChecked) CheckLink(block, next);
-      slot.Set(next);
+      asm("" : "+r"(size_class));  // else the slot's address is formed apart: one instruction more
+      record_->free_[size_class].Set(next);
       pages_.Give(block, static_cast<uint32_t>(size_class));
       ++room_[size_class];  // of all: below the mixed slots nobody asks, and a branch costs more
     }
