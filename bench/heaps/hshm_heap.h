@@ -56,11 +56,11 @@ class ThreeHshmHeaps {
   explicit ThreeHshmHeaps(const std::array<hipc::MultiProcessAllocator*, 3>& allocs)
       : heaps_{One(allocs[0]), One(allocs[1]), One(allocs[2])} {}
 
-  Block Allocate(size_t size_bytes) noexcept {
+  HSHM_INLINE Block Allocate(size_t size_bytes) noexcept {
     turn_ = turn_ == 2 ? 0 : turn_ + 1;
     return {heaps_[turn_].Allocate(size_bytes), turn_};
   }
-  void Free(const Block& block) noexcept { heaps_[block.heap_].Free(block.block_); }
+  HSHM_INLINE void Free(const Block& block) noexcept { heaps_[block.heap_].Free(block.block_); }
   static char* AddressOf(const Block& block) noexcept { return block.block_.ptr_; }
   /** Offsets are far below 2^60. */
   static uint64_t ToWord(const Block& block) noexcept {
