@@ -1,4 +1,5 @@
 /** Pages that change hands: an owner halted anywhere, frees by others, pages that come home. */
+#include <array>
 #include <atomic>
 #include <thread>
 #include <vector>
@@ -35,57 +36,114 @@ const ipc::multi_process::RootHeader& RootOf(Alloc* alloc) {
   return *region.At<ipc::multi_process::RootHeader>(root);
 }
 
+/** Pages of its heaps that are wholly free, or not: a span counts by its first page. */
+template <typename Alloc>
+uint64_t CountPages(Alloc* alloc) {
+  using ipc::multi_process::PageEntry;
+  const auto& root = RootOf(alloc);
+  const auto* table = alloc->GetRegion().template At<PageEntry>(root.table_offset_);
+  uint64_t count = 0;
+  for (uint32_t page = root.first_page_; page < root.page_count_; ++page) {
+    const ipc::multi_process::HeapId owner = table[page].owner_.GetAcquire();
+    const bool has_owner = owner > ipc::multi_process::kSpanInterior;
+    count += has_owner && ipc::multi_process::SlotOf(owner) == alloc->GetMembership().slot();
+  }
+  return count;
+}
+
 /** Whether the handle's process holds the root mutex: whoever is halted there is waited for. */
 template <typename Alloc>
 bool HoldsRoot(Alloc* alloc) {
   return RootOf(alloc).lock_.HolderSlot() == alloc->GetMembership().slot();
 }
 
+/** Hands blocks of three pages over in each lap, and frees what nobody has fetched of the last. It
+ * gets no private memory meanwhile, whose lock another thread may need while this one is halted. */
+class Owner {
+ public:
+  static constexpr uint64_t kBytes = 480;
+  static constexpr size_t kBlocks = 24;  // three pages; the one in hand is not to be had
+
+  explicit Owner(SmallMultiProcessAllocator* alloc) : alloc_(alloc) {
+    thread_ = std::thread([this] {
+      while (!stop_) Lap();
+    });
+  }
+  ~Owner() { Stop(); }
+  Owner(const Owner&) = delete;
+  Owner& operator=(const Owner&) = delete;
+
+  /** Frees through another handle what was handed over. */
+  void FreeThrough(SmallMultiProcessAllocator* other) {
+    for (size_t i = 0; i < kBlocks; ++i) Free(other, handed_[i].exchange(0), i);
+    other->Trim();  // what waits in runs is posted
+  }
+  void Stop() {
+    stop_ = true;
+    if (thread_.joinable()) thread_.join();
+  }
+  std::thread& thread() { return thread_; }
+  const std::atomic<uint64_t>& laps() const { return laps_; }
+  uint64_t wrong() const { return wrong_; }
+
+ private:
+  void Lap() {
+    bool has_all = true;
+    for (size_t i = 0; i < kBlocks; ++i) {
+      const OffsetPtr<> block = alloc_->AllocateOffset(kCtx, kBytes);
+      has_all = has_all && !block.IsNull();
+      if (block.IsNull()) continue;  // the taker has everything
+      FillPattern(BytesOf(alloc_, block), kBytes, i);
+      Free(alloc_, handed_[i].exchange(block.load()), i);
+    }
+    if (has_all) ++laps_;
+  }
+  void Free(SmallMultiProcessAllocator* alloc, Offset offset, size_t number) {
+    if (offset == 0) return;
+    const OffsetPtr<> block(offset);
+    if (!HasPattern(BytesOf(alloc, block), kBytes, kBytes, number)) ++wrong_;
+    alloc->FreeOffset(kCtx, block);
+  }
+
+  SmallMultiProcessAllocator* alloc_;
+  std::array<std::atomic<uint64_t>, kBlocks> handed_{};
+  std::atomic<bool> stop_{false};
+  std::atomic<uint64_t> laps_{0};
+  std::atomic<uint64_t> wrong_{0};
+  std::thread thread_;
+};
+
 TEST_CASE("A rank takes pages of another that is halted anywhere, and both keep their blocks") {
   constexpr int kRounds = 1500;
-  constexpr uint64_t kOwners = 480;
-  constexpr size_t kPageful = 8;  // so that the owner's page is wholly free between two laps
   constexpr uint64_t kTakers = 2000;
   PrivateHeap<SmallMultiProcessAllocator> heap(384 << 10);
-  SmallMultiProcessAllocator* owner = heap.first();
+  SmallMultiProcessAllocator* alloc = heap.first();
   SmallMultiProcessAllocator* taker = heap.Attach();
-  std::atomic<bool> stop{false};
-  std::atomic<uint64_t> laps{0};
-  std::atomic<uint64_t> wrong{0};
-  std::thread thread([&] {
-    std::vector<OffsetPtr<>> blocks;
-    while (!stop) {
-      for (uint64_t i = 0; i < kPageful; ++i) {
-        const OffsetPtr<> block = owner->AllocateOffset(kCtx, kOwners);
-        if (block.IsNull()) break;  // the taker has everything
-        FillPattern(BytesOf(owner, block), kOwners, 100 + i);
-        blocks.push_back(block);
-      }
-      for (uint64_t i = 0; i < blocks.size(); ++i) {
-        if (!HasPattern(BytesOf(owner, blocks[i]), kOwners, kOwners, 100 + i)) ++wrong;
-        owner->FreeOffset(kCtx, blocks[i]);
-      }
-      if (blocks.size() == kPageful) ++laps;
-      blocks.clear();
-    }
-  });
+  Owner owner(alloc);
   Halter halter;
   bool is_halted = true;
+  uint64_t wrong = 0;
+  uint64_t taken = 0;
   for (int round = 0; round < kRounds && is_halted && wrong == 0; ++round) {
     std::vector<OffsetPtr<>> blocks;
-    is_halted = halter.While(thread, laps, [&] {
-      if (!HoldsRoot(owner)) blocks = Grab(taker, kTakers);
+    is_halted = halter.While(owner.thread(), owner.laps(), [&] {
+      if (HoldsRoot(alloc)) return;
+      owner.FreeThrough(taker);
+      const uint64_t pages = CountPages(alloc);
+      blocks = Grab(taker, kTakers);
+      taken += pages - CountPages(alloc);
     });
-    const uint64_t before = laps;
-    for (int i = 0; i < 20 && laps == before; ++i) sched_yield();  // the owner goes on meanwhile
+    const uint64_t before = owner.laps();
+    for (int i = 0; i < 20 && owner.laps() == before; ++i) sched_yield();  // it goes on meanwhile
     if (!AreIntact(taker, blocks, kTakers)) ++wrong;
     FreeAll(taker, blocks);
     taker->Trim();
   }
-  stop = true;
-  thread.join();
+  owner.Stop();
+  owner.FreeThrough(alloc);
   if (!is_halted) WARN("signals come too late here");
-  CHECK(wrong == 0);
+  CHECK(wrong + owner.wrong() == 0);
+  REQUIRE((taken >= kRounds || !is_halted));
   REQUIRE(taker->Check());
 }
 
