@@ -239,6 +239,40 @@ TEST_CASE("A death anywhere in a refill of a mixed slot by some of a page's list
   CHECK(campaign.StoresTo("heap mixed free_") >= Least(1));
 }
 
+/** Whether the block is of a longer class than its size asks for. */
+bool IsLonger(const World& world, const ShadowBlock& block, uint64_t class_bytes) {
+  return world.handle(0)->GetUsableBytes(OffsetPtr<>(block.offset_)) > class_bytes;
+}
+
+TEST_CASE("A death anywhere in having blocks of the next class, and in their frees, loses one",
+          "[crash]") {
+  Campaign campaign("next class", kLargerRegionBytes);
+  campaign.RunMany(Plays(10), [](World& world) {
+    constexpr uint32_t kClassBytes = kPage / 2;  // four blocks in a span
+    constexpr uint32_t kSpanBlocks = Config::PagesOf(kClassBytes) * kPage / kClassBytes;
+    world.Init(Units());
+    const uint32_t other = world.Attach(Units());
+    const uint32_t size_bytes = kClassBytes - 1 - world.Random(kClassBytes / 16);
+    AllocateSame(world, 0, kSpanBlocks, size_bytes);  // the class has a page, and no free block
+    AllocateSame(world, 0, 2 + world.Random(4), kClassBytes + 1);  // the next one has some
+    world.Trace(true);
+    FreeOldest(world, 0, 1, kSpanBlocks);
+    AllocateSame(world, 0, 1, size_bytes);  // its own again
+    HSHM_CHECK(!IsLonger(world, world.blocks().back(), kClassBytes));
+    AllocateSame(world, 0, 1, size_bytes);
+    HSHM_CHECK(IsLonger(world, world.blocks().back(), kClassBytes));
+    AllocateSame(world, 0, 2 + world.Random(6), size_bytes);  // until there are none, and beyond
+    world.Free(0, static_cast<uint32_t>(world.blocks().size() - 1));
+    world.Free(other, static_cast<uint32_t>(world.blocks().size() - 1));
+    FreeOldest(world, world.Random(2) == 0 ? 0 : other, 2, kSpanBlocks);
+    AllocateSame(world, 0, 2, size_bytes);
+    world.Trim(0);
+  });
+  campaign.Report();
+  CHECK(campaign.violations() == 0);
+  CHECK(campaign.StoresTo("heap mixed free_") >= Least(1));
+}
+
 TEST_CASE("A death anywhere in frees of another heap's blocks into the own mixed slot loses one",
           "[crash]") {
   Campaign campaign("another's blocks", kLargerRegionBytes);
