@@ -125,7 +125,7 @@ int HeldByte::Hold(int fd, uint64_t byte, ByteLockMode mode) noexcept {
   FileDescriptor own;
   int error = OpenAgain(fd, &own);
   if (error == 0) error = LockDescription(own.get(), byte, mode);
-  page_bytes_ = FilePageBytes(fd);
+  if (error == 0) error = FilePageBytes(fd, &page_bytes_);
   if (error == 0) error = KeepByPage(own.get(), page_bytes_, &page_);
   pid_ = ProcessId();
   return error;

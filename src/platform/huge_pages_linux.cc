@@ -28,10 +28,11 @@ namespace hshm {
 namespace {
 
 constexpr const char* kTransparent = "/sys/kernel/mm/transparent_hugepage/";
+constexpr const char* kTransparentBytes = "/sys/kernel/mm/transparent_hugepage/hpage_pmd_size";
 constexpr const char* kPools = "/sys/kernel/mm/hugepages/";
 
-uint64_t NumberIn(const std::string& path) {
-  const std::string content = SystemText(path);
+uint64_t NumberIn(const std::string& path, int* os_errno = nullptr) {
+  const std::string content = SystemText(path, os_errno);
   std::string_view text = content;
   uint64_t number = 0;
   return TakeNumber(&text, &number) ? number : 0;
@@ -41,11 +42,26 @@ bool IsOneOf(std::string_view word, std::initializer_list<const char*> words) {
   return std::find(words.begin(), words.end(), word) != words.end();
 }
 
+uint64_t TransparentPageBytes(int* os_errno) {
+  return std::bit_floor(NumberIn(kTransparentBytes, os_errno));
+}
+
+/** Gives huge pages to who asks if it has one of these values, and their size is known. */
+void Judge(HugePageSetting* setting, std::initializer_list<const char*> giving) {
+  int error = 0;
+  if (!IsOneOf(setting->value_, giving)) return;
+  setting->page_bytes_ = TransparentPageBytes(&error);
+  setting->is_on_request_ = setting->page_bytes_ != 0;
+  if (error == 0) return;
+  setting->place_ = kTransparentBytes;
+  setting->os_errno_ = error;
+}
+
 /** "always within_size [advise] never": the word in brackets. */
 HugePageSetting ChosenIn(const std::string& path) {
   HugePageSetting setting;
   setting.place_ = path;
-  const std::string content = SystemText(path);
+  const std::string content = SystemText(path, &setting.os_errno_);
   std::string_view text = content;
   for (std::string_view word; TakeWord(&text, &word);) {
     if (word.size() > 1 && word.front() == '[' && word.back() == ']') {
@@ -74,29 +90,35 @@ bool IsHugeCount(std::string_view key) {
 
 }  // namespace
 
-uint64_t TransparentPageBytes() {
-  return std::bit_floor(NumberIn(std::string(kTransparent) + "hpage_pmd_size"));
-}
+uint64_t TransparentPageBytes() { return TransparentPageBytes(nullptr); }
 
 HugePageSetting PrivateHugePageSetting() {
   HugePageSetting setting = ChosenIn(std::string(kTransparent) + "enabled");
-  setting.is_on_request_ = IsOneOf(setting.value_, {"always", "madvise"});
+  Judge(&setting, {"always", "madvise"});
   return setting;
 }
 
 HugePageSetting MemoryFileHugePageSetting() {
   HugePageSetting setting = ChosenIn(std::string(kTransparent) + "shmem_enabled");
-  setting.is_on_request_ = IsOneOf(setting.value_, {"always", "within_size", "advise", "force"});
+  Judge(&setting, {"always", "within_size", "advise", "force"});
   return setting;
 }
 
 HugePageSetting MountHugePageSetting(int fd) {
   HugePageSetting setting;
   struct stat status = {};
-  if (fstat(fd, &status) != 0) return setting;
+  if (fstat(fd, &status) != 0) {
+    setting.place_ = "The file";
+    setting.os_errno_ = errno;
+    return setting;
+  }
   const std::string device =
       std::to_string(major(status.st_dev)) + ":" + std::to_string(minor(status.st_dev));
-  const std::string content = SystemText("/proc/self/mountinfo");
+  const std::string content = SystemText("/proc/self/mountinfo", &setting.os_errno_);
+  if (setting.os_errno_ != 0) {
+    setting.place_ = "/proc/self/mountinfo";
+    return setting;
+  }
   std::string_view mounts = content;
   std::string_view place;
   for (std::string_view line; TakeLine(&mounts, &line);) {
@@ -109,7 +131,7 @@ HugePageSetting MountHugePageSetting(int fd) {
     }
     break;
   }
-  setting.is_on_request_ = IsOneOf(setting.value_, {"always", "within_size", "advise"});
+  Judge(&setting, {"always", "within_size", "advise"});
   return setting;
 }
 
@@ -124,9 +146,9 @@ int PopulatePages(void* base, uint64_t size_bytes) noexcept {
   }
 }
 
-uint64_t HugeBytesIn(const void* base, uint64_t size_bytes) {
+uint64_t HugeBytesIn(const void* base, uint64_t size_bytes, int* os_errno) {
   const auto begin = reinterpret_cast<uintptr_t>(base);
-  const std::string content = SystemText("/proc/self/smaps");
+  const std::string content = SystemText("/proc/self/smaps", os_errno);
   std::string_view mappings = content;
   bool is_inside = false;
   uint64_t bytes = 0;

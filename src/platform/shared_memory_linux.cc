@@ -164,10 +164,12 @@ int StatusOfPath(const std::string& path, FileStatus* status) {
   return 0;
 }
 
-uint64_t FilePageBytes(int fd) noexcept {
+int FilePageBytes(int fd, uint64_t* page_bytes) noexcept {
   struct statfs found = {};
-  const bool is_huge = fstatfs(fd, &found) == 0 && found.f_type == kHugetlbfsMagic;
-  return is_huge ? static_cast<uint64_t>(found.f_bsize) : SystemPageBytes();
+  const int error = Retried([&] { return fstatfs(fd, &found); });
+  const bool is_huge = error == 0 && found.f_type == kHugetlbfsMagic;
+  *page_bytes = is_huge ? static_cast<uint64_t>(found.f_bsize) : SystemPageBytes();
+  return error;
 }
 
 int SetFileBytes(int fd, uint64_t size_bytes) noexcept {

@@ -13,8 +13,8 @@
  */
 namespace hshm {
 
-/** All of the file; what there was until then when it cannot be read. */
-std::string SystemText(const std::string& path);
+/** All of the file; what there was until then when it cannot be read, and why. */
+std::string SystemText(const std::string& path, int* os_errno = nullptr);
 
 /** Takes the next line, without its end, off a text. False when there is none. */
 bool TakeLine(std::string_view* text, std::string_view* line);

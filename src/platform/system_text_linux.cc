@@ -20,18 +20,22 @@ constexpr std::string_view kBlanks = " \t\n";
 
 }  // namespace
 
-std::string SystemText(const std::string& path) {
+std::string SystemText(const std::string& path, int* os_errno) {
   const NoCancellation no_cancellation;
   std::string text;
+  int error = 0;
   const FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file.IsOpen()) return text;
+  if (!file.IsOpen()) error = errno;
   char part[4096];
-  for (;;) {
+  while (error == 0) {
     const ssize_t got = read(file.get(), part, sizeof(part));
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return text;
+    if (got < 0 && errno != EINTR) error = errno;
+    if (got < 0) continue;
+    if (got == 0) break;
     text.append(part, static_cast<size_t>(got));
   }
+  if (os_errno != nullptr) *os_errno = error;
+  return text;
 }
 
 bool TakeLine(std::string_view* text, std::string_view* line) {

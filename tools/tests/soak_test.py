@@ -66,6 +66,24 @@ class SoakTest(unittest.TestCase):
         self.assertIn('1 skipped', text)
         self.assertEqual(status, 1)
 
+    def test_what_may_not_be_tried_here_is_skipped_and_not_bad(self):
+        for name in ('damaged_segment_test', 'bus_error_test', 'limits_test'):
+            self.add_test(name, '#!/bin/sh\necho fine\n')
+        self.add_test('system_call_faults_test', '#!/bin/sh\necho "skipped: no seccomp"\n')
+        self.add_test('security_test', '#!/bin/sh\necho "skipped: only root"\n'
+                      'echo "skipped: all test cases of this program" >&2\n')
+        self.add_test('cli_namespaces_test', '#!/bin/sh\necho "OK (skipped=3)"\nexit 77\n')
+        status, text = self.soak('--quick', 'faults')
+        self.assertIn('6 lines, 0 bad, 3 skipped', text)
+        self.assertIn('skipped: only root', text)
+        self.assertEqual(status, 0, text)
+
+    def test_a_failure_with_the_status_of_the_skipped_is_bad(self):
+        self.add_kills(each=1000, status=77)
+        status, text = self.soak('--quick', 'kills')
+        self.assertIn('3 bad', text)
+        self.assertEqual(status, 1)
+
     def test_fuzzers_are_counted_by_what_they_say(self):
         self.add_test('cli_fuzz_test', '#!/bin/sh\necho fine\n')
         fuzzer = '#!/bin/sh\necho "stat::number_of_executed_units: $2"\n'

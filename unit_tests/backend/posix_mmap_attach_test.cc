@@ -18,6 +18,7 @@
 #include "hermes_shm/memory/backend/posix_shm_mmap.h"
 #include "support/catch.h"
 #include "support/own_directory.h"
+#include "support/skip.h"
 
 /** Every reason for which a file is refused, in the order in which attaching looks for them. */
 namespace hshm::ipc::test {
@@ -97,10 +98,7 @@ TEST_CASE("A file is refused for its owner, its mode, and a lack of descriptors"
     return static_cast<int>(AttachTo(file.path_).code_);
   });
   REQUIRE(static_cast<ErrorCode>(limited) == ErrorCode::kFdLimit);
-  if (geteuid() != 0) {
-    WARN("skipped: only root can give a file to another user");
-    return;
-  }
+  if (geteuid() != 0) hshm::test::Skip("only root can give a file to another user");
   REQUIRE(chmod(file.directory_.path().c_str(), 0755) == 0);
   const int other_user = RunInChild(
       [&] { return setuid(kNobody) != 0 ? 1 : static_cast<int>(AttachTo(file.path_).code_); });

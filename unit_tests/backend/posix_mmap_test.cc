@@ -18,6 +18,7 @@
 #include "support/catch.h"
 #include "support/own_directory.h"
 #include "support/own_mounts.h"
+#include "support/skip.h"
 
 namespace hshm::ipc::test {
 namespace {
@@ -84,7 +85,7 @@ TEST_CASE("A private region refuses bad sizes, two at once, and Sync") {
 
 TEST_CASE("A private region that the address space has no room for is NoSpace") {
 #if HSHM_TEST_HAS_SANITIZER
-  WARN("skipped: a sanitizer needs its addresses");
+  hshm::test::Skip("a sanitizer needs its addresses");
 #else
   const int result = RunInChild([] {
     const rlimit little = {256 << 20, 256 << 20};
@@ -254,11 +255,8 @@ TEST_CASE("A file on a full file system is refused with what to do, and is not t
     if (thrown.code_ != ErrorCode::kNoSpace || directory.Count() != 0) return 1;
     return thrown.Says("choose a file system with more room") ? 0 : 2;
   });
-  if (result == 77) {
-    WARN("skipped: this user may not mount a file system");
-  } else {
-    REQUIRE(result == 0);
-  }
+  if (result == 77) hshm::test::Skip("this user may not mount a file system");
+  REQUIRE(result == 0);
 }
 
 TEST_CASE("The manager joins a file by its path") {

@@ -15,6 +15,7 @@
 #include "hermes_shm/base/crc32c.h"
 #include "hermes_shm/memory/backend/posix_shm_mmap.h"
 #include "support/catch.h"
+#include "support/skip.h"
 
 namespace hshm::ipc::test {
 namespace {
@@ -109,10 +110,7 @@ TEST_CASE("Joining an allocator without a free descriptor is FdLimit, not TooMan
 }
 
 TEST_CASE("Attaching to another user's segment is NotOwner or Permission") {
-  if (geteuid() != 0) {
-    WARN("skipped: only root can give a file to another user");
-    return;
-  }
+  if (geteuid() != 0) hshm::test::Skip("only root can give a file to another user");
   LeftBehind segment;
   REQUIRE(RunInChild([&] {
             if (setuid(kNobody) != 0) return 1;
@@ -259,7 +257,7 @@ TEST_CASE("Every slot taken is TooManyProcesses when an allocator is joined") {
 
 TEST_CASE("Attaching needs addresses for the whole capacity and says so") {
 #if HSHM_TEST_HAS_SANITIZER
-  WARN("skipped: a sanitizer needs its addresses");
+  hshm::test::Skip("a sanitizer needs its addresses");
 #else
   LeftBehind segment;
   const int result = RunInChild([&] {

@@ -20,6 +20,7 @@
 #include "support/catch.h"
 #include "support/child_process.h"
 #include "support/own_mounts.h"
+#include "support/skip.h"
 
 namespace hshm::ipc::test {
 namespace {
@@ -37,11 +38,9 @@ int RunOnSmallMount(Body body) {
     if (mount("tmpfs", "/dev/shm", "tmpfs", 0, "size=64m") != 0) return kNotPermitted;
     return body();
   });
-  if (result == kNotPermitted) WARN("skipped: this user may not mount a file system");
+  if (result == kNotPermitted) hshm::test::Skip("this user may not mount a file system");
   return result;
 }
-
-bool IsDone(int result) { return result == 0 || result == kNotPermitted; }
 
 TEST_CASE("A file system that is too small gives the sentence that says what to do") {
   const int result = RunOnSmallMount([] {
@@ -57,7 +56,7 @@ TEST_CASE("A file system that is too small gives the sentence that says what to 
     backend.shm_init(kId, 32 << 20, segment.url());
     return 0;
   });
-  REQUIRE(IsDone(result));
+  REQUIRE(result == 0);
 }
 
 TEST_CASE("A full file system commits nothing, kills nobody, and loses nothing") {
@@ -96,7 +95,7 @@ TEST_CASE("A full file system commits nothing, kills nobody, and loses nothing")
     if (!region.services_->Commit(end, kStep)) return 8;
     return 0;
   });
-  REQUIRE(IsDone(result));
+  REQUIRE(result == 0);
 }
 
 TEST_CASE("The memory of a dead segment counts as free for the one that replaces it") {
@@ -109,7 +108,7 @@ TEST_CASE("The memory of a dead segment counts as free for the one that replaces
     }
     return 0;
   });
-  REQUIRE(IsDone(result));
+  REQUIRE(result == 0);
 }
 
 TEST_CASE("A limit of file sizes is an error, never a signal") {
@@ -149,8 +148,7 @@ TEST_CASE("A control group that allows less memory than the segment is warned of
     backend.shm_destroy();
   });
   if (ending.errors_ == "not permitted") {
-    WARN("skipped: this user may not mount a file system");
-    return;
+    hshm::test::Skip("this user may not mount a file system");
   }
   CAPTURE(ending.errors_);
   REQUIRE(ending.status_ == 0);
@@ -160,7 +158,7 @@ TEST_CASE("A control group that allows less memory than the segment is warned of
 
 TEST_CASE("Too few addresses for the capacity is an error, and leaves no file") {
 #if HSHM_TEST_HAS_SANITIZER
-  WARN("skipped: a sanitizer needs its addresses");
+  hshm::test::Skip("a sanitizer needs its addresses");
 #else
   TestSegment segment;
   const int result = RunInChild([&] {

@@ -14,6 +14,7 @@
 #include "support/child_process.h"
 #include "support/own_directory.h"
 #include "support/own_mounts.h"
+#include "support/skip.h"
 
 namespace hshm::ipc::test {
 namespace {
@@ -135,10 +136,7 @@ TEST_CASE("A page that a full file system has no room for is told from one that 
     void* const mapped = mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     std::memset(mapped, 1, kBytes);
   });
-  if (ending.status_ == 77) {
-    WARN("skipped: this user may not mount a file system");
-    return;
-  }
+  if (ending.status_ == 77) hshm::test::Skip("this user may not mount a file system");
   REQUIRE(ending.status_ == -SIGBUS);
   REQUIRE(ending.errors_.find("its file system had no room for the page") != std::string::npos);
 }

@@ -158,7 +158,7 @@ std::string NameOfBit(uint64_t bit, Offset core) {
 }
 
 bool Names(const std::string& errors) {
-  for (const char* defect : {"Corruption", "CHECK failed", "ForeignPointer", "InvalidFree"}) {
+  for (const char* defect : {"Corruption", "ForeignPointer", "InvalidFree"}) {
     if (errors.find(std::string("hshm: ") + defect + ": ") != std::string::npos) return true;
   }
   return false;

@@ -69,6 +69,58 @@ TEST_CASE("A head word with a slot that no region has is Corrupt to who attaches
           ErrorCode::kCorrupt);
 }
 
+/** What who attaches to it is told. */
+ErrorCode CodeOfAttaching(const LeftBehind& left) {
+  ArrayBackend backend;
+  backend.shm_attach(left.zone_, kBytes);
+  return CodeOf([&] { backend.AttachAlloc<SmallMultiProcessAllocator>(); });
+}
+
+TEST_CASE("A root lock that is held for nobody is Corrupt to who attaches") {
+  const LeftBehind left;
+  *reinterpret_cast<uint32_t*>(&left.root_->lock_) = uint32_t{1} << 31;
+  REQUIRE(CodeOfAttaching(left) == ErrorCode::kCorrupt);
+}
+
+TEST_CASE("Head words that do not fit are Corrupt also to who takes the lock of a dead holder") {
+  const LeftBehind left;
+  *left.head_ = HeadWord::Make(HeadWord::kUnit, 1, multi_process::kMaxGranules);
+  *reinterpret_cast<uint32_t*>(&left.root_->lock_) = 1;  // of slot 0, in no generation
+  REQUIRE(CodeOfAttaching(left) == ErrorCode::kCorrupt);
+}
+
+TEST_CASE("A head word inside of a unit is Corrupt to who attaches") {
+  const LeftBehind left;
+  REQUIRE(HeadWord::Granules(*left.head_) == 2);
+  left.head_[1] = HeadWord::Make(HeadWord::kLarge, 0, 1);
+  REQUIRE(CodeOfAttaching(left) == ErrorCode::kCorrupt);
+}
+
+TEST_CASE("Lists of free units that were overwritten are Corrupt to who attaches") {
+  const LeftBehind left;
+  BuddyLists& lists = left.root_->lists_;
+  REQUIRE(lists.nonempty_ != 0);
+  uint32_t& first = lists.heads_[bits::FloorLog2(lists.nonempty_)];
+  auto* const nodes = reinterpret_cast<BuddyNode*>(left.zone_ + left.root_->nodes_offset_);
+  switch (GENERATE(0, 1, 2, 3, 4)) {
+    case 0:
+      first = ~uint32_t{0};
+      break;
+    case 1:
+      nodes[first - 1].next_ = first;  // a ring
+      break;
+    case 2:
+      nodes[first - 1].mark_.store(0);
+      break;
+    case 3:
+      lists.nonempty_ |= uint64_t{1} << 63;
+      break;
+    default:
+      left.ListAsFree(left.root_->first_granule_ + 1);
+  }
+  REQUIRE(CodeOfAttaching(left) == ErrorCode::kCorrupt);
+}
+
 TEST_CASE("Statistics of a copy count a unit that is longer than the region to the region's end") {
   const LeftBehind left;
   const auto kind = GENERATE(HeadWord::kUnit, HeadWord::kLarge);
@@ -86,8 +138,10 @@ TEST_CASE("Lists of free units that name one in use stop who would be given it")
   backend.shm_attach(left.zone_, kBytes);
   auto* const alloc = backend.AttachAlloc<SmallMultiProcessAllocator>();
   REQUIRE(HeadWord::Granules(*left.head_) == 2);
-  left.ListAsFree(left.root_->first_granule_ + GENERATE(0u, 1u));
+  const uint32_t granule = left.root_->first_granule_ + GENERATE(0u, 1u);
   const Ending ending = RunInChild([&] {
+    if (alloc->AllocateOffset(HSHM_DEFAULT_MEM_CTX, 100).IsNull()) return 1;  // joins
+    left.ListAsFree(granule);
     while (!alloc->AllocateOffset(HSHM_DEFAULT_MEM_CTX, 4000).IsNull()) {}
     return 0;
   });

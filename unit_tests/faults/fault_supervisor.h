@@ -37,6 +37,9 @@ class FaultPlan {
   /** From now on opening an unnamed file fails, as on file systems that know none. */
   void ForbidUnnamedFiles() { forbids_unnamed_files_ = true; }
 
+  /** Of calls that no Watch has seen. */
+  void Forget() { call_count_ = 0, has_failed_ = false; }
+
   /** Of the last Watch. */
   bool HasFailed() const { return has_failed_; }
   const SeenCall& FailedCall() const { return failed_; }

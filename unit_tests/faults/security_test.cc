@@ -26,6 +26,7 @@
 #include "hermes_shm/platform/futex.h"
 #include "support/catch.h"
 #include "support/own_directory.h"
+#include "support/skip.h"
 
 namespace hshm::ipc::test {
 namespace {
@@ -57,10 +58,8 @@ int As(uid_t user, Body body) {
   return As(user, {user}, body);
 }
 
-bool IsRoot() {
-  if (geteuid() == 0) return true;
-  WARN("skipped: only root can be several users");
-  return false;
+void RequireRoot() {
+  if (geteuid() != 0) hshm::test::Skip("only root can be several users");
 }
 
 /** Everybody may make files in it, and remove only his own. */
@@ -114,7 +113,7 @@ int FailsWith(std::initializer_list<int> errors, int result) {
 }
 
 TEST_CASE("Another user can neither read, write, lock, link, rename nor remove a segment") {
-  if (!IsRoot()) return;
+  RequireRoot();
   const PublicDirectory directory;
   const Member member(kVictim, {kVictim}, {});
   const std::string heap = directory.File("heap");
@@ -141,7 +140,7 @@ TEST_CASE("Another user can neither read, write, lock, link, rename nor remove a
 }
 
 TEST_CASE("A segment without a name is no other user's, whoever tells its url") {
-  if (!IsRoot()) return;
+  RequireRoot();
   const PublicDirectory directory;
   int pipe_ends[2];
   REQUIRE(pipe(pipe_ends) == 0);
@@ -206,7 +205,7 @@ std::vector<Trap> Traps() {
 }
 
 TEST_CASE("Whatever another user puts in a segment's place is refused at once, and harms nobody") {
-  if (!IsRoot()) return;
+  RequireRoot();
   for (const Trap& trap : Traps()) {
     INFO(trap.name_);
     const PublicDirectory directory;
@@ -240,13 +239,10 @@ TEST_CASE("Whatever another user puts in a segment's place is refused at once, a
 }
 
 TEST_CASE("A kernel that protects links lets nobody link another user's segment") {
-  if (!IsRoot()) return;
+  RequireRoot();
   std::string is_protected;
   std::getline(std::ifstream("/proc/sys/fs/protected_hardlinks"), is_protected);
-  if (is_protected != "1") {
-    WARN("skipped: fs.protected_hardlinks is off");
-    return;
-  }
+  if (is_protected != "1") hshm::test::Skip("fs.protected_hardlinks is off");
   const PublicDirectory directory;
   const Member member(kVictim, {kVictim}, {});
   REQUIRE(As(kAttacker, [&] {
@@ -266,7 +262,7 @@ bool LockToRead(int fd, off_t byte) {
 }
 
 TEST_CASE("A segment that others may open is refused, since they could lock its bytes") {
-  if (!IsRoot()) return;
+  RequireRoot();
   const PublicDirectory directory;
   const std::string heap = directory.File("heap");
   const Member member(kVictim, {kVictim}, {});
@@ -287,7 +283,7 @@ TEST_CASE("A segment that others may open is refused, since they could lock its 
 }
 
 TEST_CASE("A group shares a segment when creator and attacher ask for it, and nobody else") {
-  if (!IsRoot()) return;
+  RequireRoot();
   const PublicDirectory directory;
   const std::string heap = directory.File("heap");
   const Member member(kVictim, {kSharedGroup}, {.access_ = kGroup});
@@ -313,7 +309,7 @@ TEST_CASE("A group shares a segment when creator and attacher ask for it, and no
 }
 
 TEST_CASE("Who asks for a group's segment takes none of another group, nor of a user alone") {
-  if (!IsRoot()) return;
+  RequireRoot();
   const PublicDirectory directory;
   {
     const Member member(kAttacker, {kAttacker}, {.access_ = kGroup});
@@ -331,7 +327,7 @@ TEST_CASE("Who asks for a group's segment takes none of another group, nor of a 
 
 TEST_CASE(
     "A group shares a file as it shares a segment, and a dead one is its owner's to replace") {
-  if (!IsRoot()) return;
+  RequireRoot();
   const PublicDirectory directory;
   const std::string path = directory.File("file");
   const auto create = [&](IfExists if_exists) {

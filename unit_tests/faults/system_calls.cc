@@ -52,6 +52,9 @@ const std::vector<SystemCallInfo> kTable = {
     {SYS_statfs, "statfs", kStatfsErrors},
     {SYS_fstatfs, "fstatfs", kStatfsErrors},
     {SYS_faccessat, "faccessat", kAccessErrors},
+#ifdef SYS_faccessat2
+    {SYS_faccessat2, "faccessat2", kAccessErrors},
+#endif
     {SYS_unlinkat, "unlinkat", kUnlinkErrors},
     {SYS_linkat, "linkat", kLinkErrors},
     {SYS_renameat2,
@@ -106,6 +109,7 @@ const std::vector<SystemCallInfo> kTable = {
      {EACCES, EAGAIN, EDEADLK, EFAULT, EINTR, EINVAL, ENFILE, ENOMEM, ENOSYS, EPERM, ESRCH,
       ETIMEDOUT}},
     {SYS_sched_getaffinity, "sched_getaffinity", {EFAULT, EINVAL, EPERM, ESRCH}},
+    {SYS_sched_setaffinity, "sched_setaffinity", {EFAULT, EINVAL, EPERM, ESRCH}},
     {SYS_rt_sigprocmask, "rt_sigprocmask", {EFAULT, EINVAL}},
     {SYS_rt_sigaction, "rt_sigaction", {EFAULT, EINVAL}},
     {SYS_getrandom, "getrandom", {EAGAIN, EFAULT, EINTR, EINVAL, ENOSYS}},

@@ -312,7 +312,8 @@ TEST_CASE(
   });
   CAPTURE(ending.errors_);
   REQUIRE(ending.status_ == -SIGABRT);
-  REQUIRE(ending.errors_.find("CHECK failed: ") != std::string::npos);
+  REQUIRE(ending.errors_.find("Corruption: the word of a unit or large block") !=
+          std::string::npos);
 }
 
 /** Two threads of a process, of which one sleeps; the process before them is asked for. */

@@ -19,6 +19,7 @@
 #include "support/child_process.h"
 #include "support/own_directory.h"
 #include "support/seed.h"
+#include "support/skip.h"
 
 /** Zeroed blocks: zero on every kind of memory whatever was there before, and free where nobody
  * can have been. */
@@ -251,10 +252,7 @@ TEST_CASE("Zeroed blocks are zero where the program has locked its memory") {
   auto* alloc = backend.MakeAlloc<MultiProcessAllocator>(kId, 0, SmallUnits());
   constexpr uint64_t kLarge = 6 << 20;  // given back as soon as it is freed
   const FullPtr<char> block = alloc->Allocate(kCtx, kLarge);
-  if (mlock(block.ptr_, kLarge) != 0) {
-    WARN("skipped: this user may not lock 6 MiB");
-    return;
-  }
+  if (mlock(block.ptr_, kLarge) != 0) hshm::test::Skip("this user may not lock 6 MiB");
   std::memset(block.ptr_, 0x5a, kLarge);
   alloc->Free(kCtx, block);
   bool is_zero = true;

@@ -20,8 +20,10 @@ HSHM_API uint64_t TransparentPageBytes();
  * by AskForHugePages. */
 struct HugePageSetting {
   bool is_on_request_ = false;
-  std::string value_;  // "never"; empty when there is no such setting
-  std::string place_;  // "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
+  std::string value_;        // "never"; empty when there is no such setting
+  std::string place_;        // "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
+  int os_errno_ = 0;         // why it could not be read
+  uint64_t page_bytes_ = 0;  // of the pages that it gives
 };
 
 /** For private pages. */
@@ -42,8 +44,8 @@ HSHM_API HugePageSetting MountHugePageSetting(int fd);
 [[nodiscard]] HSHM_API int PopulatePages(void* base, uint64_t size_bytes) noexcept;
 
 /** Bytes of the mappings in a range that huge pages of either kind supply now, as this process has
- * touched them; 0 when the system does not tell. */
-HSHM_API uint64_t HugeBytesIn(const void* base, uint64_t size_bytes);
+ * touched them; 0 when the system does not tell, and why. */
+HSHM_API uint64_t HugeBytesIn(const void* base, uint64_t size_bytes, int* os_errno = nullptr);
 
 /** The smallest size of the pools' pages; 0 when the system has no pools. */
 HSHM_API uint64_t PoolPageBytes();

@@ -69,8 +69,8 @@ struct FileStatus {
 [[nodiscard]] HSHM_API int StatusOfPath(const std::string& path, FileStatus* status);
 
 /** Unit in which the file's memory is mapped, taken and given back: a huge page on hugetlbfs, a
- * page of the system everywhere else. */
-[[nodiscard]] HSHM_API uint64_t FilePageBytes(int fd) noexcept;
+ * page of the system everywhere else. @return 0 or the errno */
+[[nodiscard]] HSHM_API int FilePageBytes(int fd, uint64_t* page_bytes) noexcept;
 
 /** Sets the size; nothing is committed by it. @return 0, EFBIG above RLIMIT_FSIZE */
 [[nodiscard]] HSHM_API int SetFileBytes(int fd, uint64_t size_bytes) noexcept;

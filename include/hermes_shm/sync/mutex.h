@@ -96,6 +96,12 @@ class HSHM_API Mutex {
     return holder == 0 ? kNoSlot : holder - 1;
   }
 
+  /** False for a word that locks for nobody, which no call writes: who waits for it is stopped. */
+  bool IsWhole() const noexcept {
+    const uint32_t word = word_.load(std::memory_order_relaxed);  // relaxed: of any moment
+    return word == 0 || (word & kSlotMask) != 0;
+  }
+
   /** Whether a thread of this very incarnation of the process holds it. */
   bool IsHeldBy(const LockIdentity& me) const noexcept {
     const uint32_t word = word_.load(std::memory_order_relaxed);  // relaxed: changed by it alone

@@ -12,12 +12,13 @@ namespace hshm::ipc {
 
 /**
  * For an open file, of which `name` tells in messages; is_memory_file: of CreateMemoryFile.
- * @throws Error kUnsupported when they are required and the system does not give them
+ * @throws Error kUnsupported when they are required and the system does not give them; as FileError
  */
 PageReport ChooseFilePages(HugePages asked, int fd, bool is_memory_file, const std::string& name);
 
-/** For a segment that another process made with transparent huge pages, or without. */
-PageReport FoundFilePages(bool is_transparent, int fd);
+/** For a segment that another process made with transparent huge pages, or without.
+ * @throws Error as FileError */
+PageReport FoundFilePages(bool is_transparent, int fd, const std::string& name);
 
 /** For private memory of this size. @throws Error kUnsupported as ChooseFilePages */
 PageReport ChoosePrivatePages(HugePages asked, uint64_t size_bytes);

@@ -14,6 +14,7 @@
 #include "hermes_shm/platform/huge_pages.h"
 #include "hermes_shm/platform/memory_file.h"
 #include "hermes_shm/platform/memory_limit.h"
+#include "hermes_shm/platform/page.h"
 #include "hermes_shm/platform/process.h"
 #include "memory/backend/new_file.h"
 #include "memory/backend/page_choice.h"
@@ -133,14 +134,19 @@ void CheckSizes(const NewSegment& wanted) {
                   " was asked for: max_size_bytes_ must be 0 or at least the size.");
 }
 
+/** In which memory is taken and given back: transparent huge pages may come in parts. */
+uint64_t UnitOf(const PageReport& pages) {
+  return pages.kind_ == PageKind::kHugePool ? pages.page_bytes_ : SystemPageBytes();
+}
+
 /**
  * A file that nobody may resize has its whole size at once, and so has one with transparent huge
  * pages: making it longer by fallocate would put a small page at each end of the way.
  */
-SegmentShape ShapeOf(const NewSegment& wanted, int fd, PageReport pages) {
+SegmentShape ShapeOf(const NewSegment& wanted, PageReport pages) {
   SegmentShape shape;
   const uint64_t capacity = std::max(wanted.size_bytes_, wanted.max_size_bytes_);
-  shape.page_bytes_ = FilePageBytes(fd);
+  shape.page_bytes_ = UnitOf(pages);
   shape.region_bytes_ = bits::AlignUp(capacity, pages.page_bytes_);
   shape.pages_ = std::move(pages);
   shape.is_growing_ =
@@ -183,7 +189,7 @@ std::unique_ptr<ShmMemory> MakeUnseen(const NewSegment& wanted, HiddenName* hidd
   const int fd = segment.file_.get();
   PageReport pages = ChooseFilePages(wanted.huge_pages_, fd, wanted.is_unnamed_, segment.path_);
   CheckRoom(wanted, pages);
-  const SegmentShape shape = ShapeOf(wanted, fd, std::move(pages));
+  const SegmentShape shape = ShapeOf(wanted, std::move(pages));
   const uint64_t file_bytes = GiveSize(wanted, shape, fd);
   std::unique_ptr<ShmMemory> memory = MapSegment(std::move(segment), shape, wanted);
   TakeFirstMemory(wanted, shape, memory.get());
@@ -261,8 +267,8 @@ SegmentShape CheckSegment(const ExistingSegment& wanted, const SegmentFile& segm
     if (!wanted.is_persistent_) CheckBoot(copy, segment.path_);
     SegmentShape shape;
     shape.region_bytes_ = copy.region_bytes_;
-    shape.page_bytes_ = FilePageBytes(fd);
-    shape.pages_ = FoundFilePages((copy.flags_ & kHugePages) != 0, fd);
+    shape.pages_ = FoundFilePages((copy.flags_ & kHugePages) != 0, fd, segment.path_);
+    shape.page_bytes_ = UnitOf(shape.pages_);
     shape.is_growing_ = (copy.flags_ & kGrowingFile) != 0;
     return shape;
   }

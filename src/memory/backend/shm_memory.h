@@ -26,7 +26,7 @@ struct SegmentFile {
 /** How a segment's file is mapped and its memory taken. */
 struct SegmentShape {
   uint64_t region_bytes_ = 0;  // capacity, a multiple of page_bytes_; all of it is mapped
-  uint64_t page_bytes_ = 0;    // unit in which memory is taken and given back: FilePageBytes
+  uint64_t page_bytes_ = 0;    // unit in which memory is taken and given back
   bool is_growing_ = false;    // kGrowingFile
   PageReport pages_;
   bool HasTransparentPages() const noexcept { return pages_.kind_ == PageKind::kTransparentHuge; }

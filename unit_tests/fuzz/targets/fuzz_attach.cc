@@ -1,15 +1,20 @@
 /**
- * Attaching to whatever stands in a region: refused with an Error, or served, or stopped with the
- * name of a defect where words are wrong that change while a heap is used. Nothing outside of the
- * region is touched, nobody waits two seconds for the dead.
+ * Attaching to whatever stands in a region: refused with an Error, or served. Who was served may be
+ * stopped later with the name of a defect, never by a failed CHECK, where words are wrong that
+ * change while a heap is used. Nothing outside of the region is touched, nobody waits two seconds
+ * for the dead.
  *
  *   input: kind of allocator, flags, what to do, [size,] patches {zone, at, operation, value} ...
  */
+#include <unistd.h>
 #include <array>
 #include <cstdint>
 #include <cstring>
+#include <map>
 #include <memory>
+#include <string>
 #include <string_view>
+#include <typeinfo>
 #include <vector>
 
 #include "fuzz/targets/guarded_memory.h"
@@ -142,11 +147,13 @@ class Segment {
     Handle<AllocT> alloc;
     Region region;
     BeginWaits(&region);
+    volatile bool is_attached = false;  // read after a longjmp
     const char* const defect = DefectIn([&]() noexcept {
       try {
         backend.shm_attach(base, size_bytes);
         region = backend.region();
         alloc.shm_attach(region);
+        is_attached = true;
       } catch (const Error& error) {
         if (std::string_view(error.what()).empty()) Fail("an error without a sentence");
         return;
@@ -157,11 +164,12 @@ class Segment {
     BeginWaits(nullptr);
     if (defect == nullptr) return;
     alloc.Abandon();
-    for (const char* allowed : {"CHECK failed", "Corruption", "ForeignPointer", "InvalidFree",
-                                "DoubleFree", "OverlappingBlock"}) {
+    if (!is_attached) Fail("attaching was stopped, by", detail::about);
+    for (const char* allowed :
+         {"Corruption", "ForeignPointer", "InvalidFree", "DoubleFree", "OverlappingBlock"}) {
       if (std::string_view(defect) == allowed) return;
     }
-    Fail("a stop that nothing in the region explains:", defect);
+    Fail("a stop that nothing in the region explains:", detail::about);
   }
 
   static void Use(Handle<AllocT>* alloc, const Region& region, uint8_t tasks) noexcept {

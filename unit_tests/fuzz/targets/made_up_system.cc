@@ -40,6 +40,7 @@ bool NamesTheLiving(uint32_t word) {
 [[noreturn]] void Stop(const char* name, const char* about) {
   if (detail::way_back == nullptr) Fail(name, about);
   detail::defect = name;
+  detail::about = about;
   std::longjmp(*detail::way_back, 1);
 }
 
@@ -48,6 +49,7 @@ bool NamesTheLiving(uint32_t word) {
 namespace detail {
 std::jmp_buf* way_back = nullptr;
 const char* defect = nullptr;
+const char* about = nullptr;
 }  // namespace detail
 
 void Fail(const char* what, const char* about) {

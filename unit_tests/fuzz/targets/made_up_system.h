@@ -28,6 +28,7 @@ void BeginWaits(const ipc::Region* region);
 namespace detail {
 extern std::jmp_buf* way_back;
 extern const char* defect;
+extern const char* about;
 }  // namespace detail
 
 /**

@@ -263,7 +263,7 @@ class HSHM_API BasicMultiProcessAllocator
   // The context as a number, as the fast path has it in a register.
   OffsetPtr<> AllocateRare(uint64_t context, size_t size) noexcept;
   void FreeRare(uint64_t context, OffsetPtr<> block) noexcept;
-  MemContext Start(Offset core, const MultiProcessOptions& options);
+  MemContext Start(Offset core, const MultiProcessOptions& options, bool is_found);
   bool RejoinForkedChild() noexcept;
   bool HasJoined() const noexcept;
   void Identify() noexcept;

@@ -67,7 +67,7 @@ template <typename Config, multi_process::Sharing kSharing>
 MemContext BasicMultiProcessAllocator<Config, kSharing>::Init(Offset core,
                                                               const MultiProcessOptions& options) {
   multi_process::RootTier<Config>::Init(this->region_, core);
-  return Start(core, options);
+  return Start(core, options, false);
 }
 
 template <typename Config, multi_process::Sharing kSharing>
@@ -85,12 +85,13 @@ MemContext BasicMultiProcessAllocator<Config, kSharing>::Attach(
     throw Error(ErrorCode::kCorrupt,
                 "The allocator's header does not fit the region: it was overwritten.");
   }
-  return Start(core, options);
+  return Start(core, options, true);
 }
 
 template <typename Config, multi_process::Sharing kSharing>
 MemContext BasicMultiProcessAllocator<Config, kSharing>::Start(Offset core,
-                                                               const MultiProcessOptions& options) {
+                                                               const MultiProcessOptions& options,
+                                                               bool is_found) {
   core_ = core;
   options_ = options;
   for (WipeOnForkPage<Identity>& page : identities_) {
@@ -105,7 +106,7 @@ MemContext BasicMultiProcessAllocator<Config, kSharing>::Start(Offset core,
   } catch (const std::bad_alloc&) {
     throw multi_process::NoNotes(this->region_.size_bytes_, ENOMEM);
   }
-  process_->Start();
+  process_->Start(is_found);
   if (!tls_key_.is_created_ &&
       !HSHM_THREAD_MODEL->CreateTls(tls_key_, static_cast<ThreadContext*>(nullptr))) {
     throw Error(ErrorCode::kSystem,

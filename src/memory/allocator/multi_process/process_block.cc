@@ -83,14 +83,15 @@ template <typename Config>
 ProcessBlock<Config>::~ProcessBlock() = default;
 
 template <typename Config>
-void ProcessBlock<Config>::Start() {
+void ProcessBlock<Config>::Start(bool is_found) {
   const std::lock_guard hold(lock_);
   // An earlier attempt found no room, or did not get as far as the sweep.
   Heap* first = heap_count_ != 0 ? heaps_[0].get() : AddHeap(NewHeapId());
   {
-    typename RootTier<Config>::Guard root(root_);
+    if (!root_.header().lock_.IsWhole()) ThrowOverwritten(region_);
+    typename RootTier<Config>::Guard root(root_, typename RootTier<Config>::Newcomer());
     if (!root.IsHeld()) ThrowHolderStopped(root_.header(), membership_);
-    if (!root_.HeadsFit()) ThrowOverwritten(region_);
+    if (!root_.HeadsFit() || (is_found && !root_.ListsFit())) ThrowOverwritten(region_);
     // Private memory is this process's alone; in a forked child's copy its parent only seems to be.
     if (sharing_ == Sharing::kOneProcess && region_.services_->IsShared()) RequireAlone();
     // Our slot may label what an earlier process of it left: swept before we have anything.

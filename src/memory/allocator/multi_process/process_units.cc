@@ -351,7 +351,8 @@ void ProcessBlock<Config>::AddUnit(uint32_t granule, uint32_t granules) noexcept
   units_[granule] = {granules, 0};
   std::fill_n(&holders_[root_.FirstPageOf(granule)], granules * root_.granule_pages(), uint16_t{0});
   for (uint32_t i = granule; i < granule + granules; ++i) {
-    HSHM_CHECK(unit_of_[i] == 0);  // two units of ours never share a granule
+    // Two units of ours never share a granule.
+    if (unit_of_[i] != 0) root_.StopForHead(i);
     unit_of_[i] = granule + 1;
   }
 }

@@ -122,13 +122,11 @@ bool RootTier<Config>::FitsRegion(const Region& region, Offset header_offset) {
 }
 
 template <typename Config>
-RootTier<Config>::Guard::Guard(RootTier& root)
+RootTier<Config>::Guard::Guard(RootTier& root, Newcomer)
     : guard_(root.header_->lock_, root.membership_->identity(),
              root.patience_.TimeoutUs(root.header_->lock_)) {
   root.patience_.Note(root.header_->lock_, guard_.result());
   if (guard_.result() == LockResult::kOwnerDied) root.Rebuild();
-  // relaxed: a hint, who sees it later gives back later
-  if (IsHeld() && root.header_->freed_.load(std::memory_order_relaxed) != 0) root.GiveBackFreed();
 }
 
 template <typename Config>
@@ -167,6 +165,7 @@ void RootTier<Config>::Rebuild() {
   BuddyEngine engine = Engine();
   engine.Reset();
   header_->lists_ = BuddyLists{};
+  if (!HeadsFit()) return;  // nobody knows what is free; others say it, as above
   uint32_t gap = header_->first_granule_;
   ForEachHead([&](uint32_t granule, uint32_t word) {
     if (granule > gap) engine.Free(gap, granule - gap);
@@ -303,6 +302,35 @@ void RootTier<Config>::RequireNoHead(uint32_t granule, uint32_t granules) const 
   for (uint32_t i = granule; i < granule + granules; ++i) {
     if (Head(i) != 0) StopForLists(i);
   }
+}
+
+/** Such a word would be a head as soon as the one that covers it is given back. */
+template <typename Config>
+bool RootTier<Config>::HasNoHeadInside(uint32_t granule, uint32_t granules) const {
+  for (uint32_t i = granule + 1; i < granule + granules; ++i) {
+    if (Head(i) != 0) return false;
+  }
+  return true;
+}
+
+template <typename Config>
+bool RootTier<Config>::ListsFit() const {
+  const BuddyEngine engine = Engine();
+  bool fits = engine.Check();
+  if (!fits) return false;
+  ForEachHead([&](uint32_t granule, uint32_t word) {
+    const uint32_t granules = HeadWord::Granules(word);
+    const uint32_t end = granule + granules;
+    fits = HasNoHeadInside(granule, granules) && engine.FirstFreeIn(granule, end) == end;
+    return fits;
+  });
+  return fits;
+}
+
+template <typename Config>
+void RootTier<Config>::StopForHead(uint32_t granule) const {
+  defect::Corruption("the word of a unit or large block",
+                     header_->heads_offset_ + granule * sizeof(uint32_t));
 }
 
 template <typename Config>

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <bit>
 
+#include "hermes_shm/base/defects.h"
+
 namespace hshm::ipc::scalable_page {
 
 using multi_process::ClassBytes;
@@ -61,9 +63,11 @@ uint32_t ClassBlocks<Config>::RoomyPage(uint32_t size_class) noexcept {
 /** The heads of lists lie in memory that anybody may have overwritten. */
 template <typename Config>
 void ClassBlocks<Config>::RequirePage(uint32_t head, uint32_t size_class) const noexcept {
-  HSHM_CHECK(head >= pool_->header().first_page_);
-  HSHM_CHECK(head < pool_->Frontier());
-  HSHM_CHECK(pool_->pages().Entry(head)->shape_.Get() == MakeShape(kKindClass, size_class));
+  const bool is_page = head >= pool_->header().first_page_ && head < pool_->Frontier();
+  if (is_page && pool_->pages().Entry(head)->shape_.Get() == MakeShape(kKindClass, size_class)) {
+    return;
+  }
+  defect::Corruption("a list of pages with room, which names the page", head);
 }
 
 template <typename Config>

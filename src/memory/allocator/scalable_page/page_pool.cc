@@ -280,7 +280,8 @@ uint32_t PagePool<Config>::Take(uint32_t pages, uint32_t alignment) noexcept {
   const uint64_t aligned = bits::AlignUp(start, alignment);
   if (!GrowTo(aligned + pages)) return BuddyEngine::kNone;
   const bool taken = Engine().TakeRange(static_cast<uint32_t>(aligned), pages);
-  HSHM_CHECK(taken);
+  if (!taken)
+    defect::Corruption("a list of free pages", Pages::OffsetOf(static_cast<uint32_t>(aligned)));
   return static_cast<uint32_t>(aligned);
 }
 

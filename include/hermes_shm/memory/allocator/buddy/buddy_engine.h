@@ -6,6 +6,7 @@
 
 #include "hermes_shm/base/bits.h"
 #include "hermes_shm/base/check.h"
+#include "hermes_shm/base/defects.h"
 #include "hermes_shm/base/macros.h"
 #include "hermes_shm/sync/atomic.h"
 
@@ -154,10 +155,14 @@ class HSHM_API BuddyEngine {
     const uint32_t fits = bits::FloorLog2(end - first);
     return first == 0 ? fits : bits::Min(fits, bits::TrailingZeros(first));
   }
+  /** What lists and marks say of a granule is wrong. */
+  [[noreturn]] HSHM_CROSS_FUN static void StopAt(uint32_t granule) noexcept {
+    defect::Corruption("what the lists of free granules say of the one", granule);
+  }
   /** Links come from memory that anybody may have overwritten: none leads out of the range. */
   HSHM_CROSS_FUN BuddyNode* NodeAt(uint32_t granule) const noexcept {
 #if HSHM_IS_HOST  // kernels have no registers to spare for it
-    HSHM_CHECK(granule - first_ < end_ - first_);
+    if (HSHM_UNLIKELY(granule - first_ >= end_ - first_)) StopAt(granule);
 #endif
     return reinterpret_cast<BuddyNode*>(nodes_ + uintptr_t{granule} * sizeof(BuddyNode));
   }
@@ -182,7 +187,7 @@ class HSHM_API BuddyEngine {
   HSHM_CROSS_FUN uint32_t OrderOf(uint32_t head) const noexcept {
     const uint32_t order = MarkedOrder(head);
 #if HSHM_IS_HOST  // as in NodeAt
-    HSHM_CHECK(CouldBe(head, order));
+    if (HSHM_UNLIKELY(!CouldBe(head, order))) StopAt(head);
 #endif
     return order;
   }

@@ -37,7 +37,7 @@ HSHM_KERNEL_COPY void BuddyEngine::Push(uint32_t head, uint32_t order) noexcept 
 
 HSHM_KERNEL_COPY void BuddyEngine::Remove(uint32_t head, uint32_t order) noexcept {
   const BuddyNode* node = NodeAt(head);
-  HSHM_CHECK(MarkOf(head) == FreeMark(order));
+  if (HSHM_UNLIKELY(MarkOf(head) != FreeMark(order))) StopAt(head);
   if (node->next_ != 0) NodeAt(node->next_ - 1)->prev_ = node->prev_;
   if (node->prev_ != 0) {
     NodeAt(node->prev_ - 1)->next_ = node->next_;
@@ -84,12 +84,12 @@ HSHM_KERNEL_COPY uint32_t BuddyEngine::Allocate(uint32_t granules, uint32_t alig
   const uint64_t fitting = order < kBuddyOrders ? lists_->nonempty_ >> order << order : 0;
   if (fitting == 0) return AllocateJoined(granules, alignment);
   const uint32_t found = bits::TrailingZeros(fitting);
-  HSHM_CHECK(found < kBuddyOrders);
+  if (HSHM_UNLIKELY(found >= kBuddyOrders)) StopAt(first_);
   const uint32_t head = lists_->heads_[found] - 1;
   if (alignment == 1 && !bits::IsPowerOfTwo(granules)) {
     const uint32_t start = RunBefore(head);
     const bool taken = TakeRange(start, granules);
-    HSHM_CHECK(taken);
+    if (HSHM_UNLIKELY(!taken)) StopAt(start);
     return start;
   }
   Remove(head, found);
@@ -204,7 +204,8 @@ HSHM_KERNEL_COPY uint32_t BuddyEngine::AllocateJoined(uint32_t granules,
     for (uint32_t link = lists_->heads_[order]; link != 0 && start == kNone;
          link = NodeAt(link - 1)->next_) {
 #if HSHM_IS_HOST
-      HSHM_CHECK(looked_at++ < end_ - first_);  // a list that was overwritten may be a ring
+      // A list that was overwritten may be a ring.
+      if (HSHM_UNLIKELY(looked_at++ >= end_ - first_)) StopAt(link - 1);
 #endif
       uint32_t begin = link - 1;  // of the run that the block lies in
       uint32_t ignored = 0;
@@ -217,7 +218,7 @@ HSHM_KERNEL_COPY uint32_t BuddyEngine::AllocateJoined(uint32_t granules,
   }
   if (start == kNone) return kNone;
   const bool taken = TakeRange(start, granules);
-  HSHM_CHECK(taken);
+  if (HSHM_UNLIKELY(!taken)) StopAt(start);
   return start;
 }
 

@@ -79,8 +79,9 @@ class BuddyState {
 static_assert(std::is_trivially_copyable_v<BuddyState>);
 
 HSHM_CROSS_FUN inline BuddyEngine BuddyState::Engine() const noexcept {
-  HSHM_CHECK(buddy_->frontier_ >= buddy_->first_);
-  HSHM_CHECK(buddy_->frontier_ <= buddy_->end_);
+  if (HSHM_UNLIKELY(buddy_->frontier_ < buddy_->first_ || buddy_->frontier_ > buddy_->end_)) {
+    defect::Corruption("where a BuddyAllocator's granules end", buddy_->frontier_);
+  }
   const uintptr_t nodes = reinterpret_cast<uintptr_t>(region_.base_) + buddy_->nodes_offset_;
   return BuddyEngine(nodes - uintptr_t{buddy_->first_} * sizeof(BuddyNode), &buddy_->lists_,
                      buddy_->first_, buddy_->frontier_ - buddy_->first_, kTag, kBuddyMaxOrder);
@@ -148,7 +149,9 @@ HSHM_CROSS_FUN inline uint32_t BuddyState::TakeOrGrow(uint32_t granules,
   const uint64_t aligned = bits::AlignUp(start, alignment);
   if (!GrowTo(aligned + granules)) return BuddyEngine::kNone;
   const bool taken = Engine().TakeRange(static_cast<uint32_t>(aligned), granules);
-  HSHM_CHECK(taken);
+  if (HSHM_UNLIKELY(!taken)) {
+    defect::Corruption("a BuddyAllocator's list of free granules", aligned);
+  }
   return static_cast<uint32_t>(aligned);
 }
 

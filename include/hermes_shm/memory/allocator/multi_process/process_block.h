@@ -65,7 +65,7 @@ class HSHM_API ProcessBlock {
    * After an error it may be called again, and does what was not done.
    * @throws Error kNoSpace, kHolderStopped, kCorrupt, kSystem; kUnsupported when another process
    * has a heap that serves one at a time */
-  void Start();
+  void Start(bool is_found = true);
 
   /** A heap for the calling thread; null when there is no room or kMaxThreads have one. */
   Heap* AcquireHeap() noexcept;

@@ -42,10 +42,19 @@ class HSHM_API RootTier {
    * over, and nothing behind it can be trusted. */
   static bool FitsRegion(const Region& region, Offset header_offset);
 
+  struct Newcomer {};
+
   /** Holds the root mutex for a scope. Its lists are right when IsHeld(). */
   class Guard {
    public:
-    explicit Guard(RootTier& root);
+    explicit Guard(RootTier& root) : Guard(root, Newcomer()) {
+      // relaxed: a hint, who sees it later gives back later
+      if (IsHeld() && root.header_->freed_.load(std::memory_order_relaxed) != 0) {
+        root.GiveBackFreed();
+      }
+    }
+    /** For who attaches, and has to look at the words and lists first. */
+    Guard(RootTier& root, Newcomer);
     bool IsHeld() const { return guard_.IsHeld(); }
 
    private:
@@ -116,8 +125,8 @@ class HSHM_API RootTier {
     for (uint32_t granule = header_->first_granule_; granule < header_->granule_end_;) {
       const uint32_t word = Head(granule);
       // An overwritten word leads nobody out of the region.
-      HSHM_CHECK(HeadWord::Granules(word) <= header_->granule_end_ - granule);
-      HSHM_CHECK(HeadWord::NamesSlot(word));
+      const bool ends_inside = HeadWord::Granules(word) <= header_->granule_end_ - granule;
+      if (!ends_inside || !HeadWord::NamesSlot(word)) StopForHead(granule);
       if (word != 0 && !visit(granule, word)) return;
       granule += word == 0 ? 1 : HeadWord::Granules(word);
     }
@@ -134,6 +143,13 @@ class HSHM_API RootTier {
     }
     return granule == header_->granule_end_;
   }
+
+  /** Ends the process for a head word that no sequence of correct calls can have written. */
+  [[noreturn]] void StopForHead(uint32_t granule) const;
+
+  /** Root mutex held, the head words fit: whether the lists are whole and name nothing in use, and
+   * no word stands inside of what another covers. */
+  bool ListsFit() const;
 
   /** Calls visit(page, end of its unit) for the head of every span that somebody owns. */
   template <typename Visit>
@@ -171,6 +187,7 @@ class HSHM_API RootTier {
   /** Stops with Corruption when a unit or large block begins in granules that the lists gave. */
   void RequireNoHead(uint32_t granule, uint32_t granules) const;
   [[noreturn]] void StopForLists(uint32_t granule) const;
+  bool HasNoHeadInside(uint32_t granule, uint32_t granules) const;
   static constexpr uint32_t Labelled(uint32_t word, HeadWord::Kind kind, uint32_t slot_plus_one) {
     return HeadWord::Make(kind, slot_plus_one, HeadWord::Granules(word)) |
            (word & HeadWord::kPlaced);
