@@ -5,6 +5,7 @@
 #include <functional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "allocator/stopped_holder.h"
 #include "hermes_shm/memory/backend/malloc_backend.h"
@@ -59,6 +60,51 @@ TEST_CASE("A large block that is freed beside a stopped holder of the root is th
   REQUIRE(alloc->Check());
 }
 
+TEST_CASE("Beside a stopped holder of the root no large block is had, and none grows") {
+  Heap<HeapOfStopped> heap;
+  PosixShmMmap mine;
+  mine.shm_attach(heap.segment_.url());
+  auto* alloc = mine.AttachAlloc<HeapOfStopped>(SmallUnits());
+  const OffsetPtr<> block = alloc->AllocateOffset(HSHM_DEFAULT_MEM_CTX, 3_MiB);
+  const uint64_t usable = alloc->GetUsableSize(block);
+  ChildProcess holder = StoppedHolder<HeapOfStopped>(heap.segment_.url(), RootLock);
+  {
+    const FastClock fast;
+    REQUIRE(alloc->AllocateOffset(HSHM_DEFAULT_MEM_CTX, 3_MiB).IsNull());
+    REQUIRE_FALSE(alloc->ResizeInPlace(HSHM_DEFAULT_MEM_CTX, block, 5_MiB));
+    REQUIRE(alloc->GetUsableSize(block) == usable);
+  }
+  REQUIRE(Continue(&holder) == 0);
+  const OffsetPtr<> next = alloc->AllocateOffset(HSHM_DEFAULT_MEM_CTX, 5_MiB);
+  REQUIRE_FALSE(next.IsNull());
+  REQUIRE(alloc->ResizeInPlace(HSHM_DEFAULT_MEM_CTX, next, 3_MiB));
+  REQUIRE(alloc->ResizeInPlace(HSHM_DEFAULT_MEM_CTX, next, 5_MiB));
+  REQUIRE(alloc->Check());
+}
+
+TEST_CASE("Units that are empty stay beside a stopped holder of the root, and go back later") {
+  Heap<HeapOfStopped> heap;
+  PosixShmMmap mine;
+  mine.shm_attach(heap.segment_.url());
+  auto* alloc = mine.AttachAlloc<HeapOfStopped>(SmallUnits());
+  std::vector<OffsetPtr<>> runs;  // of more pages than a heap keeps idle
+  for (int i = 0; i < 12; ++i) runs.push_back(alloc->AllocateOffset(HSHM_DEFAULT_MEM_CTX, 512_KiB));
+  for (const OffsetPtr<> run : runs) REQUIRE_FALSE(run.IsNull());
+  ChildProcess holder = StoppedHolder<HeapOfStopped>(heap.segment_.url(), RootLock);
+  {
+    const FastClock fast;
+    for (const OffsetPtr<> run : runs) alloc->FreeOffset(HSHM_DEFAULT_MEM_CTX, run);
+    alloc->Trim();
+    REQUIRE_FALSE(alloc->AllocateOffset(HSHM_DEFAULT_MEM_CTX, 512_KiB).IsNull());  // of its own
+  }
+  REQUIRE(Continue(&holder) == 0);
+  REQUIRE(alloc->Check());
+  alloc->Trim();
+  // 12 MiB of the 16 in one piece: what was its units' is the root's.
+  REQUIRE_FALSE(heap.alloc_->AllocateOffset(HSHM_DEFAULT_MEM_CTX, 10_MiB).IsNull());
+  REQUIRE(alloc->Check());
+}
+
 TEST_CASE("A large block that a forked child without a process slot frees is gone") {
   Heap<HeapOfStopped> heap;
   PosixShmMmap mine;
@@ -96,6 +142,27 @@ class Interceptor : public PassedServices {
   Offset offset_ = 0;
   std::function<void()> call_;
 };
+
+TEST_CASE("A large block that is freed while its end gets memory stops who makes it longer") {
+  const Ending ending = RunInChild([] {
+    MallocBackend backend;
+    backend.shm_init(MemoryBackendId(1), 32_MiB);
+    Region region = backend.region();
+    Interceptor services(region.services_);
+    region.services_ = &services;
+    HeapOfStopped alloc;
+    HeapOfStopped other;
+    alloc.shm_init(AllocatorId(1, 0), 0, region, SmallUnits());
+    other.shm_attach(region, SmallUnits());
+    const OffsetPtr<> block = alloc.AllocateOffset(HSHM_DEFAULT_MEM_CTX, 3_MiB);
+    services.CallAt(block.load() + alloc.GetUsableSize(block),
+                    [&] { other.FreeOffset(HSHM_DEFAULT_MEM_CTX, block); });
+    alloc.ResizeInPlace(HSHM_DEFAULT_MEM_CTX, block, 9_MiB);
+  });
+  CAPTURE(ending.errors_);
+  CHECK(ending.status_ == -SIGABRT);
+  CHECK(ending.errors_.find("Reallocate") != std::string::npos);
+}
 
 TEST_CASE("What a large block was to grow by, when the root's lock was lost, is the next one's") {
   MallocBackend backend;

@@ -173,6 +173,7 @@ TEST_CASE("map tells the range of a key, its value or null, and its order, like 
     REQUIRE((value != nullptr) == (model.count(key) == 1));
     if (value != nullptr) REQUIRE(*value == model.at(key));
   }
+  REQUIRE(map.find_value(11) == nullptr);
   *map.find_value(10) = 7;
   REQUIRE(map.find(10)->second == 7);
   REQUIRE(map.key_comp()(1, 2));
@@ -182,6 +183,8 @@ TEST_CASE("map tells the range of a key, its value or null, and its order, like 
   other.shm_init(&alloc);
   for (const auto& entry : map) REQUIRE(other.insert(entry).second);
   REQUIRE(map == other);
+  other.find(10)->second = 8;
+  REQUIRE(map != other);
   REQUIRE(other.erase_if([](const auto& entry) { return entry.first >= 20; }) == 6);
   REQUIRE(other.crbegin()->first == 15);
   REQUIRE(map != other);
@@ -222,6 +225,7 @@ TEST_CASE("list and map without room say so and stay as they were") {
   REQUIRE(map.insert({2, {}}) == std::pair(map.end(), false));
   REQUIRE(map.try_emplace(2) == std::pair(map.end(), false));
   REQUIRE(map.insert_or_assign(1, {{1, 2, 3}}) == std::pair(map.end(), false));
+  REQUIRE(map.insert_or_assign(2, {{1, 2, 3}}) == std::pair(map.end(), false));
   REQUIRE(map.begin()->second == Wide{});
   REQUIRE(map.insert({1, {}}) == std::pair(map.begin(), false));  // there already: no room needed
   REQUIRE(list.Check());

@@ -53,6 +53,7 @@ class Pair {
     lists_[1].sort(HasLessKey);
     models_[1].sort(HasLessKey);
     lists_[0].merge(lists_[1], HasLessKey);
+    lists_[0].merge(lists_[0], HasLessKey);  // of itself: nothing is to be moved
     models_[0].merge(models_[1], HasLessKey);
   }
   void Unique() {

@@ -156,6 +156,10 @@ TEST_CASE("mpmc_ring_buffer goes on after deaths that left head and tail behind"
   for (uint64_t i = 0; i < 2; ++i) REQUIRE(f.ring_.try_pop(element) == RingResult::kDone);
   f.header().head_.store(0);
   f.header().tail_.store(1);
+  REQUIRE(f.ring_.size() == 1);
+  f.header().head_.store(2);
+  REQUIRE(f.ring_.size() == 0);  // and not 2^64 - 1, which would be the capacity
+  f.header().head_.store(0);
   for (uint64_t i = 4; i < 6; ++i) REQUIRE(f.ring_.try_push(i) == RingResult::kDone);
   REQUIRE(f.ring_.try_push(6) == RingResult::kFull);
   for (uint64_t i = 2; i < 6; ++i) {

@@ -58,6 +58,7 @@ TEST_CASE("multi_ring_buffer empties its lanes in turn, one by one or in batches
     for (uint64_t i = 0; i < 4; ++i)
       REQUIRE(rings.try_push(lane, 10 * lane + i) == RingResult::kDone);
     REQUIRE(rings.try_push(lane, 99) == RingResult::kFull);
+    REQUIRE(rings.push(lane, 99, 1000) == RingResult::kTimeout);
   }
   uint64_t element = 0;
   for (const uint64_t expected : {0, 10, 20, 1, 11}) {
@@ -102,6 +103,25 @@ TEST_CASE("multi_ring_buffer gives a lane to one producer, and again when that o
   REQUIRE(robbed.errors_.find("hshm: NotTheHolder: multi_ring_buffer::release_lane") == 0);
   rings.release_lane(1);
   REQUIRE(rings.claim_lane() == 1);
+}
+
+TEST_CASE("multi_ring_buffer gives a dead producer's lane to one of two that claim it at once") {
+  TestAllocator alloc;
+  auto& peers = alloc.GetMembership();
+  Spsc rings;
+  rings.shm_init(&alloc, 2, 4);
+  peers.slot_ = 3;
+  REQUIRE(rings.claim_lane() == 0);
+  peers.dead_slot_.store(3);
+  uint32_t of_other = Spsc::kNoLane;
+  peers.slot_ = 4;
+  peers.when_asked_ = [&] {  // 4 has seen the dead one's word, and 5 is faster
+    peers.slot_ = 5;
+    of_other = rings.claim_lane();
+  };
+  REQUIRE(rings.claim_lane() == 1);
+  REQUIRE(of_other == 0);
+  REQUIRE(rings.claim_lane() == Spsc::kNoLane);
 }
 
 TEST_CASE("multi_ring_buffer cannot be made without room or lanes, and leaves nothing then") {

@@ -9,6 +9,7 @@
 #include "data_structures/test_allocator.h"
 #include "hermes_shm/base/error.h"
 #include "support/catch.h"
+#include "support/child_process.h"
 #include "support/seed.h"
 
 using hshm::ipc::CellState;
@@ -228,6 +229,39 @@ TEST_CASE("mpsc_ring_buffer skips the cell of a producer that died in it, and wa
   }
   REQUIRE(ring.try_pop(element) == RingResult::kEmpty);
   REQUIRE(ring.try_push(5) == RingResult::kDone);
+}
+
+TEST_CASE("mpsc_ring_buffer keeps what a producer pushed before it was known to be dead") {
+  TestAllocator alloc;
+  Mpsc ring;
+  ring.shm_init(&alloc, 4);
+  auto* header = alloc.GetRegion().At<RingHeader>(ring.offset().load());
+  auto* cells = reinterpret_cast<MpscCell<uint64_t>*>(header + 1);
+  const uint64_t claim = CellWord::Make(0, CellState::kClaimed, CellWord::Holder({5, 1, nullptr}));
+  cells[0].word_.store(claim);
+  auto view = ring.View();
+  uint64_t element = 0;
+  uint64_t claimed = 0;
+  REQUIRE(view.TryPop(element, &claimed) == RingResult::kEmpty);
+  REQUIRE(claimed == claim);
+  cells[0].element_ = 7;  // its last act, before the consumer asks whether it lives
+  cells[0].word_.store(CellWord::Make(0, CellState::kFull));
+  view.SkipClaimed(claimed);
+  REQUIRE(ring.try_pop(element) == RingResult::kDone);
+  REQUIRE(element == 7);
+}
+
+TEST_CASE("mpsc_ring_buffer stops at a word that only a ring for many consumers has") {
+  TestAllocator alloc;
+  Mpsc ring;
+  ring.shm_init(&alloc, 4);
+  auto* header = alloc.GetRegion().At<RingHeader>(ring.offset().load());
+  auto* cells = reinterpret_cast<MpscCell<uint64_t>*>(header + 1);
+  cells[0].word_.store(CellWord::Make(0, CellState::kTaken));
+  uint64_t element = 0;
+  const auto ending = hshm::test::RunInChild([&] { (void)ring.try_pop(element); });
+  REQUIRE(ending.status_ == -SIGABRT);
+  REQUIRE(ending.errors_.find("hshm: CHECK failed") == 0);
 }
 
 TEST_CASE("mpsc_ring_buffer goes on after a consumer that died between cell and head") {

@@ -14,6 +14,7 @@ namespace {
 
 using Spsc = hshm::ipc::ring_buffer<uint64_t, TestAllocator, RingKind::kSpsc>;
 using Mpsc = hshm::ipc::ring_buffer<uint64_t, TestAllocator, RingKind::kMpsc>;
+using Mpmc = hshm::ipc::ring_buffer<uint64_t, TestAllocator, RingKind::kMpmc>;
 
 }  // namespace
 
@@ -24,7 +25,8 @@ TEMPLATE_TEST_CASE("A view of a ring pushes what the handle pops, and the other 
   ring.shm_init(&alloc, 4);
   auto view = ring.View();
   const uint64_t numbers[] = {1, 2, 3, 4, 5};
-  CHECK(view.try_push_n(numbers, 5) == 4);
+  CHECK(view.try_push_n(numbers, 1) == 1);
+  CHECK(view.try_push_n(numbers + 1, 4) == 3);
   CHECK(view.try_push(5) == RingResult::kFull);
   CHECK(ring.size() == 4);
   uint64_t element = 0;
@@ -37,6 +39,10 @@ TEMPLATE_TEST_CASE("A view of a ring pushes what the handle pops, and the other 
   uint64_t popped[2] = {0, 0};
   REQUIRE(view.try_pop_n(popped, 2) == 1);
   CHECK(popped[0] == 6);
+  REQUIRE(ring.try_push_n(numbers, 2) == 2);
+  REQUIRE(view.try_pop_n(popped, 1) == 1);
+  REQUIRE(view.try_pop_n(popped, 1) == 1);
+  CHECK(popped[0] == 2);
   view.close();
   CHECK(ring.try_push(7) == RingResult::kClosed);
   CHECK(view.try_pop(element) == RingResult::kClosed);
@@ -58,10 +64,10 @@ TEMPLATE_TEST_CASE("A view of a ring at another base works on a copy of the regi
   CHECK(ring.empty());
 }
 
-TEST_CASE("The handle of an MPSC ring waits for a cell that a kernel claimed") {
+TEMPLATE_TEST_CASE("The handle of a ring waits for a cell that a kernel claimed", "", Mpsc, Mpmc) {
   TestAllocator alloc(1 << 20);
   alloc.GetMembership().dead_slot_.store(hshm::ipc::CellWord::Slot(hshm::ipc::CellWord::kKernel));
-  Mpsc ring;
+  TestType ring;
   ring.shm_init(&alloc, 4);
   // What a lane between its claim and its element has done.
   auto* header = alloc.GetRegion().At<hshm::ipc::RingHeader>(ring.offset().load());

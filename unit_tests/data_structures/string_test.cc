@@ -94,6 +94,17 @@ TEST_CASE("string without room stays as it was") {
   REQUIRE(alloc.live_blocks() == 1);  // nothing half-made
 }
 
+TEST_CASE("string refuses what no string can hold, and keeps what it has") {
+  TestAllocator alloc;
+  String text;
+  text.shm_init(&alloc, "some");
+  REQUIRE_FALSE(text.append(std::string_view(text.data(), ~size_t{0} / 4)));
+  REQUIRE_FALSE(text.reserve(~size_t{0} / 4 + 1));
+  REQUIRE(text.reserve(4));  // it is there already
+  REQUIRE(text == "some");
+  REQUIRE(alloc.live_blocks() == 1);
+}
+
 TEST_CASE("string may be zeroed memory inside a shared struct") {
   struct Record {
     uint64_t number_;

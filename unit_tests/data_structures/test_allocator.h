@@ -4,11 +4,13 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "hermes_shm/base/check.h"
@@ -21,13 +23,17 @@ namespace hshm::test {
 /** A process slot that a test lets die by a word. */
 class ScriptedPeers final : public LockPeers {
  public:
-  bool IsDead(uint32_t slot, uint32_t) noexcept override { return slot == dead_slot_.load(); }
+  bool IsDead(uint32_t slot, uint32_t) noexcept override {
+    if (when_asked_) std::exchange(when_asked_, nullptr)();
+    return slot == dead_slot_.load();
+  }
   std::string Describe(uint32_t slot) override { return "slot " + std::to_string(slot); }
 
   LockIdentity IdentityOrRejoin() noexcept { return {slot_, 1, this}; }
 
   uint32_t slot_ = 0;
   Atomic<uint32_t> dead_slot_{~uint32_t{0}};
+  std::function<void()> when_asked_;  // once: between a look at a word and its change
 };
 
 /**

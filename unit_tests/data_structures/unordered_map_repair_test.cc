@@ -4,10 +4,14 @@
 
 using hshm::ipc::MapResult;
 using hshm::ipc::OffsetPtr;
+using hshm::ipc::map_layout::kMaxTableLog2;
+using hshm::ipc::map_layout::kMinTableLog2;
+using hshm::ipc::map_layout::LockedStripe;
 using hshm::ipc::map_layout::MapHeader;
 using hshm::ipc::map_layout::Stripe;
 using hshm::ipc::map_layout::TableFor;
 using hshm::ipc::map_layout::TableOffset;
+using hshm::ipc::map_layout::TagIn;
 using hshm::test::TestAllocator;
 
 namespace {
@@ -129,5 +133,52 @@ TEST_CASE("unordered_map Check finds each kind of damage") {
     m.stripe().count_.store(DyingMap::kEntries + 1);
     m.stripe().used_.store(m.stripe().used_.load() + 1);
   }));
+  REQUIRE(damaged([](DyingMap& m, auto* slots, uint64_t) {  // nothing ends a search
+    const uint64_t count = m.map_.bucket_count();
+    for (uint64_t i = 0; i < count; ++i) {
+      if (slots[i].load() == 0) slots[i].store(hshm::ipc::map_layout::kErased);
+    }
+    m.stripe().used_.store(count);
+  }));
+  REQUIRE(damaged([](DyingMap& m, auto* slots, uint64_t at) {  // away from home
+    const uint64_t last = m.map_.bucket_count() - 1;
+    while (slots[at].load() == 0 || (TagIn(slots[at].load()) & last) != at) ++at;
+    uint64_t free = (at + last) & last;  // behind all others, as the slots go round
+    while (slots[free].load() != 0) free = (free + last) & last;
+    slots[free].store(slots[at].exchange(0));
+  }));
+  REQUIRE(damaged([](DyingMap& m, auto*, uint64_t) {
+    m.alloc_.GetRegion().template At<MapHeader>(m.map_.offset().load())->tag_.magic_.store(1);
+  }));
   REQUIRE_FALSE(damaged([](DyingMap&, auto*, uint64_t) {}));
+}
+
+TEST_CASE("unordered_map Check finds entries in a stripe that is not theirs") {
+  TestAllocator alloc;
+  DyingMap::Map map;
+  map.shm_init(&alloc, {.expected_entries_ = 0, .stripes_ = 2});
+  for (uint64_t i = 0; i < DyingMap::kEntries; ++i) map.insert(i, 1);
+  REQUIRE(map.Check());
+  Stripe* stripes = alloc.GetRegion().At<MapHeader>(map.offset().load())->stripes();
+  const auto swap = [](auto& a, auto& b) { a.store(b.exchange(a.load())); };
+  swap(stripes[0].active_, stripes[1].active_);
+  for (const int i : {0, 1}) swap(stripes[0].tables_[i], stripes[1].tables_[i]);
+  swap(stripes[0].count_, stripes[1].count_);
+  swap(stripes[0].used_, stripes[1].used_);
+  REQUIRE_FALSE(map.Check());
+}
+
+TEST_CASE("unordered_map asks for no table beyond the largest one that its words can name") {
+  TestAllocator alloc;
+  DyingMap::Map map;
+  map.shm_init(&alloc, {.expected_entries_ = 0, .stripes_ = 1});
+  Stripe* stripe = alloc.GetRegion().At<MapHeader>(map.offset().load())->stripes();
+  const size_t blocks = alloc.live_blocks();
+  {
+    LockedStripe<TestAllocator> locked(alloc, {}, *stripe, kMinTableLog2);
+    REQUIRE_FALSE(locked.Reserve(kMaxTableLog2 + 1));
+    REQUIRE(locked.slot_count() == 0);
+  }
+  REQUIRE(alloc.live_blocks() == blocks);
+  REQUIRE(map.insert(1, 1) == MapResult::kInserted);
 }

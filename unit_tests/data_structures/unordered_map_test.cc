@@ -313,6 +313,26 @@ TEST_CASE("unordered_map cannot be made with bad options or without room") {
   REQUIRE(alloc.live_blocks() == 0);
 }
 
+namespace {
+
+/** Of a region whose blocks no slot of a map could name. */
+struct VastAllocator : TestAllocator {
+  hshm::ipc::Region GetRegion() const noexcept {
+    hshm::ipc::Region region = TestAllocator::GetRegion();
+    region.size_bytes_ = hshm::ipc::map_layout::kMaxRegionBytes + 1;
+    return region;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("unordered_map is not made in a region beyond what its slots can name") {
+  VastAllocator alloc;
+  hshm::ipc::unordered_map<uint64_t, uint64_t, VastAllocator> map;
+  REQUIRE(CodeThrownBy([&] { map.shm_init(&alloc); }) == ErrorCode::kOutOfRange);
+  REQUIRE(alloc.live_blocks() == 0);
+}
+
 TEST_CASE("Hash spreads consecutive and shifted keys over both of its ends") {
   for (const uint32_t shift : {0, 8, 32, 48}) {
     std::unordered_map<uint64_t, int> low;

@@ -229,6 +229,23 @@ TEST_CASE("vector without room says so and stays as it was") {
   REQUIRE(std::equal(vector.begin(), vector.end(), start.begin(), start.end()));
 }
 
+TEST_CASE("vector grows by what is asked for when there is no room for twice as much") {
+  constexpr uint64_t kCount = 50000;  // 200 KB: the region has room for one more, not for two
+  TestAllocator alloc(500 << 10);
+  Vector vector;
+  vector.shm_init(&alloc);
+  REQUIRE(vector.reserve(kCount));
+  REQUIRE(vector.resize(kCount, 7));
+  REQUIRE(vector.push_back(8));
+  REQUIRE(vector.capacity() == kCount + 1);
+  REQUIRE(vector[kCount - 1] == 7);
+  REQUIRE(vector.back() == 8);
+  const std::vector<uint32_t> more(3 * kCount, 9);
+  REQUIRE_FALSE(vector.append(more));  // as much as that at once
+  REQUIRE(vector.size() == kCount + 1);
+  REQUIRE(vector.Check());
+}
+
 TEST_CASE("vector that cannot be made leaves nothing behind and tells why") {
   TestAllocator alloc;
   const std::vector<uint32_t> start = {1, 2, 3};

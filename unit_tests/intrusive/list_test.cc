@@ -172,6 +172,26 @@ TEST_CASE("list stops at an erase of an element that it does not hold") {
   CHECK(ending.errors_.find("hshm: CHECK failed") == 0);
 }
 
+TEST_CASE("list Check finds each kind of damage") {
+  using Lists = Place<list<Element<list_node>>, list_node>;
+  const auto is_found = [](auto damage) {
+    Lists place;
+    char* base = place.file_.base();
+    for (uint64_t i = 0; i < 4; ++i) place.ListAt(base)->push_back(base, place.NodeAt(base, i));
+    REQUIRE(place.ListAt(base)->Check(base));
+    damage([&](uint64_t i) -> list_node& { return *place.NodeAt(base, i); });
+    return !place.ListAt(base)->Check(base);
+  };
+  REQUIRE(is_found([](auto node) { node(3).next_ = node(1).prior_; }));  // in a circle
+  REQUIRE(is_found([](auto node) { node(2).prior_ = node(1).prior_; }));
+  REQUIRE(is_found([](auto node) { node(2).next_ = hshm::ipc::kNullOffset; }));  // not the end
+  REQUIRE(is_found([](auto node) {                                               // one is left out
+    node(1).next_ = node(2).next_;
+    node(3).prior_ = node(2).prior_;
+  }));
+  REQUIRE_FALSE(is_found([](auto) {}));
+}
+
 TEST_CASE("slist stops at links that run in a circle") {
   using List = slist<Element<slist_node>>;
   Place<List, slist_node> place;

@@ -171,5 +171,16 @@ TEST_CASE("rb_tree Check finds each kind of damage") {
   REQUIRE(is_found([](TwoPlaces& p) { p.item(5).parent_and_color_ += 64; }));
   REQUIRE(
       is_found([](TwoPlaces& p) { std::swap(p.item(3).children_[0], p.item(3).children_[1]); }));
+  for (uint64_t i = 0; i < 20; ++i) {
+    REQUIRE(is_found([i](TwoPlaces& p) { p.item(i).parent_and_color_ ^= 1; }));
+  }
+  REQUIRE(is_found([](TwoPlaces& p) { p.item(19).next_ = p.tree().first(); }));  // in a circle
+  REQUIRE(is_found([](TwoPlaces& p) {  // the last leaf, a red one, is in the chain alone
+    REQUIRE(p.item(19).parent_and_color_ % 2 == 1);
+    for (uint64_t i = 0; i < 19; ++i) {
+      Offset& child = p.item(i).children_[1];
+      if (child != kNullOffset && p.KeyAt(child) == 19) child = kNullOffset;
+    }
+  }));
   REQUIRE_FALSE(is_found([](TwoPlaces&) {}));
 }

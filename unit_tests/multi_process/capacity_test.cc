@@ -189,5 +189,17 @@ TEST_CASE("Blocks of the wide classes are had in the smallest region") {
   REQUIRE(alloc->Check());
 }
 
+TEST_CASE("An aligned run is null where it would end behind the region, and takes nothing") {
+  constexpr uint64_t kOddRegion = 9 << 20;
+  PrivateHeap<MultiProcessAllocator> heap(kOddRegion);
+  MultiProcessAllocator* alloc = heap.first();
+  const uint64_t free_bytes = alloc->GetStats().free_bytes_;
+  REQUIRE(alloc->AlignedAllocateOffset(kCtx, 20 * kPage, 8 << 20).IsNull());
+  REQUIRE(alloc->GetStats().free_bytes_ == free_bytes);
+  const OffsetPtr<> run = alloc->AlignedAllocateOffset(kCtx, 20 * kPage, 4 << 20);
+  REQUIRE(run.load() == 4 << 20);
+  REQUIRE(alloc->Check());
+}
+
 }  // namespace
 }  // namespace hshm::test

@@ -59,6 +59,32 @@ TEST_CASE("A free run that was overwritten loses the runs behind it, and hangs n
   REQUIRE(ending.status_ == 0);
 }
 
+TEST_CASE("A class slot whose blocks were overwritten is trimmed as far as it leads") {
+  const uint64_t size = GENERATE(9 << 10, kRunBytes);
+  CAPTURE(size);
+  const Ending ending = RunInChild([size] {
+    alarm(20);
+    PrivateHeap<MultiProcessAllocator> heap(16 * kRegion);  // its slots may list some spans' blocks
+    MultiProcessAllocator* alloc = heap.first();
+    std::vector<OffsetPtr<>> blocks;
+    for (int i = 0; i < 100; ++i) blocks.push_back(alloc->AllocateOffset(kCtx, size));
+    const OffsetPtr<> kept = alloc->AllocateOffset(kCtx, size);
+    FillPattern(BytesOf(alloc, kept), size, 7);
+    for (const OffsetPtr<> block : blocks) {
+      alloc->FreeOffset(kCtx, block);
+      std::memset(BytesOf(alloc, block), 0, 8);  // leads to none: those behind are gone
+    }
+    for (int i = 0; i < 200; ++i) {
+      const OffsetPtr<> block = alloc->AllocateOffset(kCtx, size);
+      if (block.IsNull() || block == kept) _exit(1);
+      FillPattern(BytesOf(alloc, block), size, 8);
+    }
+    if (!HasPattern(BytesOf(alloc, kept), size, size, 7) || !alloc->Check()) _exit(2);
+  });
+  CAPTURE(ending.errors_);
+  REQUIRE(ending.status_ == 0);
+}
+
 TEST_CASE("A class without a free block takes one of the next class, instead of more pages") {
   PrivateHeap<MultiProcessAllocator> heap(kRegion);
   MultiProcessAllocator* alloc = heap.first();

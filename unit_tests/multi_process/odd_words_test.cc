@@ -120,6 +120,19 @@ TEST_CASE("A free from afar where no block begins is InvalidFree, whoever has fr
   REQUIRE(owner->Check());
 }
 
+TEST_CASE("A free from afar of a run that its owner has freed, and lists, is InvalidFree") {
+  PrivateHeap<MultiProcessAllocator> heap(kRegion);
+  MultiProcessAllocator* owner = heap.first();
+  MultiProcessAllocator* other = heap.Attach();
+  const OffsetPtr<> run = owner->AllocateOffset(kCtx, 3 * kPage);
+  owner->FreeOffset(kCtx, run);
+  REQUIRE(EntryOf(owner, run)->key_.Get() == 0);
+  const Ending ending = RunInChild([&] { other->FreeOffset(kCtx, run); });
+  CAPTURE(ending.errors_);
+  REQUIRE(ending.status_ == -SIGABRT);
+  REQUIRE(ending.errors_.find("InvalidFree") != std::string::npos);
+}
+
 TEST_CASE("Frees of a dead process's blocks that wait stay good when their adopter leaves") {
   SharedHeap<MultiProcessAllocator> heap(kRegion);
   MultiProcessAllocator* alloc = heap.first();
@@ -252,9 +265,21 @@ TEST_CASE("A large block stays as it is when it is asked for its length, or for 
   const uint32_t word = *f.head();
   REQUIRE(f.alloc()->ResizeInPlace(kCtx, f.block_, bytes));
   REQUIRE_FALSE(f.alloc()->ResizeInPlace(kCtx, f.block_, kRegion));
+  REQUIRE_FALSE(f.alloc()->ResizeInPlace(kCtx, f.block_, ~uint64_t{0} / 2));
   REQUIRE(*f.head() == word);
   REQUIRE(f.alloc()->GetUsableSize(f.block_) == bytes);
   REQUIRE(f.alloc()->Check());
+}
+
+TEST_CASE("A large block that has been freed cannot change its length") {
+  const Ending ending = RunInChild([] {
+    WithLarge f;
+    f.alloc()->FreeOffset(kCtx, f.block_);
+    f.alloc()->ResizeInPlace(kCtx, f.block_, kRegion);
+  });
+  CAPTURE(ending.errors_);
+  REQUIRE(ending.status_ == -SIGABRT);
+  REQUIRE(ending.errors_.find("Reallocate") != std::string::npos);
 }
 
 TEST_CASE("Only a large block in use, or an extension, can be left for the root's next holder") {

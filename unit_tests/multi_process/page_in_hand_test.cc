@@ -111,4 +111,30 @@ TEST_CASE("Idle runs, too many for a slot, serve requests as long, or a little s
   REQUIRE(alloc->Check());
 }
 
+TEST_CASE("An idle run that is not free any more, by its words, is handed to nobody") {
+  using Config = ipc::multi_process::LargePages;
+  PrivateHeap<Heap> heap(64 * kMiB);
+  Heap* alloc = heap.first();
+  const ipc::Region& region = alloc->GetRegion();
+  const auto* header = region.At<ipc::AllocatorHeader>(ipc::AllocatorOffsetFor(region.size_bytes_));
+  const ipc::multi_process::RootTier<Config> root(region, header->core_offset_, nullptr);
+  std::vector<OffsetPtr<>> runs;
+  for (int i = 0; i < 40; ++i) runs.push_back(alloc->AllocateOffset(kCtx, 8 * kPage));
+  for (size_t i = 32; i < runs.size(); ++i) alloc->FreeOffset(kCtx, runs[i]);  // some stay idle
+  const bool is_used = GENERATE(false, true);
+  std::set<Offset> odd;
+  for (size_t i = 32; i < runs.size(); ++i) {
+    auto* entry = root.pages().Entry(static_cast<uint32_t>(runs[i].load() / kPage));
+    if (entry->used_.Get() != 0) continue;  // in the class slot, not idle
+    is_used ? entry->used_.Set(1) : entry->local_.Set(0);
+    odd.insert(runs[i].load());
+  }
+  REQUIRE_FALSE(odd.empty());
+  for (int i = 0; i < 16; ++i) {
+    const OffsetPtr<> run = alloc->AllocateOffset(kCtx, 8 * kPage);
+    REQUIRE_FALSE(run.IsNull());
+    REQUIRE(odd.count(run.load()) == 0);
+  }
+}
+
 }  // namespace hshm::test
