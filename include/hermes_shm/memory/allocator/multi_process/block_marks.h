@@ -5,6 +5,13 @@
 
 #include "hermes_shm/memory/allocator/multi_process/layout.h"
 
+/** Marks are looked at and changed where they are. */
+#if defined(__x86_64__) && HSHM_IS_HOST && !HSHM_THREAD_SANITIZER
+#define HSHM_MARKS_IN_PLACE 1
+#else
+#define HSHM_MARKS_IN_PLACE 0
+#endif
+
 namespace hshm::ipc::multi_process {
 
 /**
@@ -57,13 +64,35 @@ class BlockMarks {
     std::atomic_signal_fence(std::memory_order_seq_cst);  // pairs with the kernel's word of a death
   }
 
+  /** On the path of each allocation and free, where one instruction stands for a load, a test and a
+   * store. Whether the mark is this one. */
+  HSHM_INLINE bool Is(Offset block, uint8_t mark) const {
+#if HSHM_MARKS_IN_PLACE
+    bool is_same;
+    asm("cmpb %2, %1" : "=@cce"(is_same) : "m"(At(block)), "q"(mark));
+    return is_same;
+#else
+    return Get(block) == mark;
+#endif
+  }
+  /** Page owner: the block that is nobody's is a user's from here on. */
+  HSHM_INLINE void Give(Offset block) const {
+#if HSHM_MARKS_IN_PLACE
+    asm volatile("orb %1, %0" : "+m"(At(block)) : "i"(kLive) : "memory");
+#else
+    Set(block, Get(block) | kLive);
+#endif
+  }
   /** Whether a user has a block that begins there. */
   bool IsLive(Offset block) const { return block % kUnitBytes == 0 && (Get(block) & kLive) != 0; }
   /** Page owner. False when no user has a block there. */
   [[nodiscard]] HSHM_INLINE bool Return(Offset block) const {
-    const uint8_t mark = Get(block);
-    if (HSHM_UNLIKELY(block % kUnitBytes != 0 || (mark & kLive) == 0)) return false;
-    Set(block, mark ^ kLive);
+    if (HSHM_UNLIKELY(block % kUnitBytes != 0 || !IsOfUser(block))) return false;
+#if HSHM_MARKS_IN_PLACE
+    asm volatile("xorb %1, %0" : "+m"(At(block)) : "i"(kLive) : "memory");
+#else
+    Set(block, Get(block) ^ kLive);
+#endif
     return true;
   }
   /** Anybody else. False when no user has a block there, or another was faster. */
@@ -81,6 +110,16 @@ class BlockMarks {
   }
 
  private:
+  HSHM_INLINE bool IsOfUser(Offset block) const {
+#if HSHM_MARKS_IN_PLACE
+    bool is_live;
+    asm("testb %2, %1" : "=@ccnz"(is_live) : "m"(At(block)), "i"(kLive));
+    return is_live;
+#else
+    return (Get(block) & kLive) != 0;
+#endif
+  }
+
   Atomic<uint8_t>* marks_ = nullptr;
 };
 static_assert(sizeof(Atomic<uint8_t>) == 1);

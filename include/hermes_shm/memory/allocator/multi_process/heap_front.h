@@ -75,7 +75,7 @@ class HSHM_API HeapFront {
       if constexpr (Config::kChecked) CheckLink(block, next);
       asm("" : "+r"(size_class));  // else the slot's address is formed apart: one instruction more
       record_->free_[size_class].Set(next);
-      pages_.Give(block, static_cast<uint32_t>(size_class));
+      pages_.Give(block);
       ++room_[size_class];  // of all: below the mixed slots nobody asks, and a branch costs more
     }
     return block;

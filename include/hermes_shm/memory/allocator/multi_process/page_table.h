@@ -203,7 +203,7 @@ class HSHM_API PageTable {
   /** Owner, before a block of a list is looked at: stops unless it is a free one of the class. */
   HSHM_INLINE void CheckFree(Offset block, uint32_t size_class) const {
     if constexpr (Config::kChecked) {
-      if (HSHM_UNLIKELY(marks_.Get(block) != Marks::OfClass(size_class))) StopForListed(block);
+      if (HSHM_UNLIKELY(!marks_.Is(block, Marks::OfClass(size_class)))) StopForListed(block);
     }
   }
   /** The same of a run. */
@@ -213,8 +213,8 @@ class HSHM_API PageTable {
     }
   }
   /** Owner, the block is off its list: it is a user's. */
-  HSHM_INLINE void Give(Offset block, uint32_t size_class) const {
-    if constexpr (Config::kChecked) marks_.Set(block, Marks::OfClass(size_class) | Marks::kLive);
+  HSHM_INLINE void Give(Offset block) const {
+    if constexpr (Config::kChecked) marks_.Give(block);
   }
   /** Both, of a run. */
   void GiveRun(Offset block) const {
