@@ -157,6 +157,9 @@ std::vector<Finding> LookAtHugePages() {
   Finding transparent{"huge pages", Level::kOk, "", ""};
   if (setting.is_on_request_) {
     transparent.what_ = "segments without a name get them (" + setting.value_ + ")";
+  } else if (setting.os_errno_ != 0 && setting.os_errno_ != ENOENT) {
+    transparent.level_ = Level::kWarn;
+    transparent.what_ = "not known: " + setting.place_ + " cannot be read";
   } else {
     transparent.level_ = Level::kWarn;
     transparent.what_ = setting.value_.empty()

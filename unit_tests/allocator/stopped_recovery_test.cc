@@ -114,6 +114,8 @@ TEST_CASE("What a heap with a stopped holder may still name is deleted when it g
   if (by_death) {
     LeaveDead(heap.segment_.url(), OnDeath::kReclaim);
     REQUIRE(alloc.Recover() == 1);
+    REQUIRE(alloc.Recover() == 1);
+    REQUIRE(alloc.GetStats().deaths_.processes_ == 0);  // it is told of when it is done
   } else {
     PosixShmMmap other;
     other.shm_attach(heap.segment_.url());
@@ -127,6 +129,7 @@ TEST_CASE("What a heap with a stopped holder may still name is deleted when it g
   REQUIRE(alloc.Check());
   REQUIRE(Continue(&holder) == 0);
   alloc.Recover();
+  if (by_death) REQUIRE(alloc.GetStats().deaths_.processes_ == 1);
   REQUIRE(alloc.GetCurrentlyAllocatedSize() == before);
   REQUIRE(alloc.FindRoot<char>("theirs").IsNull());
   REQUIRE(alloc.Check());

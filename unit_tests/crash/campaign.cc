@@ -57,12 +57,14 @@ uint64_t MixWord(uint64_t word, uint64_t value) {
  * What an image is known by: its words, without those that only tell which process has written
  * them, and when. They differ from play to play and from boot to boot, so that equal states would
  * count as often as they are reached. In an image all are dead: recovery asks them nothing, they
- * stand in its messages. A judge still gets them all.
+ * stand in its messages. So with what is counted of deaths. A judge still gets them all.
  */
 class Identity {
  public:
   explicit Identity(uint64_t region_bytes)
-      : masks_(AllocatorOffsetFor(region_bytes) / 8, ~uint64_t{0}) {
+      : masks_((RootOffset(region_bytes) + sizeof(multi_process::RootHeader)) / 8, ~uint64_t{0}) {
+    LeaveOut(RootOffset(region_bytes) + offsetof(multi_process::RootHeader, deaths_),
+             sizeof(multi_process::RootHeader::deaths_));  // statistics
     LeaveOut(offsetof(BackendHeader, creator_pid_), sizeof(BackendHeader::creator_pid_));
     LeaveOut(offsetof(BackendHeader, creator_start_time_),
              sizeof(BackendHeader::creator_start_time_));
@@ -86,7 +88,7 @@ class Identity {
     std::memset(reinterpret_cast<char*>(masks_.data()) + offset, 0, bytes);
   }
 
-  std::vector<uint64_t> masks_;  // of the words before the allocator's
+  std::vector<uint64_t> masks_;  // of the words up to the page heap's lists
 };
 
 /** Goes through the images of a log, one change after the other. */

@@ -40,6 +40,9 @@ void ForEachRecord(const Region& region, const Root& root, Visit visit) {
 }  // namespace
 
 Offset CoreOffset(const Region& region) { return HeaderOf(region)->core_offset_; }
+Offset RootOffset(uint64_t region_bytes) {
+  return bits::AlignUp(AllocatorOffsetFor(region_bytes) + sizeof(AllocatorHeader), kCacheLineBytes);
+}
 
 HeapWalk::HeapWalk(const Region& region)
     : region_(region), root_(region, CoreOffset(region), nullptr) {

@@ -97,6 +97,8 @@ std::string FieldAt(const Region& region, uint64_t offset);
 
 /** Where the allocator's own header lies. */
 Offset CoreOffset(const Region& region);
+/** The same without a look: there is no custom header. World::Init compares. */
+Offset RootOffset(uint64_t region_bytes);
 
 }  // namespace hshm::ipc::crash
 

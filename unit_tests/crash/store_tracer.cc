@@ -84,6 +84,7 @@ void StoreTracer::OnFault(int number, void* address, void* context) {
     return;
   }
   const int saved = errno;
+  if (std::exchange(self->is_storing_, true)) std::abort();  // two far stores of one instruction
   self->stored_at_ = offset;
   const Window window = self->StoredInto();  // of the whole region every page entry would change
   if (mprotect(self->region_ + window.begin_, window.end_ - window.begin_,
@@ -98,6 +99,7 @@ void StoreTracer::OnStep(void* context) {
   StoreTracer* self = current_tracer;
   const int saved = errno;
   Flags(context) &= ~kTrapFlag;
+  self->is_storing_ = false;
   const Window window = self->StoredInto();
   if (self->log_->Note(self->region_, window.begin_, window.end_)) {
     self->log_->EndImage();

@@ -48,6 +48,7 @@ class StoreTracer {
   uint64_t size_bytes_;
   TraceLog* log_;
   bool is_on_ = false;
+  bool is_storing_ = false;
   uint64_t stored_at_ = 0;  // offset of the store under way
   uint64_t image_count_ = 0;
   uint64_t call_at_ = ~uint64_t{0};

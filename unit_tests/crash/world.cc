@@ -84,6 +84,8 @@ void World::Init(const MultiProcessOptions& options) {
   Step("init", 0,
        [&] { allocator = backend_->MakeAlloc<Allocator>(AllocatorId(1, 0), 0, options); });
   AddHandle(allocator, options, allocator->CreateTls(MemContext()));
+  const Offset header = AllocatorOffsetFor(size_bytes_);
+  HSHM_CHECK(region().At<AllocatorHeader>(header)->core_offset_ == RootOffset(size_bytes_));
 }
 
 void World::Reopen() {

@@ -1,6 +1,7 @@
 #ifndef HSHM_UNIT_TESTS_CRASH_WORLD_H_
 #define HSHM_UNIT_TESTS_CRASH_WORLD_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -48,10 +49,12 @@ class World {
   void Step(const char* what, uint32_t unknown_allowed, const std::function<void()>& operation);
   /** An image of the region as it is now, with what must hold while nobody works. */
   void Rest();
-  /** Adds the blocks of another world: known before this one, as an image's were. */
+  /** Adds the blocks of another world: known before this one, as an image's were. New ones have
+   * other patterns. */
   void Know(const std::vector<ShadowBlock>& blocks, uint32_t unknown) {
     blocks_ = blocks;
     unknown_ = unknown;
+    for (const ShadowBlock& block : blocks) next_seed_ = std::max(next_seed_, block.seed_ + 1);
   }
 
   // ---- set-up --------------------------------------------------------------------------------

@@ -96,13 +96,13 @@ TEST_CASE("A head word inside of a unit is Corrupt to who attaches") {
   REQUIRE(CodeOfAttaching(left) == ErrorCode::kCorrupt);
 }
 
-TEST_CASE("Lists of free units that were overwritten are Corrupt to who attaches") {
+TEST_CASE("Lists of free units that were overwritten are made anew by who attaches") {
   const LeftBehind left;
   BuddyLists& lists = left.root_->lists_;
   REQUIRE(lists.nonempty_ != 0);
   uint32_t& first = lists.heads_[bits::FloorLog2(lists.nonempty_)];
   auto* const nodes = reinterpret_cast<BuddyNode*>(left.zone_ + left.root_->nodes_offset_);
-  switch (GENERATE(0, 1, 2, 3, 4)) {
+  switch (GENERATE(0, 1, 2, 3, 4, 5)) {
     case 0:
       first = ~uint32_t{0};
       break;
@@ -115,10 +115,22 @@ TEST_CASE("Lists of free units that were overwritten are Corrupt to who attaches
     case 3:
       lists.nonempty_ |= uint64_t{1} << 63;
       break;
-    default:
+    case 4:
       left.ListAsFree(left.root_->first_granule_ + 1);
+      break;
+    default:  // as zeroed memory
+      lists = BuddyLists{};
+      for (uint32_t g = left.root_->first_granule_; g < left.root_->granule_end_; ++g) {
+        nodes[g].mark_.store(0);
+      }
   }
-  REQUIRE(CodeOfAttaching(left) == ErrorCode::kCorrupt);
+  ArrayBackend backend;
+  backend.shm_attach(left.zone_, kBytes);
+  auto* const alloc = backend.AttachAlloc<SmallMultiProcessAllocator>();
+  REQUIRE(alloc->Check());
+  while (!alloc->AllocateOffset(HSHM_DEFAULT_MEM_CTX, 4000).IsNull()) {}
+  REQUIRE(alloc->GetStats().free_bytes_ < 2 * 4096);
+  REQUIRE(alloc->Check());
 }
 
 TEST_CASE("Statistics of a copy count a unit that is longer than the region to the region's end") {

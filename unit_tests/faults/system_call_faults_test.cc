@@ -105,11 +105,12 @@ Kind PrivateKind(const char* name, HugePages huge_pages) {
   return {name, create, nullptr};
 }
 
-void RequireMount(const char* kind, const std::string& path) {
+void RequireMount(const char* kind, const std::string& path, const char* options = "") {
   const bool may = hshm::test::RunInChild([&] {
-                     return hshm::test::MountOwn(kind, path.c_str(), "") ? 0 : 1;
+                     return hshm::test::MountOwn(kind, path.c_str(), options) ? 0 : 1;
                    }).status_ == 0;
-  if (!may) hshm::test::Skip(std::string("this user may not mount a ") + kind);
+  if (may) return;
+  hshm::test::Skip(std::string("this user may not mount a ") + kind + " " + options);
 }
 
 TEST_CASE("Whichever call fails with whatever error, private memory is whole or not there") {
@@ -143,12 +144,13 @@ TEST_CASE("Whichever call fails with whatever error, a group's segment is whole 
 TEST_CASE("Whichever call fails with whatever error, a segment of huge pages is whole or not") {
   for (const HugePages huge_pages : {HugePages::kAdvise, HugePages::kRequire}) {
     const SegmentDirectory directory;
-    RequireMount("tmpfs", directory.path());
+    constexpr const char* kOptions = "size=256m,huge=advise";
+    RequireMount("tmpfs", directory.path(), kOptions);
     const bool is_required = huge_pages == HugePages::kRequire;
     Kind kind{is_required ? "huge pages required" : "huge pages",
               [=] { return CreatedShm({.huge_pages_ = huge_pages}); }, Attached<PosixShmMmap>};
     kind.file_system_ = "tmpfs";
-    kind.mount_options_ = "size=256m,huge=advise";
+    kind.mount_options_ = kOptions;
     kind.may_be_refused_ = kind.only_set_up_ = is_required;
     FailEachCall(kind, directory.path());
   }

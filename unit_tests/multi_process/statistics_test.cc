@@ -59,7 +59,7 @@ TEST_CASE("Statistics tell each rank's units, blocks and heaps, in its life and 
           100 * 1024 + (1 << 20) + 2048);
 }
 
-/** Attaches, allocates 100 blocks of 1 KiB and one of 20 MiB, is killed. */
+/** Attaches, allocates 100 blocks of 1 KiB, 10 of 64 B and one of 20 MiB, is killed. */
 void DieWithBlocks(const SharedHeap<MultiProcessAllocator>& heap, ipc::OnDeath on_death) {
   const Signpost ready;
   ChildProcess child([&] {
@@ -69,6 +69,7 @@ void DieWithBlocks(const SharedHeap<MultiProcessAllocator>& heap, ipc::OnDeath o
     options.on_death_ = on_death;
     auto* mine = backend.AttachAlloc<MultiProcessAllocator>(options);
     for (int i = 0; i < 100; ++i) (void)mine->AllocateOffset(kCtx, 1024);
+    for (int i = 0; i < 10; ++i) (void)mine->AllocateOffset(kCtx, 64);
     (void)mine->AllocateOffset(kCtx, 20 << 20);
     ready.Tell();
     pause();
@@ -81,7 +82,7 @@ void DieWithBlocks(const SharedHeap<MultiProcessAllocator>& heap, ipc::OnDeath o
 TEST_CASE("Statistics tell what was adopted of the dead, deleted with them, and lost at most") {
   SharedHeap<MultiProcessAllocator> heap(128 << 20);
   MultiProcessAllocator* alloc = heap.first();
-  constexpr uint64_t kLeft = 100 * 1024 + (20 << 20);
+  constexpr uint64_t kLeft = 100 * 1024 + 10 * 64 + (20 << 20);
   REQUIRE(alloc->GetStats().deaths_.processes_ == 0);
 
   DieWithBlocks(heap, ipc::OnDeath::kKeepLive);

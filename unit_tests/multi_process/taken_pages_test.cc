@@ -114,7 +114,7 @@ class Owner {
 };
 
 TEST_CASE("A rank takes pages of another that is halted anywhere, and both keep their blocks") {
-  constexpr int kRounds = 1500;
+  constexpr int kRounds = 700;
   constexpr uint64_t kTakers = 2000;
   PrivateHeap<SmallMultiProcessAllocator> heap(384 << 10);
   SmallMultiProcessAllocator* alloc = heap.first();

@@ -41,8 +41,13 @@ std::string NotTold(const HugePageSetting& setting) {
   return "Whether the system gives any is not known: " + setting.place_ + " cannot be read.";
 }
 
+bool IsTold(const HugePageSetting& setting) {
+  const bool is_not_there = setting.os_errno_ == ENOENT && setting.value_.empty();
+  return setting.os_errno_ == 0 || is_not_there;
+}
+
 std::string WhyNotInMemoryFile(const HugePageSetting& setting) {
-  if (setting.os_errno_ != 0) return NotTold(setting);
+  if (!IsTold(setting)) return NotTold(setting);
   if (setting.value_.empty()) return "This system has no transparent huge pages.";
   return "The system gives files in memory none (" + setting.place_ + " says " + setting.value_ +
          "): write advise to it.";
@@ -57,7 +62,7 @@ std::string WhyNotOnMount(const HugePageSetting& setting) {
 }
 
 std::string WhyNotPrivate(const HugePageSetting& setting, uint64_t size_bytes) {
-  if (setting.os_errno_ != 0) return NotTold(setting);
+  if (!IsTold(setting)) return NotTold(setting);
   std::string text = setting.value_.empty()
                          ? "This system has no transparent huge pages"
                          : "The system gives private memory no transparent ones (" +

@@ -91,7 +91,9 @@ void ProcessBlock<Config>::Start(bool is_found) {
     if (!root_.header().lock_.IsWhole()) ThrowOverwritten(region_);
     typename RootTier<Config>::Guard root(root_, typename RootTier<Config>::Newcomer());
     if (!root.IsHeld()) ThrowHolderStopped(root_.header(), membership_);
-    if (!root_.HeadsFit() || (is_found && !root_.ListsFit())) ThrowOverwritten(region_);
+    if (!root_.HeadsFit() || !root_.HeadsAreApart()) ThrowOverwritten(region_);
+    // A file that a crash of the machine left may be of several moments; lists are a cache.
+    if (is_found && !root_.ListsFit()) root_.Rebuild();
     // Private memory is this process's alone; in a forked child's copy its parent only seems to be.
     if (sharing_ == Sharing::kOneProcess && region_.services_->IsShared()) RequireAlone();
     // Our slot may label what an earlier process of it left: swept before we have anything.

@@ -314,17 +314,28 @@ bool RootTier<Config>::HasNoHeadInside(uint32_t granule, uint32_t granules) cons
 }
 
 template <typename Config>
+bool RootTier<Config>::HeadsAreApart() const {
+  bool are_apart = true;
+  ForEachHead([&](uint32_t granule, uint32_t word) {
+    are_apart = HasNoHeadInside(granule, HeadWord::Granules(word));
+    return are_apart;
+  });
+  return are_apart;
+}
+
+template <typename Config>
 bool RootTier<Config>::ListsFit() const {
   const BuddyEngine engine = Engine();
-  bool fits = engine.Check();
-  if (!fits) return false;
+  if (!engine.Check()) return false;
+  bool fits = true;
+  uint64_t labelled = 0;
   ForEachHead([&](uint32_t granule, uint32_t word) {
-    const uint32_t granules = HeadWord::Granules(word);
-    const uint32_t end = granule + granules;
-    fits = HasNoHeadInside(granule, granules) && engine.FirstFreeIn(granule, end) == end;
+    const uint32_t end = granule + HeadWord::Granules(word);
+    labelled += end - granule;
+    fits = engine.FirstFreeIn(granule, end) == end;
     return fits;
   });
-  return fits;
+  return fits && labelled + FreeGranules() == header_->granule_end_ - header_->first_granule_;
 }
 
 template <typename Config>

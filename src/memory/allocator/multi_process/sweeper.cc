@@ -32,9 +32,10 @@ uint32_t Sweeper<Config>::Run(Whom whom) noexcept {
   SettleHeaps();
   SweepPages();
   SweepUnits();
-  const auto found = static_cast<uint32_t>(dead_.count());
-  counts_.processes_ += found;
-  return found;
+  // Of what is put off, who does it tells.
+  const SlotSet done = are_runs_posted_ ? dead_ : dead_ & ~deleted_;
+  counts_.processes_ += static_cast<uint32_t>(done.count());
+  return static_cast<uint32_t>(dead_.count());
 }
 
 template <typename Config>
@@ -186,7 +187,7 @@ void Sweeper<Config>::SweepPage(uint32_t page, uint32_t unit_end) noexcept {
   if (KindOf(shape) == kKindHeaps || KindOf(shape) == kKindNone ||
       (is_deleted && are_runs_posted_)) {
     DropRoots(page, std::max(entry->span_.Get(), 1u));
-    if (!is_leaving_) counts_.deleted_bytes_ += LiveBytes(page);
+    CountDeleted(page);
     pages_.Delete(page);
     return;
   }
@@ -209,14 +210,23 @@ void Sweeper<Config>::SweepPage(uint32_t page, uint32_t unit_end) noexcept {
   counts_.adopted_bytes_ += LiveBytes(page);
 }
 
-/** In blocks that somebody holds, or that were in flight. */
+template <typename Config>
+bool Sweeper<Config>::HasBlocks(uint32_t page) const noexcept {
+  const PageKind kind = KindOf(pages_.Entry(page)->shape_.Get());
+  return kind == kKindClass || kind == kKindRun;
+}
+
+/** In blocks that somebody holds, or that were in flight; of a page that was counted anew. */
 template <typename Config>
 uint64_t Sweeper<Config>::LiveBytes(uint32_t page) const noexcept {
-  const PageEntry* entry = pages_.Entry(page);
-  const PageKind kind = KindOf(entry->shape_.Get());
-  if (kind != kKindClass && kind != kKindRun) return 0;
-  const uint32_t used = PageTable<Config>::Used(entry);
-  return (used - std::min(PageTable<Config>::Pending(entry), used)) * pages_.BlockBytes(page);
+  return pages_.Entry(page)->used_.Get() * pages_.BlockBytes(page);
+}
+
+template <typename Config>
+void Sweeper<Config>::CountDeleted(uint32_t page) noexcept {
+  if (is_leaving_ || !HasBlocks(page)) return;
+  pages_.RecountOfDead(page);
+  counts_.deleted_bytes_ += LiveBytes(page);
 }
 
 /**

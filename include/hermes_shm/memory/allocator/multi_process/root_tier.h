@@ -114,7 +114,7 @@ class HSHM_API RootTier {
   uint32_t LargestFree() { return Engine().LargestFree(); }
   /** What became of this process's wishes so far. */
   const UnitPlacement& placement() const { return placement_; }
-  uint64_t FreeGranules() { return Engine().free_granules(); }
+  uint64_t FreeGranules() const { return Engine().free_granules(); }
   bool CheckLists() { return Engine().Check(); }
   /** For the root mutex and the heaps' locks. */
   Patience& patience() { return patience_; }
@@ -147,9 +147,12 @@ class HSHM_API RootTier {
   /** Ends the process for a head word that no sequence of correct calls can have written. */
   [[noreturn]] void StopForHead(uint32_t granule) const;
 
-  /** Root mutex held, the head words fit: whether the lists are whole and name nothing in use, and
-   * no word stands inside of what another covers. */
+  /** The head words fit: whether no word stands inside of what another covers. */
+  bool HeadsAreApart() const;
+  /** Root mutex held, the head words fit: whether the lists are whole and name all that is free. */
   bool ListsFit() const;
+  /** Root mutex held, by who finds that the lists are not right: makes them anew. */
+  void Rebuild();
 
   /** Calls visit(page, end of its unit) for the head of every span that somebody owns. */
   template <typename Visit>
@@ -192,7 +195,6 @@ class HSHM_API RootTier {
     return HeadWord::Make(kind, slot_plus_one, HeadWord::Granules(word)) |
            (word & HeadWord::kPlaced);
   }
-  void Rebuild();
   void ClearJoined(uint32_t granule, uint32_t end);
   bool Label(HeadWord::Kind kind, uint32_t first, uint32_t granules);
   uint64_t PushesIn(uint32_t granule, uint32_t granules) const;

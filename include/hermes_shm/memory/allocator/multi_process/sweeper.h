@@ -61,7 +61,9 @@ class Sweeper {
   bool PostRunsOf(HeapRecord<Config>* record) noexcept;
   void SweepPages() noexcept;
   void SweepPage(uint32_t page, uint32_t unit_end) noexcept;
+  bool HasBlocks(uint32_t page) const noexcept;
   uint64_t LiveBytes(uint32_t page) const noexcept;
+  void CountDeleted(uint32_t page) noexcept;
   void DropRoots(uint32_t page, uint32_t pages) noexcept;
   void SweepUnits() noexcept;
   void AdoptUnit(uint32_t granule, uint32_t granules) noexcept;
