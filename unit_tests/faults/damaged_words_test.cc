@@ -161,6 +161,35 @@ TEST_CASE("Lists of free units that name one in use stop who would be given it")
   REQUIRE(ending.errors_.find("Corruption: a list of free units") != std::string::npos);
 }
 
+TEST_CASE("A unit's word that was made shorter stops its process when that gets the rest again") {
+  const LeftBehind left;
+  ArrayBackend backend;
+  backend.shm_attach(left.zone_, kBytes);
+  auto* const alloc = backend.AttachAlloc<SmallMultiProcessAllocator>();
+  const uint64_t granule_bytes = 4096u << left.root_->granule_pages_log2_;
+  const uint32_t granules = left.root_->granule_end_ - left.root_->first_granule_;
+  const Ending ending = RunInChild([&] {
+    const MemContext& ctx = HSHM_DEFAULT_MEM_CTX;
+    if (alloc->AllocateOffset(ctx, 2 * granule_bytes).IsNull()) return 1;  // joins
+    uint32_t last = 0;  // the last unit, which is this process's
+    for (uint32_t i = 0; i < granules;
+         i += left.head_[i] == 0 ? 1 : HeadWord::Granules(left.head_[i])) {
+      if (left.head_[i] != 0) last = i;
+    }
+    const uint32_t slot_plus_one = HeadWord::SlotPlusOne(left.head_[last]);
+    const uint32_t kept = HeadWord::Granules(left.head_[last]) - 1;
+    if (slot_plus_one != alloc->GetMembership().slot() + 1 || kept == 0) return 2;
+    left.head_[last] = HeadWord::Make(HeadWord::kUnit, slot_plus_one, kept);
+    left.ListAsFree(left.root_->first_granule_ + last + kept);
+    // All that the root has now: no other run is so long.
+    return alloc->AllocateOffset(ctx, (granules - last - kept) * granule_bytes).IsNull() ? 3 : 4;
+  });
+  CAPTURE(ending.errors_);
+  CHECK(ending.status_ == -SIGABRT);
+  REQUIRE(ending.errors_.find("Corruption: the word of a unit or large block") !=
+          std::string::npos);
+}
+
 TEST_CASE("Lists of free units that name one in use stop who makes a large block longer") {
   const LeftBehind left;
   ArrayBackend backend;

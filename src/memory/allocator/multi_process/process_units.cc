@@ -15,7 +15,7 @@ uint32_t ProcessBlock<Config>::HintFor(Heap* heap, uint32_t pages, uint32_t alig
   const std::lock_guard hold(lock_);
   *gave_unit = false;
   PollLost(heap, false);
-  for (uint32_t attempt = 0; attempt < 2; ++attempt) {
+  for (;;) {
     const bool fits_unit = pages * 2 <= thread_unit_pages() && alignment <= thread_unit_pages();
     if (fits_unit && GiveThreadUnit(heap)) {
       *gave_unit = true;
@@ -25,10 +25,10 @@ uint32_t ProcessBlock<Config>::HintFor(Heap* heap, uint32_t pages, uint32_t alig
     if (hint != kNoPage) return hint;
     // An aligned run may need as much again in front of it.
     const uint64_t needed = uint64_t{pages} + (alignment > 1 ? alignment - 1 : 0);
-    if (attempt != 0 || !from_root || needed > root_.header().page_count_) break;
-    if (!NewUnit(static_cast<uint32_t>(needed))) break;
+    if (!from_root || needed > root_.header().page_count_) return kNoPage;
+    // All of a new unit is listed, so that there is a hint in it.
+    if (!NewUnit(static_cast<uint32_t>(needed))) return kNoPage;
   }
-  return kNoPage;
 }
 
 template <typename Config>
@@ -41,12 +41,14 @@ bool ProcessBlock<Config>::GiveThreadUnit(Heap* heap) noexcept {
   return true;
 }
 
+/** Of which the heap has found that all is on its free pages, and nobody else uses them. */
 template <typename Config>
 void ProcessBlock<Config>::ReturnThreadUnit(Heap* heap, uint32_t page) noexcept {
   const uint32_t unit_pages = thread_unit_pages();
   const uint32_t first = page / unit_pages * unit_pages;
   const std::lock_guard hold(lock_);
-  if (!heap->Engine().TakeRange(first, unit_pages)) return;
+  const bool is_listed = heap->Engine().TakeRange(first, unit_pages);
+  HSHM_CHECK(is_listed);
   SetHome(first, 0);
   ReturnListed(heap->index() + 1, first, unit_pages);
   GiveBackWholeUnits(1);
@@ -325,7 +327,8 @@ bool ProcessBlock<Config>::NewUnit(uint32_t pages) noexcept {
   return root.IsHeld() && NewUnitFromRoot(pages);
 }
 
-/** Asks for the next unit size first, then for less, down to what is needed. */
+/** Asks for the next unit size first, then for less, down to what is needed. No more than the
+ * region has, so that a head word can say it. */
 template <typename Config>
 bool ProcessBlock<Config>::NewUnitFromRoot(uint32_t pages) noexcept {
   const uint32_t granule_pages = root_.granule_pages();
@@ -333,8 +336,7 @@ bool ProcessBlock<Config>::NewUnitFromRoot(uint32_t pages) noexcept {
   auto asked =
       std::max(needed, static_cast<uint32_t>(bits::DivideUp(next_unit_pages_, granule_pages)));
   for (;;) {
-    const uint32_t first =
-        asked <= kMaxGranules ? root_.Grant(HeadWord::kUnit, asked) : RootTier<Config>::kNone;
+    const uint32_t first = root_.Grant(HeadWord::kUnit, asked);
     if (first != RootTier<Config>::kNone) {
       AddUnit(first, asked);
       AddFree(root_.FirstPageOf(first), asked * granule_pages);
