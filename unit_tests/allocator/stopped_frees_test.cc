@@ -3,6 +3,7 @@
 
 #include <csignal>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -143,21 +144,35 @@ class Interceptor : public PassedServices {
   std::function<void()> call_;
 };
 
+/** A heap with two handles and a large block that has room to grow. */
+struct GrowingBlock {
+  GrowingBlock() {
+    backend_.shm_init(MemoryBackendId(1), 32_MiB);
+    Region region = backend_.region();
+    services_.emplace(region.services_);
+    region.services_ = &*services_;
+    alloc_.shm_init(AllocatorId(1, 0), 0, region, SmallUnits());
+    other_.shm_attach(region, SmallUnits());
+    block_ = alloc_.AllocateOffset(HSHM_DEFAULT_MEM_CTX, 3_MiB);
+  }
+  /** Once, while the block's new end gets its memory. */
+  void CallWithin(std::function<void()> call) {
+    services_->CallAt(block_.load() + alloc_.GetUsableSize(block_), std::move(call));
+  }
+  bool Grow() { return alloc_.ResizeInPlace(HSHM_DEFAULT_MEM_CTX, block_, 9_MiB); }
+
+  MallocBackend backend_;
+  std::optional<Interceptor> services_;
+  HeapOfStopped alloc_;
+  HeapOfStopped other_;
+  OffsetPtr<> block_;
+};
+
 TEST_CASE("A large block that is freed while its end gets memory stops who makes it longer") {
   const Ending ending = RunInChild([] {
-    MallocBackend backend;
-    backend.shm_init(MemoryBackendId(1), 32_MiB);
-    Region region = backend.region();
-    Interceptor services(region.services_);
-    region.services_ = &services;
-    HeapOfStopped alloc;
-    HeapOfStopped other;
-    alloc.shm_init(AllocatorId(1, 0), 0, region, SmallUnits());
-    other.shm_attach(region, SmallUnits());
-    const OffsetPtr<> block = alloc.AllocateOffset(HSHM_DEFAULT_MEM_CTX, 3_MiB);
-    services.CallAt(block.load() + alloc.GetUsableSize(block),
-                    [&] { other.FreeOffset(HSHM_DEFAULT_MEM_CTX, block); });
-    alloc.ResizeInPlace(HSHM_DEFAULT_MEM_CTX, block, 9_MiB);
+    GrowingBlock heap;
+    heap.CallWithin([&] { heap.other_.FreeOffset(HSHM_DEFAULT_MEM_CTX, heap.block_); });
+    heap.Grow();
   });
   CAPTURE(ending.errors_);
   CHECK(ending.status_ == -SIGABRT);
@@ -165,32 +180,22 @@ TEST_CASE("A large block that is freed while its end gets memory stops who makes
 }
 
 TEST_CASE("What a large block was to grow by, when the root's lock was lost, is the next one's") {
-  MallocBackend backend;
-  backend.shm_init(MemoryBackendId(1), 32_MiB);
-  Region region = backend.region();
-  Interceptor services(region.services_);
-  region.services_ = &services;
-  HeapOfStopped alloc;
-  HeapOfStopped other;
-  alloc.shm_init(AllocatorId(1, 0), 0, region, SmallUnits());
-  other.shm_attach(region, SmallUnits());
-  const OffsetPtr<> block = alloc.AllocateOffset(HSHM_DEFAULT_MEM_CTX, 3_MiB);
-  const AllocatorStats before = alloc.GetStats();
-  const LockIdentity holder = other.GetMembership().identity();
-  Mutex& lock = CoreOf<multi_process::RootHeader>(backend)->lock_;
-  services.CallAt(block.load() + alloc.GetUsableSize(block),
-                  [&] { static_cast<void>(lock.Lock(holder)); });
+  GrowingBlock heap;
+  const AllocatorStats before = heap.alloc_.GetStats();
+  const LockIdentity holder = heap.other_.GetMembership().identity();
+  Mutex& lock = CoreOf<multi_process::RootHeader>(heap.backend_)->lock_;
+  heap.CallWithin([&] { static_cast<void>(lock.Lock(holder)); });
   {
     const FastClock fast;
-    REQUIRE_FALSE(alloc.ResizeInPlace(HSHM_DEFAULT_MEM_CTX, block, 9_MiB));
+    REQUIRE_FALSE(heap.Grow());
   }
   lock.Unlock(holder);
-  const AllocatorStats after = other.GetStats();
+  const AllocatorStats after = heap.other_.GetStats();
   REQUIRE(after.free_bytes_ == before.free_bytes_);
   REQUIRE(after.live_bytes_ == before.live_bytes_);
   REQUIRE(after.committed_bytes_ == before.committed_bytes_);
-  REQUIRE(alloc.Check());
-  REQUIRE(alloc.ResizeInPlace(HSHM_DEFAULT_MEM_CTX, block, 9_MiB));
+  REQUIRE(heap.alloc_.Check());
+  REQUIRE(heap.Grow());
 }
 
 }  // namespace

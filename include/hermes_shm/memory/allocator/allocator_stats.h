@@ -52,9 +52,9 @@ struct DeathStats {
   uint64_t heaps_ = 0;          // of their threads: in each, one block at most was lost, see below
   uint64_t adopted_pages_ = 0;  // now other processes', with the blocks in them
   uint64_t adopted_bytes_ = 0;  // in blocks of these pages, and in large blocks, which live on
-  uint64_t deleted_bytes_ =
-      0;  // in blocks that went with their process: Reclaim(), and deaths
-          // after OnDeath::kReclaim; not what a process itself deletes, detaching
+  /** In blocks that went with their process: Reclaim(), and deaths after OnDeath::kReclaim; not
+   * what a process itself deletes, detaching. */
+  uint64_t deleted_bytes_ = 0;
 
   /** Blocks in flight: about to be handed out, or about to be freed. Nobody can tell them from
    * blocks in use, so they are among the adopted. Of a thread that died while it handed a run of

@@ -26,7 +26,8 @@ namespace hshm::ipc::multi_process {
  *
  * Invariant  A live mark: a user has the block. A block on a list has the mark of its kind; where
  *            no block begins, and in a free page, it is 0. That a mark is not live proves nothing.
- * Ordering   The page's owner stores, which costs it no atomic operation; others free by CAS. A
+ * Ordering   The page's owner stores, by one instruction where that can change a byte in memory,
+ *            which is no atomic operation to other processors; others free by CAS. A
  *            user's mark stands still until somebody frees, so whoever may free may read it
  *            relaxed. Of two frees by others one CAS wins. What a free by another stored is
  *            published with the block by its push, and acquired by the drain. An owner's free that

@@ -63,6 +63,7 @@ class HSHM_API ProcessBlock {
 
   /** Adopts what the dead left, takes the first unit, makes the first heap and leaves it idle.
    * After an error it may be called again, and does what was not done.
+   * @param is_found the region is as others left it, and its lists are looked at
    * @throws Error kNoSpace, kHolderStopped, kCorrupt, kSystem; kUnsupported when another process
    * has a heap that serves one at a time */
   void Start(bool is_found = true);
