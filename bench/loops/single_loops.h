@@ -107,7 +107,26 @@ void RunReplacements(benchmark::State& state, H& heap, uint32_t live, const Size
   Report(state, 1);
 }
 
-/** The six loops, under `prefix`. `make` returns the heap; it is called when the loop runs. */
+/** A program that has one block of each of many sizes, and works with them: how long a touch takes
+ * is decided by where the allocator put them. Sizes up to 8 KiB, in steps of an eighth. */
+template <Heap H>
+void RunOnlyBlocks(benchmark::State& state, H& heap) {
+  std::vector<typename H::Block> blocks;
+  for (size_t size = 16, step = 16; size <= 8192; size += step) {
+    blocks.push_back(heap.Allocate(size));
+    Touch(heap, blocks.back());
+    if (size >= 256 && (size & (size - 1)) == 0) step = size / 8;
+  }
+  for (auto _ : state) {
+    for (const auto& block : blocks) {
+      benchmark::DoNotOptimize(++*static_cast<volatile char*>(heap.AddressOf(block)));
+    }
+  }
+  Report(state, static_cast<double>(blocks.size()));
+  for (const auto& block : blocks) heap.Free(block);
+}
+
+/** The seven loops, under `prefix`. `make` returns the heap; it is called when the loop runs. */
 template <typename Make>
 void RegisterSingleLoops(const std::string& prefix, Make make) {
   const auto add = [&](const char* name, auto run) {
@@ -122,6 +141,7 @@ void RegisterSingleLoops(const std::string& prefix, Make make) {
   add("random", [](auto& state, auto& heap) {
     RunReplacements(state, heap, kRandomLive, RandomSizes(kSeed));
   });
+  add("only_blocks", [](auto& state, auto& heap) { RunOnlyBlocks(state, heap); });
   add("16k_64k", [](auto& state, auto& heap) {
     RunReplacements(state, heap, kLargeLive, Sizes::Uniform(16 << 10, 64 << 10, kSeed));
   });

@@ -16,7 +16,7 @@ import xml.dom.minidom
 
 RUN = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), 'run')
 ALWAYS = {'glibc', 'hshm private', 'hshm shm'}  # libraries that are there wherever this is built
-SINGLE = ('pair_16', 'pair_256', 'batch_64', 'random', '16k_64k', 'log_uniform')
+SINGLE = ('pair_16', 'pair_256', 'batch_64', 'random', 'only_blocks', '16k_64k', 'log_uniform')
 build_dir = None
 
 

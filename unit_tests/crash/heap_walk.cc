@@ -6,6 +6,7 @@
 
 namespace hshm::ipc::crash {
 
+using multi_process::CarveOrder;
 using multi_process::HeadWord;
 using multi_process::HeapRecord;
 using multi_process::KindOf;
@@ -169,8 +170,10 @@ void HeapWalk::WalkBlocks(uint32_t page, uint32_t span) {
       return Complain("a run of remote frees is too short", page);
     }
   }
+  const CarveOrder order = root_.pages().OrderOf(page);
   for (uint32_t i = 0; i < carved; ++i) {
-    if (!free[i]) live_.push_back({Pages::OffsetOf(page) + i * bytes, bytes, page, span});
+    if (free[i]) continue;
+    live_.push_back({Pages::OffsetOf(page) + order.BlockAt(i) * bytes, bytes, page, span});
   }
 }
 
@@ -190,11 +193,14 @@ void HeapWalk::Strike(uint32_t page, uint64_t block, std::vector<bool>* free) {
   const uint64_t begin = Pages::OffsetOf(page);
   const uint64_t bytes = root_.pages().BlockBytes(page);
   const uint64_t index = (block - begin) / bytes;
-  if (block < begin || index >= free->size() || (block - begin) % bytes != 0) {
-    return Complain("a list leads out of its page", block);
+  const CarveOrder order = root_.pages().OrderOf(page);
+  if (block < begin || index >= root_.pages().Capacity(page) || (block - begin) % bytes != 0 ||
+      order.TurnOf(static_cast<uint32_t>(index)) >= free->size()) {
+    return Complain("a list leads to what is no carved block of its page", block);
   }
-  if ((*free)[index]) return Complain("a block is listed twice", block);
-  (*free)[index] = true;
+  const uint32_t turn = order.TurnOf(static_cast<uint32_t>(index));
+  if ((*free)[turn]) return Complain("a block is listed twice", block);
+  (*free)[turn] = true;
 }
 
 namespace {

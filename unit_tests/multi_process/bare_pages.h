@@ -31,6 +31,10 @@ class Pages {
     table_.Entry(page)->committed_.Set(kCommitted);
     return page;
   }
+  void CarveAll(uint32_t page) const {
+    REQUIRE(table_.Carve(page, Config::kPageBytes));
+    while (table_.Carve(page, Config::kPageBytes)) {}
+  }
   std::vector<Offset> LocalOf(uint32_t page) const {
     std::vector<Offset> blocks;
     for (Offset block = table_.Entry(page)->local_.Get(); block != 0; block = table_.Link(block)) {

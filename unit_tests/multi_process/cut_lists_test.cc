@@ -26,7 +26,7 @@ class CutHeap {
  public:
   CutHeap() : page_(pages_.OpenClassPage()), slot_(&Record()->free_[ClassOf(kBlockBytes)]) {
     REQUIRE(ClassOf(kBlockBytes) >= Config::kFirstMixedSlot);
-    REQUIRE(pages_->Carve(page_, Config::kPageBytes));
+    pages_.CarveAll(page_);
     blocks_ = pages_.TakeAll(page_);
     pages_->SetKeys(page_, Pages::kId);
     for (size_t i = 0; i < kPosted; ++i) pages_->Push(page_, blocks_[i]);

@@ -28,7 +28,7 @@ TEST_CASE("A run is posted once, by its heap or by who deletes its page, which c
     const uint32_t freed = pages.OpenClassPage(Pages::kOtherId, Pages::kFirst + 2);
     std::vector<std::vector<Offset>> blocks;
     for (const uint32_t page : {first, deleted, freed}) {
-      REQUIRE(pages->Carve(page, 4096));
+      pages.CarveAll(page);
       blocks.push_back(pages.TakeAll(page));
     }
     HeapRecord<Config> record{};

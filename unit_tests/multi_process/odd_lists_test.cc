@@ -19,7 +19,7 @@ using hshm::test::RunInChild;
 /** Blocks of a page that a user has. */
 struct Taken {
   Taken() : page_(pages_.OpenClassPage()) {
-    REQUIRE(pages_->Carve(page_, 4096));
+    pages_.CarveAll(page_);
     blocks_ = pages_.TakeAll(page_);
   }
   PageEntry* entry() const { return pages_[page_]; }

@@ -45,7 +45,7 @@ TEST_CASE("Draining takes every pushed block once, whatever the push count was")
   const uint32_t page = pages.OpenClassPage();
   pages[page]->remote_.store(RemoteWord::Make(0, start));
   pages[page]->drained_.Set(start);
-  REQUIRE(pages->Carve(page, 4096));
+  pages.CarveAll(page);
   for (int round = 0; round < 5; ++round) {
     const std::vector<Offset> blocks = pages.TakeAll(page);
     REQUIRE(blocks.size() == 16);
@@ -68,7 +68,7 @@ TEST_CASE("Of a run only its bearer is written to before its owner takes it") {
   CAPTURE(count);
   Pages pages;
   const uint32_t page = pages.OpenClassPage();
-  REQUIRE(pages->Carve(page, 4096));
+  pages.CarveAll(page);
   const std::vector<Offset> blocks = pages.TakeAll(page);
   for (const Offset block : blocks) std::memset(pages.BytesOf(block), 0x5a, 256);
   pages.PushRun({blocks.begin(), blocks.begin() + static_cast<std::ptrdiff_t>(count)});
@@ -95,7 +95,7 @@ TEST_CASE("A drain of runs that was cut anywhere is finished by whoever comes, w
   CAPTURE(links, is_listed, is_dead);
   Pages pages;
   const uint32_t page = pages.OpenClassPage();
-  REQUIRE(pages->Carve(page, 4096));
+  pages.CarveAll(page);
   const std::vector<Offset> blocks = pages.TakeAll(page);
   pages.PushRun({blocks[0], blocks[1], blocks[2]});
   pages.PushRun({blocks[3]});
@@ -131,7 +131,7 @@ TEST_CASE("A run into which its dead bearer's user wrote is lost, with those pos
   CAPTURE(written);
   Pages pages;
   const uint32_t page = pages.OpenClassPage();
-  REQUIRE(pages->Carve(page, 4096));
+  pages.CarveAll(page);
   const std::vector<Offset> blocks = pages.TakeAll(page);
   REQUIRE(blocks[0] == PageTable<Config>::OffsetOf(page));
   pages.PushRun({blocks[0]});
@@ -154,7 +154,7 @@ TEST_CASE("A drain is led out of its page by nothing that a bearer says, and say
   const Ending ending = RunInChild([&] {
     Pages pages;
     const uint32_t page = pages.OpenClassPage();
-    HSHM_CHECK(pages->Carve(page, 4096));
+    pages.CarveAll(page);
     const std::vector<Offset> blocks = pages.TakeAll(page);
     pages->SetLink(blocks[7], 0);
     pages[page]->local_.Set(blocks[7]);
@@ -174,7 +174,7 @@ TEST_CASE("Bearers of the smallest blocks name as many others as they have room 
   REQUIRE(kRunRules<Config>[ClassOf(bytes)].max_blocks_ == most + 1);
   Pages pages;
   const uint32_t page = pages.OpenClassPage(Pages::kId, Pages::kFirst, bytes);
-  REQUIRE(pages->Carve(page, bytes * (most + 2)));
+  pages.CarveAll(page);
   const std::vector<Offset> blocks = pages.TakeAll(page);
   REQUIRE(blocks.size() > most + 1);
   for (const Offset block : blocks) std::memset(pages.BytesOf(block), 0x5a, bytes);
@@ -208,7 +208,7 @@ TEST_CASE("No bearer has more others than it has room for, whatever is written i
 TEST_CASE("A drain that was cut before its count is repeated without harm") {
   Pages pages;
   const uint32_t page = pages.OpenClassPage();
-  REQUIRE(pages->Carve(page, 4096));
+  pages.CarveAll(page);
   const std::vector<Offset> blocks = pages.TakeAll(page);
   for (size_t i = 0; i < 6; ++i) pages->Push(page, blocks[i]);
   const uint32_t drained = pages[page]->drained_.Get();
@@ -259,7 +259,7 @@ TEST_CASE("Settling finishes a drain that was cut, also when more was pushed sin
   OwnedWord<uint64_t> slot;
   pages->TakeInHand(pages[page]);
   pages->TakeLocal(pages[page], &slot);
-  REQUIRE(pages->Carve(page, 4096));
+  pages.CarveAll(page);
   const std::vector<Offset> blocks = pages.LocalOf(page);
   REQUIRE(blocks.size() > 6);
   pages[page]->local_.Set(blocks[6]);
@@ -279,8 +279,8 @@ TEST_CASE("Of a mixed slot each block goes to its own page, whosever that is") {
   Pages pages;
   const uint32_t own = pages.OpenClassPage(Pages::kId);
   const uint32_t other = pages.OpenClassPage(Pages::kOtherId, own + 1);
-  REQUIRE(pages->Carve(own, 4096));
-  REQUIRE(pages->Carve(other, 4096));
+  pages.CarveAll(own);
+  pages.CarveAll(other);
   const std::vector<Offset> owned = pages.TakeAll(own);
   const std::vector<Offset> blocks = pages.TakeAll(other);
   pages->SetLink(blocks[0], owned[0]);
@@ -302,7 +302,7 @@ TEST_CASE("A mixed slot takes some of a page's list, and a death in between lose
   const int stores = GENERATE(1, 2, 3, 4);
   Pages pages;
   const uint32_t page = pages.OpenClassPage();
-  REQUIRE(pages->Carve(page, 4096));
+  pages.CarveAll(page);
   const std::vector<Offset> blocks = pages.LocalOf(page);
   REQUIRE(blocks.size() > kTaken);
   const uint32_t used = pages[page]->used_.Get();
@@ -331,7 +331,7 @@ TEST_CASE("A list into which somebody wrote ends before the block that leads to 
   const uint64_t wrong = GENERATE(~uint64_t{0}, Pages::kTable, uint64_t{0});  // 0: a circle
   Pages pages;
   const uint32_t page = pages.OpenClassPage();
-  REQUIRE(pages->Carve(page, 4096));
+  pages.CarveAll(page);
   const std::vector<Offset> blocks = pages.LocalOf(page);
   OwnedWord<uint64_t> slot;
   slot.Set(blocks[0]);
@@ -353,7 +353,7 @@ TEST_CASE("A list into which somebody wrote ends before the block that leads to 
 TEST_CASE("A list that begins where no block does is empty") {
   Pages pages;
   const uint32_t page = pages.OpenClassPage();
-  REQUIRE(pages->Carve(page, 4096));
+  pages.CarveAll(page);
   OwnedWord<uint64_t> slot;
   for (uint64_t first : {~uint64_t{0}, Pages::kTable + 8, PageTable<Config>::OffsetOf(page) + 8}) {
     slot.Set(first);
@@ -426,7 +426,7 @@ TEST_CASE("An extension that was cut in the middle leaves one page, which is cle
 TEST_CASE("Deleting empties a page whoever has its blocks, and keeps its push count") {
   Pages pages;
   const uint32_t page = pages.OpenClassPage();
-  REQUIRE(pages->Carve(page, 4096));
+  pages.CarveAll(page);
   const std::vector<Offset> blocks = pages.TakeAll(page);
   pages->Push(page, blocks[0]);
   pages->Push(page, blocks[1]);
@@ -435,7 +435,7 @@ TEST_CASE("Deleting empties a page whoever has its blocks, and keeps its push co
   REQUIRE(PageTable<Config>::Pending(pages[page]) == 0);
   REQUIRE(RemoteWord::Pushed(pages[page]->remote_.load()) == 2);
   pages.OpenClassPage(Pages::kOtherId);
-  REQUIRE(pages->Carve(page, 4096));
+  pages.CarveAll(page);
   REQUIRE(pages.LocalOf(page).size() == 16);
 }
 

@@ -83,24 +83,25 @@ class Writer {
   }
   /** Of a run's first block: {how many others, the run before, the number of one other}. */
   uint64_t SaidFor(Link link, uint64_t block) const {
-    constexpr uint64_t kAlone = RunBearer::MakeOthers(0);
     constexpr uint64_t kOne = RunBearer::MakeOthers(1);
     const uint64_t number = block % 65536 / 16;
+    // Of a run that waits the count is elsewhere, and in Fast any block of the page may be in it.
+    const uint64_t alone = RunBearer::MakeOthers(0) | number << 32;
     switch (link) {
       case Link::kOutside:
         return ~uint64_t{0};
       case Link::kLastByte:
-        return kAlone | uint64_t{0xffff} << 16;
+        return alone | uint64_t{0xffff} << 16;
       case Link::kNoBlock:
         return kOne | (number + 1) << 32;
       case Link::kItself:
         return kOne | (number + 1) << 16 | number << 32;
       case Link::kNeverListed:
-        return kOne | (65536 - size_) / 16 << 32;
+        return kOne | LastOf(block) % 65536 / 16 << 32;
       case Link::kOtherPage:  // none can lead there
       case Link::kOfTheLiving:
       case Link::kOtherKind:
-        return kAlone;
+        return alone;
     }
     return 0;
   }
@@ -126,7 +127,7 @@ class Writer {
     return 0;
   }
 
-  /** The last block that the page, or the span of pages, can have. */
+  /** The block of the page, or the span of pages, that is carved last. */
   uint64_t LastOf(uint64_t block) const {
     const ipc::Region& region = heap_->first()->GetRegion();
     const auto* header =
@@ -135,7 +136,8 @@ class Writer {
         region, header->core_offset_, nullptr);
     const uint32_t head = root.pages().HeadOf(static_cast<uint32_t>(block / 65536));
     const uint64_t bytes = root.pages().BlockBytes(head);
-    return head * uint64_t{65536} + (root.pages().Capacity(head) - 1) * bytes;
+    const uint32_t last = root.pages().OrderOf(head).BlockAt(root.pages().Capacity(head) - 1);
+    return head * uint64_t{65536} + last * bytes;
   }
 
   SharedHeap<MultiProcessAllocator>* heap_;

@@ -199,7 +199,7 @@ class BaseAllocator : public AllocatorCore {
   /** size bytes, whatever T is. */
   template <typename T = char>
   [[nodiscard]] HSHM_INLINE FullPtr<T> Allocate(const MemContext& ctx, size_t size) noexcept {
-    return ToFullPtr<T>(self().AllocateOffset(ctx, size));
+    return ToFullPtr<T>(self().AllocatePlaced(ctx, size));
   }
   /** size bytes, all of them zero. */
   template <typename T = char>
@@ -364,12 +364,20 @@ class BaseAllocator : public AllocatorCore {
     arenas_->Free(host, arena, offset.load());
   }
 
+  /** AllocateOffset, with the address: a Derived that has it at hand hides this. */
+  HSHM_INLINE PlacedBlock AllocatePlaced(const MemContext& ctx, size_t size) noexcept {
+    return region_.Place(self().AllocateOffset(ctx, size).load());
+  }
   template <typename T>
   HSHM_INLINE FullPtr<T> ToFullPtr(OffsetPtr<> offset) const noexcept {
+    return ToFullPtr<T>(region_.Place(offset.load()));
+  }
+  template <typename T>
+  HSHM_INLINE FullPtr<T> ToFullPtr(PlacedBlock block) const noexcept {
     // One constructor for both: a pointer made in two places stays in memory where it is const.
-    const uint64_t id = offset.IsNull() ? 0 : std::bit_cast<uint64_t>(id_);
-    char* const address = offset.IsNull() ? nullptr : region_.AddressOf(offset.load());
-    return FullPtr<T>(std::bit_cast<AllocatorId>(id), reinterpret_cast<T*>(address), offset.load());
+    const uint64_t id = block.offset_ == 0 ? 0 : std::bit_cast<uint64_t>(id_);
+    return FullPtr<T>(std::bit_cast<AllocatorId>(id), reinterpret_cast<T*>(block.address_),
+                      block.offset_);
   }
 
  private:

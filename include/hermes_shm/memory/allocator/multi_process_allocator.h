@@ -110,15 +110,19 @@ class HSHM_API BasicMultiProcessAllocator
   // ---- what BaseAllocator builds on; all noexcept, null when there is no room ------------------
 
   HSHM_INLINE OffsetPtr<> AllocateOffset(const MemContext& ctx, size_t size) noexcept {
+    return OffsetPtr<>(AllocatePlaced(ctx, size).offset_);
+  }
+  /** With the address as the heap's front has it, which costs a load less than to form it anew. */
+  HSHM_INLINE PlacedBlock AllocatePlaced(const MemContext& ctx, size_t size) noexcept {
     if (Front* front = FrontOf(ctx); HSHM_LIKELY(front != nullptr)) {
-      const Offset block = front->TryAllocate(size);
-      if (HSHM_LIKELY(block != 0)) return OffsetPtr<>(block);
+      const PlacedBlock block = front->TryPlace(size);
+      if (HSHM_LIKELY(block.offset_ != 0)) return block;
       // The heap is known, and need not be looked for again; here and below.
       if (HSHM_LIKELY(front != Front::Nobody())) {
-        return OffsetPtr<>(static_cast<Heap*>(front)->AllocateRest(size));
+        return this->region_.Place(static_cast<Heap*>(front)->AllocateRest(size));
       }
     }
-    return AllocateRare(NumberOf(ctx), size);
+    return this->region_.Place(AllocateRare(NumberOf(ctx), size).load());
   }
   OffsetPtr<> AlignedAllocateOffset(const MemContext& ctx, size_t size, size_t alignment) noexcept;
   /** Above 64 KiB only what was ever written since it came from the system is written again: on
@@ -264,6 +268,7 @@ class HSHM_API BasicMultiProcessAllocator
   OffsetPtr<> AllocateRare(uint64_t context, size_t size) noexcept;
   void FreeRare(uint64_t context, OffsetPtr<> block) noexcept;
   MemContext Start(Offset core, const MultiProcessOptions& options, bool is_found);
+  std::unique_ptr<Process> MakeProcess();
   bool RejoinForkedChild() noexcept;
   bool HasJoined() const noexcept;
   void Identify() noexcept;

@@ -77,6 +77,12 @@ class RegionServices {
   virtual bool IsAlive(uint32_t slot) noexcept = 0;
 };
 
+/** A block, and where it lies in this process. Both are null, or neither is. */
+struct PlacedBlock {
+  Offset offset_ = 0;
+  char* address_ = nullptr;
+};
+
 /**
  * The memory that an allocator runs on, as this process sees it: base, size and services. The same
  * bytes lie at another base in another process. A value; it owns nothing.
@@ -102,6 +108,10 @@ struct Region {
   /** Address of an offset, which may lie outside of the region: it counts modulo 2^64 then. */
   HSHM_INLINE_CROSS_FUN char* AddressOf(Offset offset) const {
     return reinterpret_cast<char*>(reinterpret_cast<uintptr_t>(base_) + offset);
+  }
+  /** Of a block's offset. */
+  HSHM_INLINE PlacedBlock Place(Offset block) const {
+    return {block, block != 0 ? AddressOf(block) : nullptr};
   }
   /**
    * RegionServices::Commit. In a kernel, and where there are no services, all memory is there: who

@@ -138,12 +138,15 @@ class Checker {
     if constexpr (!Config::kChecked) return;
     const Offset begin = PageTable<Config>::OffsetOf(page);
     const uint64_t bytes = pages_.BlockBytes(page);
-    const Offset carved_end = begin + pages_.Entry(page)->carved_.Get() * bytes;
+    const uint32_t carved = pages_.Entry(page)->carved_.Get();
+    const CarveOrder order = pages_.OrderOf(page);
     for (Offset at = begin; at < begin + span * Config::kPageBytes; at += 16) {
       if (pages_.EntryOf(at)->committed_.Get() == 0) continue;  // nor have its marks memory
       const bool is_place = has_blocks && (at - begin) % bytes == 0;
+      const bool is_carved =
+          is_place && order.TurnOf(static_cast<uint32_t>((at - begin) / bytes)) < carved;
       Expect(is_place || !pages_.IsMarked(at), "no block begins where one is marked", page);
-      Expect(at < carved_end || !pages_.IsMarkedLive(at), "a block is live that never was", page);
+      Expect(is_carved || !pages_.IsMarkedLive(at), "a block is live that never was", page);
     }
   }
 
@@ -163,9 +166,10 @@ class Checker {
     const PageEntry* entry = pages_.Entry(page);
     const uint32_t carved = entry->carved_.Get();
     Expect(carved <= pages_.Capacity(page), "more blocks are carved than fit", page);
+    const CarveOrder order = pages_.OrderOf(page);
     seen_.reset();
     const auto visit = [&](uint32_t block) {
-      if (block >= carved || seen_[block] || IsMarkedLive(page, block)) return false;
+      if (order.TurnOf(block) >= carved || seen_[block] || IsMarkedLive(page, block)) return false;
       seen_[block] = true;
       return true;
     };
@@ -243,9 +247,10 @@ class Checker {
   void Run(uint32_t page, uint64_t run) {
     const PageEntry* entry = pages_.Entry(page);
     const uint32_t carved = entry->carved_.Get();
+    const CarveOrder order = pages_.OrderOf(page);
     seen_.reset();
     const auto visit = [&](uint32_t block) {
-      if (block >= carved || seen_[block] || IsMarkedLive(page, block)) return false;
+      if (order.TurnOf(block) >= carved || seen_[block] || IsMarkedLive(page, block)) return false;
       seen_[block] = true;
       return true;
     };

@@ -89,6 +89,14 @@ MemContext BasicMultiProcessAllocator<Config, kSharing>::Attach(
 }
 
 template <typename Config, multi_process::Sharing kSharing>
+std::unique_ptr<multi_process::ProcessBlock<Config>>
+BasicMultiProcessAllocator<Config, kSharing>::MakeProcess() {
+  const auto entry = static_cast<uint32_t>(cache_offset_ / sizeof(multi_process::CachedHeap));
+  return std::make_unique<Process>(this->region_, core_, &this->membership_, options_, kSharing,
+                                   entry);
+}
+
+template <typename Config, multi_process::Sharing kSharing>
 MemContext BasicMultiProcessAllocator<Config, kSharing>::Start(Offset core,
                                                                const MultiProcessOptions& options,
                                                                bool is_found) {
@@ -99,9 +107,9 @@ MemContext BasicMultiProcessAllocator<Config, kSharing>::Start(Offset core,
       throw Error(ErrorCode::kSystem, "The system has no page for the process's identity.", error);
     }
   }
+  cache_offset_ = cache_entry_.Take();
   try {
-    process_ =
-        std::make_unique<Process>(this->region_, core, &this->membership_, options, kSharing);
+    process_ = MakeProcess();
     contexts_ = std::make_unique<ThreadContext[]>(multi_process::kMaxThreads);
   } catch (const std::bad_alloc&) {
     throw multi_process::NoNotes(this->region_.size_bytes_, ENOMEM);
@@ -114,7 +122,6 @@ MemContext BasicMultiProcessAllocator<Config, kSharing>::Start(Offset core,
   }
   parents_slots_.reset();
   Identify();
-  cache_offset_ = cache_entry_.Take();
   Heap* heap = FindHeap();
   if (heap == nullptr) throw Error(ErrorCode::kNoSpace, "No room for the first thread's heap.");
   return ContextOf(heap);
@@ -226,8 +233,7 @@ bool BasicMultiProcessAllocator<Config, kSharing>::RejoinForkedChild() noexcept 
   if (!is_joined && this->membership_.Rejoin()) {
     try {
       if (identity.has_process_ == 0) {
-        auto process =
-            std::make_unique<Process>(this->region_, core_, &this->membership_, options_, kSharing);
+        auto process = MakeProcess();
         auto contexts = std::make_unique<ThreadContext[]>(multi_process::kMaxThreads);
         // The old block's mutexes may be held by threads that do not exist here: never touched.
         static_cast<void>(process_.release());

@@ -74,7 +74,10 @@ bool PageTable<Config>::WasBlock(const PageEntry* entry, Offset block) const {
   if (KindOf(shape) == kKindRun) return place == 0;
   if (KindOf(shape) != kKindClass) return false;
   const uint64_t bytes = ClassBytes(ClassOfShape(shape));
-  return place % bytes == 0 && place / bytes < carved;
+  const uint32_t pages = Config::PagesOf(bytes);
+  const auto capacity = static_cast<uint32_t>(pages * Config::kPageBytes / bytes);
+  return place % bytes == 0 && place / bytes < capacity &&
+         OrderOf(head, pages, capacity).TurnOf(static_cast<uint32_t>(place / bytes)) < carved;
 }
 
 template <typename Config>

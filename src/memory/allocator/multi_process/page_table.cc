@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "hermes_shm/base/bits.h"
+
 namespace hshm::ipc::multi_process {
 
 /** What the owner has taken it has taken for ever: nobody follows the bearers there. */
@@ -108,22 +110,35 @@ void PageTable<Config>::Drain(uint32_t page) const {
   entry->used_.Set(entry->used_.Get() - count);
 }
 
+/** Up to where a multiple of `bytes` lies, so that what is written next begins a new system page.
+ */
+template <typename Config>
+typename PageTable<Config>::FreshBlocks PageTable<Config>::NextToCarve(uint32_t page,
+                                                                       uint64_t bytes) const {
+  const uint32_t carved = Entry(page)->carved_.Get();
+  if (carved == Capacity(page)) return {0, 0};
+  const CarveOrder order = OrderOf(page);
+  const uint64_t block_bytes = BlockBytes(page);
+  const uint64_t place = order.BlockAt(carved) * block_bytes;
+  const uint64_t end = (place / bytes + 1) * bytes;
+  const auto count = static_cast<uint32_t>(bits::DivideUp(end - place, block_bytes));
+  return {place, std::min(order.InRowAt(carved), count)};
+}
+
 template <typename Config>
 bool PageTable<Config>::Carve(uint32_t page, uint64_t bytes) const {
   PageEntry* entry = Entry(page);
-  const uint32_t carved = entry->carved_.Get();
-  const uint32_t left = Capacity(page) - carved;
-  if (left == 0) return false;
+  const auto [place, count] = NextToCarve(page, bytes);
+  if (count == 0) return false;
   const uint64_t block_bytes = BlockBytes(page);
-  const uint32_t count = std::min(left, static_cast<uint32_t>(1 + bytes / block_bytes));
-  const Offset first = OffsetOf(page) + carved * block_bytes;
+  const Offset first = OffsetOf(page) + place;
   for (uint32_t i = 0; i + 1 < count; ++i) {
     SetLink(first + i * block_bytes, first + (i + 1) * block_bytes);
   }
   SetLink(first + (count - 1) * block_bytes, entry->local_.Get());
   MarkCarved(first, first + count * block_bytes, block_bytes, entry->shape_.Get());
   entry->local_.Set(first);
-  entry->carved_.Set(carved + count);
+  entry->carved_.Set(entry->carved_.Get() + count);
   return true;
 }
 
@@ -174,8 +189,9 @@ void PageTable<Config>::Recount(uint32_t page) const {
   PageEntry* entry = Entry(page);
   uint32_t highest = entry->carved_.Get();
   const uint32_t limit = Capacity(page) + 1;
-  const uint32_t length = Walk(page, entry->local_.Get(), limit, [&](uint32_t index) {
-    highest = std::max(highest, index + 1);
+  const CarveOrder order = OrderOf(page);
+  const uint32_t length = Walk(page, entry->local_.Get(), limit, [&](uint32_t block) {
+    highest = std::max(highest, order.TurnOf(block) + 1);
     return true;
   });
   if (length >= limit) defect::Corruption("the local list of a page", OffsetOf(page));

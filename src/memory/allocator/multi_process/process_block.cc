@@ -47,11 +47,13 @@ Error NoNotes(uint64_t region_bytes, int os_errno) {
 
 template <typename Config>
 ProcessBlock<Config>::ProcessBlock(const Region& region, Offset root_offset, Membership* membership,
-                                   const MultiProcessOptions& options, Sharing sharing)
+                                   const MultiProcessOptions& options, Sharing sharing,
+                                   uint32_t colour)
     : region_(region),
       membership_(membership),
       options_(options),
       sharing_(sharing),
+      colour_(colour),
       root_(region, root_offset, membership, options.numa_node_) {
   const RootHeader& header = root_.header();
   const uint64_t data_pages = header.page_count_ - header.first_page_;
@@ -217,6 +219,9 @@ bool ProcessBlock<Config>::MakeRecord(Heap* heap) noexcept {
   return true;
 }
 
+/** From the place on that is this process block's colour. The records of allocators that a thread
+ * uses in turn would otherwise lie at one place of a page, where a load waits for the stores to the
+ * others that are under way: the processor tells them apart by the low 12 bits at first. */
 template <typename Config>
 HeapRecord<Config>* ProcessBlock<Config>::FindRecordSlot(Heap* heap) noexcept {
   constexpr uint32_t kPerPage = Config::kPageBytes / sizeof(HeapRecord<Config>);
@@ -224,7 +229,8 @@ HeapRecord<Config>* ProcessBlock<Config>::FindRecordSlot(Heap* heap) noexcept {
     if (record_page_ != kNoPage) {
       auto* records = region_.At<HeapRecord<Config>>(PageTable<Config>::OffsetOf(record_page_));
       for (uint32_t i = 0; i < kPerPage; ++i) {
-        if (records[i].id_.Get() == 0) return &records[i];
+        HeapRecord<Config>* record = &records[(colour_ + i) % kPerPage];
+        if (record->id_.Get() == 0) return record;
       }
     }
     if (attempt == 0) record_page_ = OpenRecordPage(heap);

@@ -87,7 +87,7 @@ template <typename Config>
 Offset ThreadHeap<Config>::AllocateSlow(uint64_t size_bytes) noexcept {
   if (size_bytes <= Config::kMaxClassBytes) {
     const uint32_t size_class = ClassOf(size_bytes);
-    const Offset block = this->Pop(size_class);  // nobody may have tried
+    const Offset block = this->Pop(size_class).offset_;  // nobody may have tried
     return HSHM_UNLIKELY(block != 0) ? block : AllocateClass(size_bytes);
   }
   if (size_bytes > data_bytes_) return 0;
@@ -121,7 +121,7 @@ Offset ThreadHeap<Config>::AllocateClass(uint64_t size_bytes) noexcept {
   }
   if (const uint32_t blocks = pending_.TakeBack(size_class); blocks != 0) {
     room_[size_class] -= blocks;
-    return this->Pop(size_class);
+    return this->Pop(size_class).offset_;
   }
   bool filled = RefillFromOwned(size_class);
   if (!filled) {
@@ -137,7 +137,7 @@ Offset ThreadHeap<Config>::AllocateClass(uint64_t size_bytes) noexcept {
     const uint32_t head = OpenPages(kKindClass, pages, 1, effort);
     filled = head != kNoPage ? StartClassPage(head, size_class) : RefillFromOwned(size_class);
   }
-  if (filled) return this->Pop(size_class);
+  if (filled) return this->Pop(size_class).offset_;
   // So many pages in a row are not to be had: a large block may still get pages of its own.
   return pages == 1 || is_locked_out_
              ? 0
@@ -150,7 +150,7 @@ Offset ThreadHeap<Config>::AllocateRun(uint32_t pages, uint32_t alignment_pages)
   if (alignment_pages == 1 && pages <= kMaxIdleRunPages) {
     const uint32_t most = bits::Min(pages + IdleSlack<Config>(pages), Config::kMaxSlotRunPages);
     for (uint32_t length = pages; length <= most; ++length) {
-      if (const Offset block = this->PopRun(length); block != 0) return block;
+      if (const Offset block = this->PopRun(length).offset_; block != 0) return block;
     }
     if (const Offset block = AllocateIdleRun(pages); block != 0) return block;
   }

@@ -54,7 +54,7 @@ Offset ThreadHeap<Config>::BorrowLonger(uint64_t size_bytes) noexcept {
     room_[longer] = max_listed_[longer];
     if (!RefillFromOwned(longer)) return 0;
   }
-  return this->Pop(longer);
+  return this->Pop(longer).offset_;
 }
 
 // ---- lists of mixed class slots --------------------------------------------------------------

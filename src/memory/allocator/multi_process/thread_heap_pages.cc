@@ -103,17 +103,12 @@ bool ThreadHeap<Config>::CommitFor(uint32_t first, uint32_t pages) noexcept {
 /** The blocks of a wide page are few and large: its memory is asked for as they are listed. */
 template <typename Config>
 bool ThreadHeap<Config>::CarveMore(uint32_t head, uint32_t size_class) noexcept {
-  const uint64_t span = pages_.Entry(head)->span_.Get();
-  if (span > 1) {
-    const uint64_t bytes = ClassBytes(size_class);
-    const uint64_t carved_bytes = pages_.Entry(head)->carved_.Get() * bytes;
-    const uint64_t begin = carved_bytes / Config::kPageBytes;
-    const uint64_t listed_bytes = bytes * (1 + kCarveBytes / bytes);
-    const uint64_t end = bits::DivideUp(carved_bytes + listed_bytes, Config::kPageBytes);
-    if (!process_->root().CommitPages(head + static_cast<uint32_t>(begin),
-                                      static_cast<uint32_t>(std::min(end, span) - begin))) {
-      return false;
-    }
+  if (pages_.Entry(head)->span_.Get() > 1) {
+    const auto [place, count] = pages_.NextToCarve(head, kCarveBytes);
+    const auto begin = static_cast<uint32_t>(place / Config::kPageBytes);
+    const auto end = static_cast<uint32_t>(
+        bits::DivideUp(place + count * ClassBytes(size_class), Config::kPageBytes));
+    if (!process_->root().CommitPages(head + begin, end - begin)) return false;
   }
   return pages_.Carve(head, kCarveBytes);
 }

@@ -23,14 +23,18 @@ class HSHM_API HeapFront {
   static constexpr HeapFront* Nobody() noexcept { return &nobody_; }
 
   /** A block of a size that has a class slot, when that lists one; 0: not so. */
-  HSHM_INLINE Offset TryAllocate(uint64_t size_bytes) noexcept {
+  HSHM_INLINE PlacedBlock TryPlace(uint64_t size_bytes) noexcept {
     if (HSHM_LIKELY(size_bytes <= kTableBytes)) {
       const size_t size_class = class_of_[(size_bytes + 15) / 16];  // wide: an index as it is
       return Pop(size_class);
     }
     if (HSHM_LIKELY(size_bytes <= Config::kMaxClassBytes)) return Pop(LargeClassOf(size_bytes));
-    if (size_bytes > Config::kMaxSlotRunPages * Config::kPageBytes) return 0;
+    if (size_bytes > Config::kMaxSlotRunPages * Config::kPageBytes) return {};
     return PopRun(static_cast<uint32_t>((size_bytes - 1) >> Config::kPageShift) + 1);
+  }
+
+  HSHM_INLINE Offset TryAllocate(uint64_t size_bytes) noexcept {
+    return TryPlace(size_bytes).offset_;
   }
 
   /** When TryAllocate has said no: the blocks that were freed meanwhile in the page that the class
@@ -52,8 +56,7 @@ class HSHM_API HeapFront {
 
   /** The same by address. What lies without the region is nobody's, and null is none of it. */
   HSHM_INLINE void* TryAllocateAddress(uint64_t size_bytes) noexcept {
-    const Offset block = TryAllocate(size_bytes);
-    return HSHM_LIKELY(block != 0) ? AddressOf(block) : nullptr;
+    return TryPlace(size_bytes).address_;
   }
   HSHM_INLINE Freed TryFreeAddress(void* address) noexcept {
     return TryFree(OffsetOf(address), address);
@@ -67,34 +70,39 @@ class HSHM_API HeapFront {
   }
 
  protected:
-  HSHM_INLINE Offset Pop(size_t size_class) noexcept {
+  HSHM_INLINE PlacedBlock Pop(size_t size_class) noexcept {
     const Offset block = record_->free_[size_class].Get();
-    if (HSHM_LIKELY(block != 0)) {
-      pages_.CheckFree(block, static_cast<uint32_t>(size_class));
-      const Offset next = pages_.Link(block);
-      if constexpr (Config::kChecked) CheckLink(block, next);
-      asm("" : "+r"(size_class));  // else the slot's address is formed apart: one instruction more
-      record_->free_[size_class].Set(next);
-      pages_.Give(block);
-      ++room_[size_class];  // of all: below the mixed slots nobody asks, and a branch costs more
-    }
-    return block;
+    if (HSHM_UNLIKELY(block == 0)) return {};
+    pages_.CheckFree(block, static_cast<uint32_t>(size_class));
+    char* const address = KnownAddressOf(block);
+    const Offset next = pages_.Link(block);
+    if constexpr (Config::kChecked) CheckLink(block, next);
+    record_->free_[size_class].Set(next);
+    pages_.Give(block);
+    ++room_[size_class];  // of all: below the mixed slots nobody asks, and a branch costs more
+    return {block, address};
   }
   /** The same of runs of so many pages, at most kMaxSlotRunPages. */
-  HSHM_INLINE Offset PopRun(uint32_t pages) noexcept {
+  HSHM_INLINE PlacedBlock PopRun(uint32_t pages) noexcept {
     const uint32_t number = Config::kFirstRunSlot + pages - 1;
     OwnedWord<uint64_t>& slot = record_->free_[number];
     const Offset block = slot.Get();
-    if (block != 0) {
-      pages_.CheckFreeRun(block);
-      const Offset next = pages_.Link(block);
-      if constexpr (Config::kChecked) CheckLink(block, next);
-      slot.Set(next);
-      pages_.GiveRun(block);
-      pages_.EntryOf(block)->key_.Set(FreeKey::Make(id_, number));
-      ++room_[number];
-    }
-    return block;
+    if (block == 0) return {};
+    pages_.CheckFreeRun(block);
+    char* const address = KnownAddressOf(block);
+    const Offset next = pages_.Link(block);
+    if constexpr (Config::kChecked) CheckLink(block, next);
+    slot.Set(next);
+    pages_.GiveRun(block);
+    pages_.EntryOf(block)->key_.Set(FreeKey::Make(id_, number));
+    ++room_[number];
+    return {block, address};
+  }
+  /** Of a block: not null, so that nobody asks again. */
+  HSHM_INLINE char* KnownAddressOf(Offset block) const noexcept {
+    char* const address = AddressOf(block);
+    if (address == nullptr) __builtin_unreachable();
+    return address;
   }
   /** So that whoever comes to the next block may look at its mark, which says the rest. */
   HSHM_INLINE void CheckLink(Offset block, Offset next) const noexcept {
@@ -107,7 +115,7 @@ class HSHM_API HeapFront {
     if (entry == nullptr || record_->free_[size_class].Get() != 0) return 0;
     if (entry->carved_.Get() + 1 - entry->used_.Get() < kWorthRefilling) return 0;
     TakeLocal(entry, size_class);
-    return Pop(size_class);
+    return Pop(size_class).offset_;
   }
   /** Of a page in hand: what its list has becomes the class slot's, which is empty; of a mixed one,
    * not more than that may list, or a few, for the page is kept from others as it is. */

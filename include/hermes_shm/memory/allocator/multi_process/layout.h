@@ -205,7 +205,7 @@ struct PageEntry {
   OwnedWord<uint32_t> back_;       // [owner] of an interior page: pages back to the head
   OwnedWord<uint64_t> local_;      // [owner] own list: offset of its first block, 0 ends it
   OwnedWord<uint32_t> drained_;    // [owner] pushes taken so far, modulo 2^32; after local_
-  OwnedWord<uint32_t> carved_;     // [owner] blocks ever listed; after local_
+  OwnedWord<uint32_t> carved_;     // [owner] blocks ever listed, see CarveOrder; after local_
   OwnedWord<uint32_t> used_;       // [owner] carved, not in local_, 1 more in hand; lowered last
   OwnedWord<uint32_t> committed_;  // [any] see Committed; 0 before a hole is punched
   Atomic<uint64_t> remote_;        // [any] a RemoteWord, by CAS
@@ -325,7 +325,7 @@ struct HeadWord {
 };
 static_assert(HeadWord::kFreed > kMaxSlots);
 
-inline constexpr uint32_t kMultiProcessLayoutVersion = 8;
+inline constexpr uint32_t kMultiProcessLayoutVersion = 9;
 inline constexpr uint32_t kMaxGranules = 1u << 16;
 
 /** What sweeps have found and done so far, for DeathStats. Nothing depends on it: a sweep that was

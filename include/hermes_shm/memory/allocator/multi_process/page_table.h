@@ -3,6 +3,7 @@
 
 #include "hermes_shm/base/defects.h"
 #include "hermes_shm/memory/allocator/multi_process/block_marks.h"
+#include "hermes_shm/memory/allocator/multi_process/carve_order.h"
 
 namespace hshm::ipc::multi_process {
 
@@ -68,6 +69,10 @@ class HSHM_API PageTable {
                                  ClassBytes(ClassOfShape(shape)));
   }
 
+  CarveOrder OrderOf(uint32_t page) const {
+    return OrderOf(page, Entry(page)->span_.Get(), Capacity(page));
+  }
+
   HSHM_INLINE uint64_t Link(Offset block) const {
     return LinkWord(block)->load(
         std::memory_order_relaxed);  // relaxed: ordered by who published it
@@ -124,7 +129,14 @@ class HSHM_API PageTable {
   /** Owner: moves all pushed blocks to local_. Repeatable. */
   void Drain(uint32_t page) const;
 
-  /** Owner: lists up to `bytes` worth of fresh blocks. False when all are carved. */
+  /** Fresh blocks of a page, side by side. */
+  struct FreshBlocks {
+    Offset place_;  // of the first, from the page's beginning
+    uint32_t count_;
+  };
+  /** Owner: those that Carve would list now. None when all are carved. */
+  FreshBlocks NextToCarve(uint32_t page, uint64_t bytes) const;
+  /** Owner: lists up to `bytes` worth of fresh blocks, or one. False when all are carved. */
   bool Carve(uint32_t page, uint64_t bytes) const;
 
   /** Owner, in its slow path: from now on the page is the one that the class refills from, which
@@ -404,6 +416,10 @@ class HSHM_API PageTable {
   }
 
  private:
+  /** A span is carved from its beginning, where it has memory when it is opened. */
+  static CarveOrder OrderOf(uint32_t page, uint32_t span, uint32_t capacity) {
+    return CarveOrder(span == 1 ? page : 0, capacity);
+  }
   using Marks = std::conditional_t<Config::kChecked, BlockMarks, NoMarks>;
 
   static Offset MarksBehind(Offset table_offset, uint64_t page_count) {

@@ -55,8 +55,10 @@ class HSHM_API ProcessBlock {
  public:
   using Heap = ThreadHeap<Config>;
 
+  /** @param colour one that the process's other handles have not: a thread that uses several in
+   * turn then finds the words of its heaps in other sets of the caches. See FindRecordSlot. */
   ProcessBlock(const Region& region, Offset root_offset, Membership* membership,
-               const MultiProcessOptions& options, Sharing sharing);
+               const MultiProcessOptions& options, Sharing sharing, uint32_t colour);
   ~ProcessBlock();
   ProcessBlock(const ProcessBlock&) = delete;
   ProcessBlock& operator=(const ProcessBlock&) = delete;
@@ -208,6 +210,7 @@ class HSHM_API ProcessBlock {
   Membership* membership_;
   MultiProcessOptions options_;
   Sharing sharing_;
+  uint32_t colour_;
   RootTier<Config> root_;
   std::mutex lock_;
   uint32_t thread_unit_log2_ = 0;  // in pages
