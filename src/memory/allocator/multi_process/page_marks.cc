@@ -81,6 +81,13 @@ bool PageTable<Config>::WasBlock(const PageEntry* entry, Offset block) const {
 }
 
 template <typename Config>
+void PageTable<Config>::NoteFormerLarge(uint32_t page) const {
+  if constexpr (Config::kChecked) {
+    Entry(page)->former_.Set(FormerBlocks::Make(MakeShape(kKindRun), 1, 0));
+  }
+}
+
+template <typename Config>
 void PageTable<Config>::StopForBlock(const char* operation, Offset block) const noexcept {
   if (WasBlock(EntryOf(block), block)) defect::DoubleFree(operation, block);
   defect::InvalidFree(operation, block);

@@ -113,8 +113,7 @@ void PageTable<Config>::Drain(uint32_t page) const {
 /** Up to where a multiple of `bytes` lies, so that what is written next begins a new system page.
  */
 template <typename Config>
-typename PageTable<Config>::FreshBlocks PageTable<Config>::NextToCarve(uint32_t page,
-                                                                       uint64_t bytes) const {
+FreshBlocks PageTable<Config>::NextToCarve(uint32_t page, uint64_t bytes) const {
   const uint32_t carved = Entry(page)->carved_.Get();
   if (carved == Capacity(page)) return {0, 0};
   const CarveOrder order = OrderOf(page);

@@ -221,7 +221,8 @@ bool ProcessBlock<Config>::MakeRecord(Heap* heap) noexcept {
 
 /** From the place on that is this process block's colour. The records of allocators that a thread
  * uses in turn would otherwise lie at one place of a page, where a load waits for the stores to the
- * others that are under way: the processor tells them apart by the low 12 bits at first. */
+ * others that are under way: the processor tells them apart by the low 12 bits at first. Where the
+ * page begins is the last place: the epoch, which each call reads, is at the beginning of one. */
 template <typename Config>
 HeapRecord<Config>* ProcessBlock<Config>::FindRecordSlot(Heap* heap) noexcept {
   constexpr uint32_t kPerPage = Config::kPageBytes / sizeof(HeapRecord<Config>);
@@ -229,7 +230,7 @@ HeapRecord<Config>* ProcessBlock<Config>::FindRecordSlot(Heap* heap) noexcept {
     if (record_page_ != kNoPage) {
       auto* records = region_.At<HeapRecord<Config>>(PageTable<Config>::OffsetOf(record_page_));
       for (uint32_t i = 0; i < kPerPage; ++i) {
-        HeapRecord<Config>* record = &records[(colour_ + i) % kPerPage];
+        HeapRecord<Config>* record = &records[(colour_ + 1 + i) % kPerPage];
         if (record->id_.Get() == 0) return record;
       }
     }

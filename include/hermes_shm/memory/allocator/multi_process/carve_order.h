@@ -44,6 +44,12 @@ class CarveOrder {
   uint32_t first_;
 };
 
+/** Blocks of a page that are side by side in its order, and not carved yet. */
+struct FreshBlocks {
+  uint64_t place_;  // of the first, in bytes from the page's beginning
+  uint32_t count_;
+};
+
 }  // namespace hshm::ipc::multi_process
 
 #endif  // HSHM_MEMORY_ALLOCATOR_MULTI_PROCESS_CARVE_ORDER_H_

@@ -24,6 +24,10 @@ class HSHM_API HeapFront {
 
   /** A block of a size that has a class slot, when that lists one; 0: not so. */
   HSHM_INLINE PlacedBlock TryPlace(uint64_t size_bytes) noexcept {
+    // Of objects, and wherever else the compiler knows the size, it knows the class.
+    if (__builtin_constant_p(size_bytes) && size_bytes <= Config::kMaxClassBytes) {
+      return Pop(ClassOf(size_bytes));
+    }
     if (HSHM_LIKELY(size_bytes <= kTableBytes)) {
       const size_t size_class = class_of_[(size_bytes + 15) / 16];  // wide: an index as it is
       return Pop(size_class);
@@ -79,7 +83,10 @@ class HSHM_API HeapFront {
     if constexpr (Config::kChecked) CheckLink(block, next);
     record_->free_[size_class].Set(next);
     pages_.Give(block);
-    ++room_[size_class];  // of all: below the mixed slots nobody asks, and a branch costs more
+    // Below the mixed slots nobody asks; but a branch at run time costs more than it saves.
+    if (!__builtin_constant_p(size_class) || size_class >= Config::kFirstMixedSlot) {
+      ++room_[size_class];
+    }
     return {block, address};
   }
   /** The same of runs of so many pages, at most kMaxSlotRunPages. */

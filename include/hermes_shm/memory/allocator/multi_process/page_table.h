@@ -129,11 +129,6 @@ class HSHM_API PageTable {
   /** Owner: moves all pushed blocks to local_. Repeatable. */
   void Drain(uint32_t page) const;
 
-  /** Fresh blocks of a page, side by side. */
-  struct FreshBlocks {
-    Offset place_;  // of the first, from the page's beginning
-    uint32_t count_;
-  };
   /** Owner: those that Carve would list now. None when all are carved. */
   FreshBlocks NextToCarve(uint32_t page, uint64_t bytes) const;
   /** Owner: lists up to `bytes` worth of fresh blocks, or one. False when all are carved. */
@@ -302,11 +297,7 @@ class HSHM_API PageTable {
    */
   [[noreturn]] void StopForBlock(const char* operation, Offset block) const noexcept;
   /** A large block that is freed, root mutex held. */
-  void NoteFormerLarge(uint32_t page) const {
-    if constexpr (Config::kChecked) {
-      Entry(page)->former_.Set(FormerBlocks::Make(MakeShape(kKindRun), 1, 0));
-    }
-  }
+  void NoteFormerLarge(uint32_t page) const;
 
   // ---- pages and spans -----------------------------------------------------------------------
 
