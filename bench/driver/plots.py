@@ -49,7 +49,7 @@ def throughput(figures, loop):
 def draw_all(folder, figures):
     """Names of the files that were written."""
     times = figures.loops('time')
-    apart = re.compile('pattern/|churn|first_touch|block_32m|:1$')
+    apart = re.compile('pattern/|churn|first_touch|block_32m|only_blocks|:1$')
     loops = [loop for loop in times if not apart.search(loop)
              and any(figures.has(loop, peer) for peer in PEERS)]
     patterns = [loop for loop in times if '/pattern/' in loop]

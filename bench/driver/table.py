@@ -90,9 +90,11 @@ def report(machine, missing, figures, bars):
     lines += [f'missing: {name}: {why}' for name, why in missing.items()]
     times = figures.loops('time')
     patterns = [loop for loop in times if '/pattern/' in loop]
-    loops = [loop for loop in times if loop not in patterns and loop != 'time/churn']
+    touches = [loop for loop in times if loop == 'time/only_blocks']
+    loops = [loop for loop in times if loop not in [*patterns, *touches, 'time/churn']]
     lines += section('ns of processor time per allocation and free (* best of the four peers; '
                      'noise: glibc against itself)', loops, figures, with_noise=True)
+    lines += section('ns per touch of a block', touches, figures, with_noise=True)
     walls = [loop for loop in figures.loops('wall') if '/pattern/' not in loop]
     lines += section('ns of wall time per allocation and free, all members together',
                      walls, figures)

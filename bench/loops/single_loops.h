@@ -119,7 +119,8 @@ void RunOnlyBlocks(benchmark::State& state, H& heap) {
   }
   for (auto _ : state) {
     for (const auto& block : blocks) {
-      benchmark::DoNotOptimize(++*static_cast<volatile char*>(heap.AddressOf(block)));
+      volatile char* const address = heap.AddressOf(block);
+      *address = static_cast<char>(*address + 1);
     }
   }
   Report(state, static_cast<double>(blocks.size()));

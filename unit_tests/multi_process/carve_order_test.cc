@@ -56,7 +56,10 @@ TEST_CASE("A carve ends where a system page does, or with one block") {
   for (; pages->Carve(page, 1024); ++carves) {
     const std::vector<Offset> blocks = pages.TakeAll(page);
     REQUIRE(blocks.front() / 1024 == blocks.back() / 1024);  // the last may end behind it
-    for (const Offset block : blocks) REQUIRE(seen.insert(block).second);
+    for (const Offset block : blocks) {
+      REQUIRE(block + bytes <= pages->OffsetOf(page + 1));
+      REQUIRE(seen.insert(block).second);
+    }
   }
   REQUIRE(seen.size() == SmallPages::kPageBytes / bytes);
   REQUIRE(carves <= SmallPages::kPageBytes / 1024 + 1);

@@ -90,6 +90,14 @@
 /** Visible outside the shared library; everything else is hidden. */
 #define HSHM_API __attribute__((visibility("default")))
 
+/** Fetches the cache line of an object in order to write to it: one way to the core that wrote to
+ * it last, where a load and then a store go there twice. */
+#if defined(__x86_64__) && HSHM_IS_HOST
+#define HSHM_PREFETCH_TO_WRITE(object) asm volatile("prefetchw %0" : : "m"(object))
+#else
+#define HSHM_PREFETCH_TO_WRITE(object) __builtin_prefetch(&(object), 1)
+#endif
+
 #define HSHM_LIKELY(condition) __builtin_expect(!!(condition), 1)
 #define HSHM_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 

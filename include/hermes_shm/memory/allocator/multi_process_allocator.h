@@ -268,6 +268,7 @@ class HSHM_API BasicMultiProcessAllocator
   OffsetPtr<> AllocateRare(uint64_t context, size_t size) noexcept;
   void FreeRare(uint64_t context, OffsetPtr<> block) noexcept;
   MemContext Start(Offset core, const MultiProcessOptions& options, bool is_found);
+  Heap* Join(bool is_found);
   std::unique_ptr<Process> MakeProcess();
   bool RejoinForkedChild() noexcept;
   bool HasJoined() const noexcept;

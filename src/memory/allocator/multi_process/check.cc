@@ -143,8 +143,7 @@ class Checker {
     for (Offset at = begin; at < begin + span * Config::kPageBytes; at += 16) {
       if (pages_.EntryOf(at)->committed_.Get() == 0) continue;  // nor have its marks memory
       const bool is_place = has_blocks && (at - begin) % bytes == 0;
-      const bool is_carved =
-          is_place && order.TurnOf(static_cast<uint32_t>((at - begin) / bytes)) < carved;
+      const bool is_carved = is_place && order.IsAmong(carved, (at - begin) / bytes);
       Expect(is_place || !pages_.IsMarked(at), "no block begins where one is marked", page);
       Expect(is_carved || !pages_.IsMarkedLive(at), "a block is live that never was", page);
     }
@@ -169,7 +168,7 @@ class Checker {
     const CarveOrder order = pages_.OrderOf(page);
     seen_.reset();
     const auto visit = [&](uint32_t block) {
-      if (order.TurnOf(block) >= carved || seen_[block] || IsMarkedLive(page, block)) return false;
+      if (!order.IsAmong(carved, block) || seen_[block] || IsMarkedLive(page, block)) return false;
       seen_[block] = true;
       return true;
     };
@@ -250,7 +249,7 @@ class Checker {
     const CarveOrder order = pages_.OrderOf(page);
     seen_.reset();
     const auto visit = [&](uint32_t block) {
-      if (order.TurnOf(block) >= carved || seen_[block] || IsMarkedLive(page, block)) return false;
+      if (!order.IsAmong(carved, block) || seen_[block] || IsMarkedLive(page, block)) return false;
       seen_[block] = true;
       return true;
     };

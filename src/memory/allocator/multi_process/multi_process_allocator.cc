@@ -109,6 +109,18 @@ MemContext BasicMultiProcessAllocator<Config, kSharing>::Start(Offset core,
   }
   cache_offset_ = cache_entry_.Take();
   try {
+    return ContextOf(Join(is_found));
+  } catch (...) {
+    cache_entry_.GiveBack();
+    throw;
+  }
+}
+
+/** @return the first thread's heap */
+template <typename Config, multi_process::Sharing kSharing>
+multi_process::ThreadHeap<Config>* BasicMultiProcessAllocator<Config, kSharing>::Join(
+    bool is_found) {
+  try {
     process_ = MakeProcess();
     contexts_ = std::make_unique<ThreadContext[]>(multi_process::kMaxThreads);
   } catch (const std::bad_alloc&) {
@@ -124,7 +136,7 @@ MemContext BasicMultiProcessAllocator<Config, kSharing>::Start(Offset core,
   Identify();
   Heap* heap = FindHeap();
   if (heap == nullptr) throw Error(ErrorCode::kNoSpace, "No room for the first thread's heap.");
-  return ContextOf(heap);
+  return heap;
 }
 
 template <typename Config, multi_process::Sharing kSharing>

@@ -76,8 +76,7 @@ bool PageTable<Config>::WasBlock(const PageEntry* entry, Offset block) const {
   const uint64_t bytes = ClassBytes(ClassOfShape(shape));
   const uint32_t pages = Config::PagesOf(bytes);
   const auto capacity = static_cast<uint32_t>(pages * Config::kPageBytes / bytes);
-  return place % bytes == 0 && place / bytes < capacity &&
-         OrderOf(head, pages, capacity).TurnOf(static_cast<uint32_t>(place / bytes)) < carved;
+  return place % bytes == 0 && OrderOf(head, pages, capacity).IsAmong(carved, place / bytes);
 }
 
 template <typename Config>

@@ -87,6 +87,7 @@ void PageTable<Config>::Drain(uint32_t page) const {
   if (count > entry->carved_.Get()) defect::Corruption("the remote list of a page", OffsetOf(page));
   const Offset local = entry->local_.Get();
   const Offset head = FromRemoteHead(page, RemoteWord::Head(word));
+  HSHM_PREFETCH_TO_WRITE(*region_.AddressOf(head));  // another core has written it
   // From a bearer on that local_ names all is listed: a drain was cut there.
   const uint32_t most = MostOthers(page);
   uint32_t left = count;
@@ -100,8 +101,11 @@ void PageTable<Config>::Drain(uint32_t page) const {
       for (uint32_t i = 0; i < others; ++i) RequireFree(page, OtherOf(bearer, i));
     }
     left -= others + 1;
-    const Offset next = left == 0 ? local : NextPosted(page, bearer);
-    __builtin_prefetch(region_.AddressOf(next));  // another core has written it; comes meanwhile
+    Offset next = local;
+    if (left != 0) {
+      next = NextPosted(page, bearer);
+      HSHM_PREFETCH_TO_WRITE(*region_.AddressOf(next));  // comes while this run is linked
+    }
     SetLink(LinkRun(bearer, others), next);
     bearer = next;
   }
@@ -110,12 +114,11 @@ void PageTable<Config>::Drain(uint32_t page) const {
   entry->used_.Set(entry->used_.Get() - count);
 }
 
-/** Up to where a multiple of `bytes` lies, so that what is written next begins a new system page.
- */
+/** Up to where a multiple of `bytes` lies: of small blocks the next carve begins a system page. */
 template <typename Config>
 FreshBlocks PageTable<Config>::NextToCarve(uint32_t page, uint64_t bytes) const {
   const uint32_t carved = Entry(page)->carved_.Get();
-  if (carved == Capacity(page)) return {0, 0};
+  if (carved >= Capacity(page)) return {0, 0};
   const CarveOrder order = OrderOf(page);
   const uint64_t block_bytes = BlockBytes(page);
   const uint64_t place = order.BlockAt(carved) * block_bytes;

@@ -221,8 +221,8 @@ bool ProcessBlock<Config>::MakeRecord(Heap* heap) noexcept {
 
 /** From the place on that is this process block's colour. The records of allocators that a thread
  * uses in turn would otherwise lie at one place of a page, where a load waits for the stores to the
- * others that are under way: the processor tells them apart by the low 12 bits at first. Where the
- * page begins is the last place: the epoch, which each call reads, is at the beginning of one. */
+ * others that are under way: the processor tells them apart by the low 12 bits at first. No colour
+ * begins where the page does: the epoch, which each call reads, is at the beginning of one. */
 template <typename Config>
 HeapRecord<Config>* ProcessBlock<Config>::FindRecordSlot(Heap* heap) noexcept {
   constexpr uint32_t kPerPage = Config::kPageBytes / sizeof(HeapRecord<Config>);

@@ -13,12 +13,14 @@ namespace hshm::ipc::multi_process {
  * program with few blocks of a size uses all the time. If they lay where their pages begin, those
  * of all sizes would share one set of each cache, which holds a dozen lines.
  *
- * It is the same for all who look at the page, and no word says it: carved_ counts along it. See
+ * It is the same for all who look at the page, and no word says it: carved_ counts along it. What
+ * the constructor computes is part of the layout of a region. See
  * docs/decisions/0025-colours-of-pages.md.
  */
 class CarveOrder {
  public:
-  /** Of a page, or a span that begins there, with room for so many blocks, at least one. */
+  /** Of a page with room for so many blocks. Page 0, which has none, stands for spans: they are
+   * carved from their beginning. */
   HSHM_INLINE CarveOrder(uint32_t page, uint32_t capacity)
       : capacity_(capacity),
         first_(static_cast<uint32_t>(uint64_t{page * kGoldenRatio} * capacity >> 32)) {}
@@ -30,6 +32,10 @@ class CarveOrder {
   /** How many blocks are carved before the block of that number. */
   HSHM_INLINE uint32_t TurnOf(uint32_t block) const {
     return block >= first_ ? block - first_ : block + capacity_ - first_;
+  }
+  /** Whether there is a block of that number, and it is one of the first so many. */
+  HSHM_INLINE bool IsAmong(uint32_t carved, uint64_t block) const {
+    return block < capacity_ && TurnOf(static_cast<uint32_t>(block)) < carved;
   }
   /** Blocks that lie side by side from that one on until the order leaves off, or goes on with the
    * page's beginning. */

@@ -22,7 +22,7 @@ class HSHM_API HeapFront {
   /** Serves threads that have no heap: nothing is to be had, and nothing is its own. */
   static constexpr HeapFront* Nobody() noexcept { return &nobody_; }
 
-  /** A block of a size that has a class slot, when that lists one; 0: not so. */
+  /** A block of a size that has a class slot, when that lists one; null: not so. */
   HSHM_INLINE PlacedBlock TryPlace(uint64_t size_bytes) noexcept {
     // Of objects, and wherever else the compiler knows the size, it knows the class.
     if (__builtin_constant_p(size_bytes) && size_bytes <= Config::kMaxClassBytes) {
@@ -167,9 +167,10 @@ class HSHM_API HeapFront {
    * keeps those that were freed last, which are the ones in the cache. */
   HSHM_INLINE Freed FreeToClass(PageEntry* entry, uint32_t slot, Offset block,
                                 void* address) noexcept {
-    if (HSHM_UNLIKELY(static_cast<int32_t>(--room_[slot]) < 0)) {
+    if (HSHM_UNLIKELY(static_cast<int32_t>(room_[slot]) <= 0)) {
       return FreeToFullClass(entry, slot, block, address);
     }
+    --room_[slot];
     pages_.Return(block);
     ListFreed(slot, block, address);
     return Freed::kDone;
@@ -179,11 +180,11 @@ class HSHM_API HeapFront {
     asm("" : "+r"(entry) : : "memory");  // nothing is kept for this on the path of other frees
     const bool is_own = FreeKey::Id(entry->key_.Get()) == id_;
     if (is_own && slot >= Config::kFirstWideSlot) {
+      --room_[slot];
       pages_.Return(block);
       ListFreed(slot, block, address);
       return Freed::kPageWaits;
     }
-    ++room_[slot];
     return is_own ? FreeToPage(entry, block, address) : Freed::kOthers;
   }
   HSHM_INLINE void ListFreed(uint32_t slot, Offset block, void* address) noexcept {

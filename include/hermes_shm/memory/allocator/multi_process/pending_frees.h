@@ -250,6 +250,7 @@ class HSHM_API PendingFrees {
   }
   /** One store takes the run out and puts the block in: a death after it loses the run alone. */
   void Replace(Place* at, uint64_t run, const RunRule& rule, Offset block) noexcept {
+    HSHM_PREFETCH_TO_WRITE(*pages_.NumbersOf(block));  // its owner's cache has it; comes meanwhile
     at->first_ = Run::Make(block);
     at->numbers_ = pages_.NumbersOf(block);
     at->divisor_ = rule.divisor_;

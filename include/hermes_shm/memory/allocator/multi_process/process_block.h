@@ -55,8 +55,9 @@ class HSHM_API ProcessBlock {
  public:
   using Heap = ThreadHeap<Config>;
 
-  /** @param colour one that the process's other handles have not: a thread that uses several in
-   * turn then finds the words of its heaps in other sets of the caches. See FindRecordSlot. */
+  /** @param colour another one for each of up to eight handles of the process: a thread that uses
+   * several in turn then finds the words of its heaps in other sets of the caches. See
+   * FindRecordSlot. */
   ProcessBlock(const Region& region, Offset root_offset, Membership* membership,
                const MultiProcessOptions& options, Sharing sharing, uint32_t colour);
   ~ProcessBlock();
