@@ -120,7 +120,9 @@ HSHM_KERNEL_COPY void BuddyEngine::Free(uint32_t first, uint32_t granules) noexc
   HSHM_ASSERT(uint64_t{first} + granules <= end_);
   const uint32_t end = first + granules;
   while (first < end) {
-    HSHM_ASSERT(!IsFree(first));
+#if HSHM_IS_HOST  // as in NodeAt
+    if (HSHM_UNLIKELY(IsFree(first))) StopAt(first);
+#endif
     const uint32_t order = bits::Min(LargestOrderAt(first, end), max_order_);
     PushMerged(first, order);
     first += Granules(order);
