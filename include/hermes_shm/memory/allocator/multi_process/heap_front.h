@@ -167,10 +167,9 @@ class HSHM_API HeapFront {
    * keeps those that were freed last, which are the ones in the cache. */
   HSHM_INLINE Freed FreeToClass(PageEntry* entry, uint32_t slot, Offset block,
                                 void* address) noexcept {
-    if (HSHM_UNLIKELY(static_cast<int32_t>(room_[slot]) <= 0)) {
+    if (HSHM_UNLIKELY(static_cast<int32_t>(--room_[slot]) < 0)) {
       return FreeToFullClass(entry, slot, block, address);
     }
-    --room_[slot];
     pages_.Return(block);
     ListFreed(slot, block, address);
     return Freed::kDone;
@@ -180,11 +179,11 @@ class HSHM_API HeapFront {
     asm("" : "+r"(entry) : : "memory");  // nothing is kept for this on the path of other frees
     const bool is_own = FreeKey::Id(entry->key_.Get()) == id_;
     if (is_own && slot >= Config::kFirstWideSlot) {
-      --room_[slot];
       pages_.Return(block);
       ListFreed(slot, block, address);
       return Freed::kPageWaits;
     }
+    ++room_[slot];
     return is_own ? FreeToPage(entry, block, address) : Freed::kOthers;
   }
   HSHM_INLINE void ListFreed(uint32_t slot, Offset block, void* address) noexcept {
