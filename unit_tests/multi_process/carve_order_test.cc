@@ -23,26 +23,28 @@ using ipc::multi_process::SmallPages;
 constexpr uint64_t kLineBytes = 64;
 constexpr uint64_t kSetBytes = 4096;  // lines so far apart share a set of the first cache
 
+/** Each block has one turn, and lies behind the one before but for once at most. */
+bool IsInOrder(const CarveOrder& order, uint32_t capacity) {
+  uint32_t rows = 1;
+  std::vector<bool> seen(capacity);
+  for (uint32_t turn = 0; turn < capacity; ++turn) {
+    const uint32_t block = order.BlockAt(turn);
+    if (block >= capacity || seen[block] || order.TurnOf(block) != turn) return false;
+    if (!order.IsAmong(turn + 1, block) || order.IsAmong(turn, block)) return false;
+    seen[block] = true;
+    if (turn != 0 && block != order.BlockAt(turn - 1) + 1) ++rows;
+    const uint32_t row = order.InRowAt(turn);
+    if (row == 0 || turn + row > capacity) return false;
+    if (order.BlockAt(turn + row - 1) != block + row - 1) return false;
+  }
+  return rows <= 2 && !order.IsAmong(capacity, capacity);
+}
+
 TEST_CASE("The order of carving has each block of a page once, in two rows at most") {
   for (const uint32_t capacity : {1u, 2u, 7u, 8u, 16u, 227u, 4096u}) {
     for (uint32_t page = 0; page < 200; ++page) {
       CAPTURE(capacity, page);
-      const CarveOrder order(page, capacity);
-      uint32_t rows = 1;
-      std::vector<bool> seen(capacity);
-      for (uint32_t turn = 0; turn < capacity; ++turn) {
-        const uint32_t block = order.BlockAt(turn);
-        REQUIRE(block < capacity);
-        REQUIRE_FALSE(seen[block]);
-        seen[block] = true;
-        REQUIRE(order.TurnOf(block) == turn);
-        if (turn != 0 && block != order.BlockAt(turn - 1) + 1) ++rows;
-        const uint32_t row = order.InRowAt(turn);
-        REQUIRE(row > 0);
-        REQUIRE(turn + row <= capacity);
-        REQUIRE(order.BlockAt(turn + row - 1) == block + row - 1);
-      }
-      REQUIRE(rows <= 2);
+      REQUIRE(IsInOrder(CarveOrder(page, capacity), capacity));
     }
   }
 }
@@ -107,6 +109,48 @@ TEST_CASE("The only blocks of many sizes lie in many sets of the caches") {
   REQUIRE(most(in_second_cache) <= 4);
 }
 
+/** Calls visit(record) for each heap of an allocator. */
+template <typename Visit>
+void ForEachRecord(MultiProcessAllocator* alloc, Visit visit) {
+  const ipc::Region& region = alloc->GetRegion();
+  const auto* header = region.At<ipc::AllocatorHeader>(ipc::AllocatorOffsetFor(region.size_bytes_));
+  const RootTier<LargePages> root(region, header->core_offset_, nullptr);
+  for (uint32_t page = root.header().first_page_; page < root.header().page_count_; ++page) {
+    if (!PageTable<LargePages>::HoldsRecords(root.pages().Entry(page))) continue;
+    auto* records = region.At<HeapRecord<LargePages>>(PageTable<LargePages>::OffsetOf(page));
+    for (uint32_t i = 0; i < LargePages::kPageBytes / sizeof(*records); ++i) {
+      if (records[i].id_.Get() != 0) visit(&records[i]);
+    }
+  }
+}
+
+TEST_CASE("Check finds a list that leads behind the last block of its page") {
+  constexpr uint64_t kBytes = 48;
+  constexpr uint64_t kCapacity = LargePages::kPageBytes / kBytes;
+  static_assert(kCapacity * kBytes + 16 <= LargePages::kPageBytes);  // what is left has a link
+  PrivateHeap<MultiProcessAllocator> heap(8 << 20);
+  MultiProcessAllocator* alloc = heap.first();
+  const Offset first = alloc->AllocateOffset(kCtx, kBytes).load();
+  const Offset page = first / LargePages::kPageBytes * LargePages::kPageBytes;
+  uint32_t lists = 0;
+  // Most of the page is carved: what is left, and where the order begins, hide nothing.
+  for (uint64_t i = 1; i < kCapacity - 10; ++i) alloc->AllocateOffset(kCtx, kBytes);
+  REQUIRE(alloc->Check());
+  ForEachRecord(alloc, [&](HeapRecord<LargePages>* record) {
+    const Offset listed = record->free_[ClassOf(kBytes)].Get();
+    if (listed == 0) return;
+    ++lists;
+    REQUIRE(listed / LargePages::kPageBytes == first / LargePages::kPageBytes);
+    uint64_t& link = *alloc->GetRegion().At<uint64_t>(listed);
+    const uint64_t before = link;
+    link = page + kCapacity * kBytes;
+    REQUIRE_FALSE(alloc->Check());
+    link = before;
+    REQUIRE(alloc->Check());
+  });
+  REQUIRE(lists == 1);
+}
+
 TEST_CASE("The words of the heaps of one thread in several allocators lie on lines of their own") {
   constexpr size_t kHandles = 8;
   std::vector<std::unique_ptr<PrivateHeap<MultiProcessAllocator>>> heaps;
@@ -115,18 +159,9 @@ TEST_CASE("The words of the heaps of one thread in several allocators lie on lin
     heaps.push_back(std::make_unique<PrivateHeap<MultiProcessAllocator>>(8 << 20));
     REQUIRE_FALSE(heaps.back()->first()->AllocateOffset(kCtx, 16).IsNull());
     const ipc::Region& region = heaps.back()->first()->GetRegion();
-    const auto* header =
-        region.At<ipc::AllocatorHeader>(ipc::AllocatorOffsetFor(region.size_bytes_));
-    const RootTier<LargePages> root(region, header->core_offset_, nullptr);
-    for (uint32_t page = root.header().first_page_; page < root.header().page_count_; ++page) {
-      if (!PageTable<LargePages>::HoldsRecords(root.pages().Entry(page))) continue;
-      const Offset begin = PageTable<LargePages>::OffsetOf(page);
-      const auto* records = region.At<HeapRecord<LargePages>>(begin);
-      for (uint32_t r = 0; r < LargePages::kPageBytes / sizeof(*records); ++r) {
-        if (records[r].id_.Get() == 0) continue;
-        REQUIRE(places.insert(region.OffsetOf(&records[r]) % kSetBytes / kLineBytes).second);
-      }
-    }
+    ForEachRecord(heaps.back()->first(), [&](const HeapRecord<LargePages>* record) {
+      REQUIRE(places.insert(region.OffsetOf(record) % kSetBytes / kLineBytes).second);
+    });
   }
   REQUIRE(places.size() == kHandles);
 }
