@@ -190,6 +190,31 @@ TEST_CASE("A unit's word that was made shorter stops its process when that gets 
           std::string::npos);
 }
 
+TEST_CASE("A unit's word that was made shorter in a file gives nobody pages that are in use") {
+  const LeftBehind left;
+  const uint32_t word = *left.head_;
+  REQUIRE(HeadWord::Granules(word) == 2);  // the records of its heap, and a page of blocks
+  *left.head_ = HeadWord::Make(HeadWord::kUnit, HeadWord::SlotPlusOne(word), 1);
+  ArrayBackend backend;
+  backend.shm_attach(left.zone_, kBytes);
+  const Ending ending = RunInChild([&] {
+    auto* const alloc = backend.AttachAlloc<SmallMultiProcessAllocator>();  // makes lists anew
+    const uint64_t kept = left.kept_.load() / 4096;
+    for (;;) {
+      const OffsetPtr<> block = alloc->AllocateOffset(HSHM_DEFAULT_MEM_CTX, 4000);
+      if (block.IsNull()) return 0;
+      if (block.load() / 4096 == kept) return 1;
+    }
+  });
+  CAPTURE(ending.errors_);
+#if HSHM_ENABLE_ASSERTS
+  CHECK(ending.status_ == -SIGABRT);
+  REQUIRE(ending.errors_.find("Corruption: a list of free units") != std::string::npos);
+#else
+  REQUIRE(ending.status_ == 0);  // who opens a page sees that another has it
+#endif
+}
+
 TEST_CASE("Lists of free units that name one in use stop who makes a large block longer") {
   const LeftBehind left;
   ArrayBackend backend;
