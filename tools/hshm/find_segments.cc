@@ -10,6 +10,7 @@
 #include <fstream>
 #include <map>
 #include <optional>
+#include <set>
 #include <system_error>
 #include <utility>
 
@@ -118,6 +119,19 @@ class Search {
     if (pids.empty() || pids.back() != pid) pids.push_back(pid);
   }
 
+  bool IsHolder(int index, uint32_t pid) const {
+    const ipc::SegmentReport& report = found_[static_cast<size_t>(index)].report_;
+    return report.creator_pid_ == pid ||
+           std::any_of(report.holders_.begin(), report.holders_.end(),
+                       [&](const ipc::SlotHolder& holder) { return holder.os_pid_ == pid; });
+  }
+  /** Who only looks at a segment, as another hshm does, closes it soon. */
+  void PreferHolder(int index, const std::string& entry, uint32_t pid) {
+    if (passing_.count(index) == 0 || !IsHolder(index, pid)) return;
+    found_[static_cast<size_t>(index)].where_ = entry;
+    passing_.erase(index);
+  }
+
   static FoundSegment Through(const std::string& entry, const std::string& path) {
     FoundSegment segment;
     const bool is_memory_file = path.rfind(kMemoryFile, 0) == 0;
@@ -136,12 +150,16 @@ class Search {
       const auto known = index_.find({status.st_dev, status.st_ino});
       if (known != index_.end()) {
         Has(known->second, pid);
+        PreferHolder(known->second, entry.string(), pid);
         continue;
       }
       if (static_cast<uint64_t>(status.st_size) < ipc::kBackendHeaderBytes) continue;
       std::error_code error;
       const std::string path = fs::read_symlink(entry, error).string();
-      if (!error) Has(Look(Through(entry.string(), path)), pid);
+      if (error) continue;
+      const int index = Look(Through(entry.string(), path));
+      Has(index, pid);
+      if (index >= 0 && !IsHolder(index, pid)) passing_.insert(index);
     }
   }
 
@@ -176,6 +194,7 @@ class Search {
   bool of_all_users_;
   std::map<Key, int> index_;  // into found_; -1: looked at, and no segment of ours
   std::vector<FoundSegment> found_;
+  std::set<int> passing_;  // those found through a process that is none of their holders
 };
 
 }  // namespace

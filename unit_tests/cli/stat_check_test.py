@@ -92,6 +92,17 @@ class StatTest(SegmentTest):
                 holder.kill()
                 self.assertEqual(self.run_tool('stat', holder.url).returncode, 2)
 
+    def test_a_segment_is_had_through_who_holds_it_not_through_who_looks_at_it(self):
+        holder = self.hold('unnamed', 'job')
+        opened = self.segments()['job']['where']
+        self.assertTrue(opened.startswith(f'/proc/{holder.pid}/'), opened)
+        with open(opened, 'rb') as looked_at:  # by this process, which /proc lists first
+            self.assertLess(os.getpid(), holder.pid)
+            one = self.segments()['job']
+            self.assertEqual(one['where'], opened)
+            self.assertIn(os.getpid(), one['open_in'])
+            self.assertFalse(looked_at.closed)
+
     def test_every_allocator_is_counted_and_checked_alive_and_dead(self):
         for allocator in ('buddy', 'scalable', 'checked'):
             holder = self.hold('named', allocator, allocator=allocator)
