@@ -252,7 +252,8 @@ TEST_CASE("A death anywhere in having blocks of the next class, and in their fre
     constexpr uint32_t kSpanBlocks = Config::PagesOf(kClassBytes) * kPage / kClassBytes;
     world.Init(Units());
     const uint32_t other = world.Attach(Units());
-    const uint32_t size_bytes = kClassBytes - world.Random(kClassBytes / 16);  // of this class
+    // Of this class, and multiples of no power of two that those of the next one are not.
+    const uint32_t size_bytes = kClassBytes - 1 - world.Random(kClassBytes / 16 - 1);
     AllocateSame(world, 0, kSpanBlocks, size_bytes);  // the class has a page, and no free block
     AllocateSame(world, 0, 2 + world.Random(4), kClassBytes + 1);  // the next one has some
     world.Trace(true);

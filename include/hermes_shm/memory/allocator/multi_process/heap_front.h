@@ -37,6 +37,7 @@ class HSHM_API HeapFront {
     return PopRun(static_cast<uint32_t>((size_bytes - 1) >> Config::kPageShift) + 1);
   }
 
+  /** For who forms the address himself: one instruction less than by TryPlace where that is all. */
   HSHM_INLINE Offset TryAllocate(uint64_t size_bytes) noexcept {
     return TryPlace(size_bytes).offset_;
   }
@@ -59,9 +60,6 @@ class HSHM_API HeapFront {
   HSHM_INLINE Freed TryFree(Offset block) noexcept { return TryFree(block, AddressOf(block)); }
 
   /** The same by address. What lies without the region is nobody's, and null is none of it. */
-  HSHM_INLINE void* TryAllocateAddress(uint64_t size_bytes) noexcept {
-    return TryPlace(size_bytes).address_;
-  }
   HSHM_INLINE Freed TryFreeAddress(void* address) noexcept {
     return TryFree(OffsetOf(address), address);
   }
