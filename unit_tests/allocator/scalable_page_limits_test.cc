@@ -197,6 +197,28 @@ TEST_CASE("ScalablePageAllocator stops at words that would give one page to two"
   REQUIRE(f.heap_.Check());
 }
 
+TEST_CASE("ScalablePageAllocator stops at a list of pages with room that names another page") {
+  MeteredHeap f;
+  const OffsetPtr<> small = f.Get(1000);
+  const OffsetPtr<> other = f.Get(48);
+  const OffsetPtr<> run = f.Get(3 * kPage);
+  const auto named = [&](uint64_t page) {
+    return f.StopsWith("Corruption: a list of pages with room", [&] {
+      const auto link = static_cast<uint32_t>(page + 1);  // the first member of a list
+      std::memcpy(static_cast<void*>(&f.header_->classes_[ClassOf(1000)].roomy_), &link,
+                  sizeof(link));
+      static_cast<void>(f.Get(1000));
+    });
+  };
+  REQUIRE(named(other.load() / kPage));           // of another class
+  REQUIRE(named(run.load() / kPage));             // of none
+  REQUIRE(named(f.header_->first_page_ - 1));     // of the headers
+  REQUIRE(named(f.header_->frontier_.load()));    // not opened yet
+  REQUIRE(named(f.header_->page_count_ + 1000));  // of no region
+  REQUIRE_FALSE(named(small.load() / kPage));     // its own: nothing stops
+  REQUIRE(f.heap_.Check());
+}
+
 TEST_CASE("ScalablePageAllocator refuses what lies behind the last block of a page") {
   MeteredHeap f;
   const OffsetPtr<> block = f.Get(48);  // 1365 of them, and 16 bytes
