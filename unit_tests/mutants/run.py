@@ -5,8 +5,8 @@
 
 A mutant is a file NAME.patch beside this script, see README.md. A test that fails, crashes or hangs
 has found it; the same test must pass without it first. The last line is `N mutants, M found`; the
-exit status is 0 when all were. --check-apply only looks whether each patch still fits the tree, and
-whether the tests that it names are still there.
+exit status is 0 when all were, but for those whose tools are missing. --check-apply only looks
+whether each patch still fits the tree, and whether the tests that it names are still there.
 """
 
 import argparse
@@ -50,8 +50,11 @@ class Mutant:
         self.test, self.case = match.groups()
         tries = re.search(r'^# tries: (\d+)$', self.text, re.M)
         self.tries = int(tries.group(1)) if tries else 1
-        # hshm_add_mpi_test makes the tests NAME_np2, NAME_np4 ... of the target NAME.
-        self.target = re.sub(r'(_np\d+|_on_\w+)$', '', self.test)
+        needs = re.search(r'^# needs: (\S+)$', self.text, re.M)
+        self.needs = needs.group(1) if needs else None
+        # hshm_add_mpi_test makes the tests NAME_np2, NAME_np4 ... of the target NAME; of a test of
+        # the malloc library there is NAME_shm.
+        self.target = re.sub(r'(_np\d+|_on_\w+|_shm)$', '', self.test)
         self.hunks = self.read_hunks()
 
     def header(self, key):
@@ -261,16 +264,21 @@ def run_all(mutants, options):
     copy = Copy(options.build_dir.resolve(), options.jobs)
     copy.refresh()
     copy.configure()
-    seen, found = {}, 0
+    seen, found, skipped = {}, 0, 0
     width = max(len(mutant.name) for mutant in mutants)
     for mutant in sorted(mutants, key=lambda m: (m.target, m.case or '', m.name)):
+        if mutant.needs and not shutil.which(mutant.needs):
+            skipped += 1
+            print(f'{mutant.name:{width}}  skipped: there is no {mutant.needs}', flush=True)
+            continue
         start = time.monotonic()
         verdict = try_mutant(copy, mutant, options.timeout, seen)
         found += verdict not in BREAKS
         print(f'{mutant.name:{width}}  {verdict:14} {time.monotonic() - start:6.1f} s  '
               f'{mutant.test} {mutant.case or ""}', flush=True)
-    print(f'{len(mutants)} mutants, {found} found')
-    return 0 if found == len(mutants) else 1
+    left_out = f', {skipped} skipped' if skipped else ''
+    print(f'{len(mutants)} mutants, {found} found{left_out}')
+    return 0 if found + skipped == len(mutants) else 1
 
 
 def main():
