@@ -1,6 +1,7 @@
 #include <memory>
 #include <optional>
 #include <thread>
+#include <vector>
 
 #include "multi_process/heap.h"
 #include "support/child_process.h"
@@ -21,6 +22,49 @@ TEST_CASE("An explicit context serves its thread like the default one") {
   alloc->FreeOffset(mine, b);
   REQUIRE(alloc->GetCurrentlyAllocatedSize() == 0);
   REQUIRE(alloc->Check());
+}
+
+TEST_CASE("A context that another thread lends names that thread's heap, not the caller's") {
+  PrivateHeap<MultiProcessAllocator> heap(4 << 20);
+  MultiProcessAllocator* alloc = heap.first();
+  const MemContext mine = alloc->CreateTls(kCtx);
+  const OffsetPtr<> first = alloc->AllocateOffset(mine, 1000);
+  OffsetPtr<> own;
+  OffsetPtr<> lent;
+  std::thread thread([&] {  // the lender makes no call meanwhile
+    own = alloc->AllocateOffset(kCtx, 1000);
+    lent = alloc->AllocateOffset(mine, 1000);
+  });
+  thread.join();
+  constexpr uint64_t kPageBytes = 64 << 10;  // each is one heap's
+  REQUIRE(own.load() / kPageBytes != first.load() / kPageBytes);
+  REQUIRE(lent.load() / kPageBytes == first.load() / kPageBytes);
+}
+
+TEST_CASE("Handles in turn, more than a thread's table has entries, each serve their own region") {
+  constexpr uint64_t kHandles = 10;
+  std::vector<std::unique_ptr<PrivateHeap<MultiProcessAllocator>>> heaps;
+  std::vector<MemContext> contexts;
+  for (uint64_t i = 0; i < kHandles; ++i) {
+    heaps.push_back(std::make_unique<PrivateHeap<MultiProcessAllocator>>(4 << 20));
+    contexts.push_back(heaps[i]->first()->CreateTls(kCtx));
+    REQUIRE(contexts[i].pid_ == contexts[0].pid_);  // so that the number alone tells nothing
+    REQUIRE(contexts[i].tid_ == contexts[0].tid_);
+  }
+  for (uint64_t turn = 1; turn <= 6; ++turn) {
+    for (uint64_t i = 0; i < kHandles; ++i) {
+      MultiProcessAllocator* alloc = heaps[i]->first();
+      const MemContext ctx = turn % 2 == 0 ? contexts[i] : kCtx;
+      REQUIRE_FALSE(alloc->AllocateOffset(ctx, 100 * (i + 1)).IsNull());
+    }
+    for (uint64_t i = 0; i < kHandles; ++i) {
+      MultiProcessAllocator* alloc = heaps[i]->first();
+      const OffsetPtr<> one = alloc->AllocateOffset(kCtx, 100 * (i + 1));
+      const uint64_t bytes = alloc->GetUsableSize(one);
+      alloc->FreeOffset(contexts[i], one);
+      REQUIRE(alloc->GetCurrentlyAllocatedSize() == turn * bytes);
+    }
+  }
 }
 
 TEST_CASE("A heap that FreeTls gave back serves the next thread, and this one anew") {

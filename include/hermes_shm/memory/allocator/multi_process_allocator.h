@@ -132,7 +132,8 @@ class HSHM_API BasicMultiProcessAllocator
                                           size_t new_size) noexcept;
   HSHM_INLINE void FreeOffsetNoNullCheck(const MemContext& ctx, OffsetPtr<> offset) noexcept {
     if (Front* front = FrontOf(ctx); HSHM_LIKELY(front != nullptr)) {
-      const auto freed = front->TryFree(offset.load());
+      // What is known of the block before the heap is need not wait for it.
+      const auto freed = front->TryFree(pages_, offset.load());
       if (HSHM_LIKELY(freed == Front::Freed::kDone)) return;
       if (freed == Front::Freed::kPageWaits) {
         static_cast<Heap*>(front)->FinishFree(offset.load());
@@ -204,12 +205,11 @@ class HSHM_API BasicMultiProcessAllocator
   friend Base;
 
   /** Of two, the one that calls look at, see Current. A forked child finds both wiped: epoch_ and
-   * heap_limit_ 0. Its first call joins anew and fills the other one, so that those who come
+   * first_context_ 0. Its first call joins anew and fills the other one, so that those who come
    * meanwhile, also with a context of the parent's, see nothing that is half done. */
   struct Identity {
     Atomic<uint64_t> epoch_;  // released by Identify, acquired by HasJoined
-    uint64_t first_context_;  // as a number, see NumberOf: of the heap with index 0
-    uint64_t heap_limit_;     // kMaxThreads: fronts_ is filled; 0 where a parent had the slot
+    uint64_t first_context_;  // see IndexOf; 0: none names a heap, as a parent had the slot
     Atomic<uint32_t> is_joining_;
     uint32_t has_process_;  // 1: process_ is this child's own, if not started yet
     Front* fronts_[multi_process::kMaxThreads];  // by heap index; its own thread reads it
@@ -227,26 +227,35 @@ class HSHM_API BasicMultiProcessAllocator
   MemContext Attach(Offset core, const MultiProcessOptions& options = {});
   void Detach();
 
-  /**
-   * The front of the heap that the context names, or null: see GetHeap. A context of this process
-   * is its heap's index once the number of the first has been taken off, so one compare tells it
-   * from the default, an arena's, one of another process (a forked child's parent, too) and one
-   * beyond all heaps. A default that is written out in the call is known to the compiler and goes
-   * to the thread's table at once.
-   */
+  /** The front of the heap that the context names, or null: see GetHeap. A default that is written
+   * out in the call is known to the compiler and goes to the thread's table at once. */
   HSHM_INLINE Front* FrontOf(const MemContext& ctx) noexcept {
     const bool is_valid = ctx.IsValid();
     const Identity* identity = Current();
     if (!__builtin_constant_p(is_valid) || is_valid) {
-      const uint64_t index = std::rotl(NumberOf(ctx) - identity->first_context_, 32);
-      if (HSHM_LIKELY(index < identity->heap_limit_)) return Known(identity->fronts_[index]);
+      const uint64_t index = IndexOf(ctx, identity->first_context_);
+      if (HSHM_LIKELY(index < multi_process::kMaxThreads)) return Known(identity->fronts_[index]);
       if (is_valid) return nullptr;
     }
     const multi_process::CachedHeap& cached = multi_process::CachedHeapAt(cache_offset_);
-    // relaxed: this thread has noted the epoch itself, in FindHeap
-    const uint64_t epoch = identity->epoch_.load(std::memory_order_relaxed);
-    if (HSHM_UNLIKELY(cached.epoch_ != epoch)) return nullptr;
+    if (HSHM_UNLIKELY(cached.epoch_ != EpochOf(identity))) return nullptr;
     return Known(static_cast<Front*>(cached.front_));
+  }
+  /**
+   * A context of this process is its heap's index once the number of the first has been taken off,
+   * so one compare with kMaxThreads tells it from the default, an arena's, one of another process
+   * (a forked child's parent, too) and one beyond all heaps. Where `first` is 0 it is so of none.
+   */
+  static HSHM_INLINE uint64_t IndexOf(const MemContext& ctx, uint64_t first) noexcept {
+    return std::rotl(NumberOf(ctx) + kNoSlot - first, 32);
+  }
+  /** What IndexOf takes for the context of the heap with index 0 in the slot. */
+  static uint64_t FirstContextOf(uint32_t slot) noexcept {
+    return NumberOf(MemContext(slot, 0)) + kNoSlot;
+  }
+  static HSHM_INLINE uint64_t EpochOf(const Identity* identity) noexcept {
+    // relaxed: the thread that asks has noted the epoch itself, in FindHeap
+    return identity->epoch_.load(std::memory_order_relaxed);
   }
   HSHM_INLINE Identity* Current() const noexcept {
     return identity_.load(std::memory_order_acquire);  // pairs with Identify
@@ -276,9 +285,12 @@ class HSHM_API BasicMultiProcessAllocator
   MemContext ContextOf(const Heap* heap) const noexcept;
 
   static Identity kDetached;
+  static constexpr uint64_t kNoSlot = uint64_t{1}
+                                      << 30;  // no context has 2^32 less this as its pid_
 
   Atomic<Identity*> identity_ = &kDetached;  // epoch_ there is 0
   uint64_t cache_offset_ = 0;  // of this handle's entry in the table of each thread, in bytes
+  multi_process::PageTable<Config> pages_;  // as every heap here has it
   multi_process::CacheEntryLease cache_entry_;
   WipeOnForkPage<Identity> identities_[2];
   Offset core_ = 0;

@@ -127,6 +127,7 @@ multi_process::ThreadHeap<Config>* BasicMultiProcessAllocator<Config, kSharing>:
     throw multi_process::NoNotes(this->region_.size_bytes_, ENOMEM);
   }
   process_->Start(is_found);
+  pages_ = process_->pages();
   if (!tls_key_.is_created_ &&
       !HSHM_THREAD_MODEL->CreateTls(tls_key_, static_cast<ThreadContext*>(nullptr))) {
     throw Error(ErrorCode::kSystem,
@@ -177,9 +178,9 @@ void BasicMultiProcessAllocator<Config, kSharing>::Identify() noexcept {
   Identity* const first = identities_[0].get();
   Identity& identity = Current() == first ? *identities_[1] : *first;
   std::fill_n(identity.fronts_, multi_process::kMaxThreads, Front::Nobody());
-  identity.first_context_ = NumberOf(MemContext(this->membership_.slot(), 0));
-  identity.heap_limit_ = parents_slots_[this->membership_.slot()] ? 0 : multi_process::kMaxThreads;
-  noted_slot_ = this->membership_.slot();
+  const uint32_t slot = this->membership_.slot();
+  identity.first_context_ = parents_slots_[slot] ? 0 : FirstContextOf(slot);
+  noted_slot_ = slot;
   noted_generation_ = this->membership_.generation();
   identity.epoch_.store(multi_process::NewEpoch(),
                         std::memory_order_release);       // pairs with HasJoined
@@ -230,7 +231,7 @@ void BasicMultiProcessAllocator<Config, kSharing>::ThreadContext::destroy() noex
   const uint64_t epoch = allocator_->Current()->epoch_.load(std::memory_order_relaxed);
   if (epoch != epoch_) return;  // detached, or a forked child's copy
   // Other destructors of this thread may still call: they get a heap anew.
-  multi_process::CachedHeapAt(allocator_->cache_offset_) = {multi_process::kUnusedEntry, nullptr};
+  multi_process::CachedHeapAt(allocator_->cache_offset_).epoch_ = multi_process::kUnusedEntry;
   allocator_->process_->ReleaseHeap(heap_);  // last: this context is the next thread's from here on
 }
 

@@ -57,11 +57,16 @@ class HSHM_API HeapFront {
   };
 
   /** Free of a block of this heap, by stores of this thread alone. */
-  HSHM_INLINE Freed TryFree(Offset block) noexcept { return TryFree(block, AddressOf(block)); }
+  HSHM_INLINE Freed TryFree(Offset block) noexcept { return TryFree(pages_, block); }
+  /** The same with the heap's table of pages as the caller has it, who may know it sooner. */
+  HSHM_INLINE Freed TryFree(const PageTable<Config>& pages, Offset block) noexcept {
+    return TryFree(block, pages.EntryOf(block), pages.region().AddressOf(block));
+  }
 
   /** The same by address. What lies without the region is nobody's, and null is none of it. */
   HSHM_INLINE Freed TryFreeAddress(void* address) noexcept {
-    return TryFree(OffsetOf(address), address);
+    const Offset block = OffsetOf(address);
+    return TryFree(block, pages_.EntryOf(block), address);
   }
 
   HSHM_INLINE char* AddressOf(Offset block) const noexcept {
@@ -138,10 +143,9 @@ class HSHM_API HeapFront {
     }
     pages_.TakeLocal(entry, &record_->free_[size_class]);
   }
-  HSHM_INLINE Freed TryFree(Offset block, void* address) noexcept {
+  HSHM_INLINE Freed TryFree(Offset block, PageEntry* entry, void* address) noexcept {
     // What lies before the data has no owner; what lies behind it, no entry.
     if (HSHM_UNLIKELY(block >= data_end_)) return Freed::kNot;
-    PageEntry* entry = pages_.EntryOf(block);
     const uint64_t key = entry->key_.Get();
     if (HSHM_LIKELY(key == page_key_)) return FreeToPage(entry, block, address);
     // In Checked the marks of a page are written by its owner.
