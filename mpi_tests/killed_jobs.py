@@ -24,6 +24,7 @@ import time
 RUN_RANKS, MPIRUN, RANKS, SECONDS, PROGRAM, HSHM = sys.argv[1:]
 FOR_EVER = 1 << 40
 PATIENCE_S = 60
+KINDS = ('unlinked', 'restarted', 'cleaned')
 
 
 def fail(what):
@@ -134,10 +135,10 @@ def finish_one(folder, url):
     job.end()
 
 
-def kill_some_time(job, draw, kind):
+def kill_some_time(job, draw, is_ready):
     """@return whom: a rank, mpirun, or all"""
     wait_until(job.mpirun, 'no mpirun')
-    if kind == 'unlinked' or draw.random() < 0.5:
+    if is_ready:
         job.wait_ready()  # else it may die while it makes the heap
     time.sleep(draw.random() * 0.3)
     everybody = job.ranks() + job.mpirun()
@@ -150,11 +151,14 @@ def kill_some_time(job, draw, kind):
     return whom
 
 
-def one_trial(folder, segments, draw, kind):
+def one_trial(folder, segments, draw, number):
+    kind = KINDS[number % 3]
+    # Every second job that keeps its name is ready, so that one in three surely leaves a segment.
+    is_ready = kind == 'unlinked' or number // 3 % 2 == 0
     naming = 'unlinked' if kind == 'unlinked' else 'named'
     job = Job(folder, 'killed', naming, FOR_EVER)
     try:
-        whom = kill_some_time(job, draw, kind)
+        whom = kill_some_time(job, draw, is_ready)
     finally:
         job.kill(job.ranks() + job.mpirun())
         job.end()
@@ -189,8 +193,7 @@ def main():
         living = Job(folder, 'living', 'named', FOR_EVER)
         try:
             living.wait_ready()
-            kinds = ('unlinked', 'restarted', 'cleaned')
-            outcomes = [one_trial(folder, segments, draw, kinds[i % 3]) for i in range(count)]
+            outcomes = [one_trial(folder, segments, draw, number) for number in range(count)]
             if living.process.poll() is not None:
                 fail(f'the living job has ended: {living.text()}')
         finally:

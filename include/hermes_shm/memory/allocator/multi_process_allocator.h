@@ -285,8 +285,8 @@ class HSHM_API BasicMultiProcessAllocator
   MemContext ContextOf(const Heap* heap) const noexcept;
 
   static Identity kDetached;
-  static constexpr uint64_t kNoSlot = uint64_t{1}
-                                      << 30;  // no context has 2^32 less this as its pid_
+  /** No context has 2^32 less this as its pid_. */
+  static constexpr uint64_t kNoSlot = uint64_t{1} << 30;
 
   Atomic<Identity*> identity_ = &kDetached;  // epoch_ there is 0
   uint64_t cache_offset_ = 0;  // of this handle's entry in the table of each thread, in bytes
