@@ -189,10 +189,13 @@ TEST_CASE("A call after shm_detach ends in NotAttached") {
   PrivateHeap<MultiProcessAllocator> heap(4 << 20);
   MultiProcessAllocator* alloc = heap.Attach();
   const OffsetPtr<> block = alloc->AllocateOffset(kCtx, 10);
+  const MemContext mine = alloc->CreateTls(kCtx);
   alloc->shm_detach();
   const std::string sentence = "on an allocator that is not attached to a region.";
   RequireSentence(sentence, [&] { (void)alloc->AllocateOffset(kCtx, 10); });
   RequireSentence(sentence, [&] { alloc->FreeOffset(kCtx, block); });
+  RequireSentence(sentence, [&] { (void)alloc->AllocateOffset(mine, 10); });
+  RequireSentence(sentence, [&] { alloc->FreeOffset(mine, block); });
   RequireSentence(sentence, [&] { (void)alloc->ReallocateOffset(kCtx, block, 100); });
   RequireSentence(sentence, [&] { (void)alloc->GetCurrentlyAllocatedSize(); });
   RequireSentence(sentence, [&] { (void)alloc->Check(); });

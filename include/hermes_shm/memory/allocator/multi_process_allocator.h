@@ -132,7 +132,7 @@ class HSHM_API BasicMultiProcessAllocator
                                           size_t new_size) noexcept;
   HSHM_INLINE void FreeOffsetNoNullCheck(const MemContext& ctx, OffsetPtr<> offset) noexcept {
     if (Front* front = FrontOf(ctx); HSHM_LIKELY(front != nullptr)) {
-      // What is known of the block before the heap is need not wait for it.
+      // The page's entry and the block's address do not depend on the heap: the handle knows both.
       const auto freed = front->TryFree(pages_, offset.load());
       if (HSHM_LIKELY(freed == Front::Freed::kDone)) return;
       if (freed == Front::Freed::kPageWaits) {
@@ -244,7 +244,8 @@ class HSHM_API BasicMultiProcessAllocator
   /**
    * A context of this process is its heap's index once the number of the first has been taken off,
    * so one compare with kMaxThreads tells it from the default, an arena's, one of another process
-   * (a forked child's parent, too) and one beyond all heaps. Where `first` is 0 it is so of none.
+   * (a forked child's parent, too) and one beyond all heaps. Where `first` is 0 it is of
+   * none that this library gives out: only a made-up pid_ of 2^32 - kNoSlot comes so far.
    */
   static HSHM_INLINE uint64_t IndexOf(const MemContext& ctx, uint64_t first) noexcept {
     return std::rotl(NumberOf(ctx) + kNoSlot - first, 32);
